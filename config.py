@@ -1,0 +1,155 @@
+"""All settings. Edit the values here, or give them on the command line: `image_size` is `--image-size 128`.
+
+One class per step. The comment behind a field is its help text (`python main.py --help`).
+Order: the value here < the command line. Nothing is read from anywhere else.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+
+@dataclass
+class Common:
+    """Flags that every script understands."""
+
+    raw: Path = Path("ct-ich")  # folder of CT-ICH as downloaded (ct_scans/, masks/, hemorrhage_diagnosis_raw_ct.csv)
+    data: Path = Path("data")  # folder for PNG slices and splits
+    runs: Path = Path("runs")  # folder for trained networks
+    reports: Path = Path("reports")  # folder for tables, plots and predicted masks
+    protocol: Literal["patient", "slice"] = "patient"  # split by patient (honest), or by slice (as published; leaks)
+    seed: int = 0  # of every random choice: splits, initial weights, augmentation
+    quiet: bool = False  # print results and problems only
+    debug: bool = False  # show the traceback of an error
+
+    # What a number may be; anything else is refused before work begins.
+    LIMITS: ClassVar[dict[str, tuple[float, float]]] = {
+        "seed": (0, 2**31 - 1), "patients": (1, 10_000), "size": (32, 512), "image_size": (16, 1024),
+        "workers": (0, 256),
+        "folds": (2, 100), "test_share": (0.0, 0.9), "negatives_per_positive": (0.0, 1000.0), "epochs": (1, 100_000),
+        "batch_size": (1, 4096), "learning_rate": (1e-9, 10.0), "validate_every": (1, 100_000), "fold": (0, 100),
+        "checkpoint_seconds": (0, 86_400), "threshold": (0.0, 1.0),
+    }  # fmt: skip
+
+
+@dataclass
+class DemoData(Common):
+    """make_demo_data.py"""
+
+    out: Path = Path("demo")  # folder to write; the scans go to <out>/ct-ich
+    patients: int = 30  # number of phantom heads, about half of them with blood
+    size: int = 256  # pixels per side of a slice
+
+
+@dataclass
+class SplitRawData(Common):
+    """split_raw_data.py"""
+
+    image_size: int = 256  # pixels per side of the PNG slices and of the network's input; a multiple of 16
+    windows: tuple[str, ...] = ("40/120",)  # HU level/width, one to three channels; e.g. 40/120 80/200 600/2800
+    orientation: str = ""  # axis codes such as RAS or LPS for files whose header has none; empty: trust the header
+    workers: int = 0  # processes that read volumes; 0: one per CPU core
+    check: bool = False  # read everything, write nothing, print every problem
+
+
+@dataclass
+class CreateDataSet(SplitRawData):
+    """create_data_set.py (runs split_raw_data.py when data/slices.csv is missing)"""
+
+    folds: int = 10  # parts of the cross-validation
+    test_share: float = 0.10  # of patients (or of slices) kept away from all training
+    negatives_per_positive: float = 1.0  # lesion-free slices used in training for each lesion slice
+    patients_csv: Path | None = None  # own PNG data only: CSV with the columns id,patient
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. Geometric changes are drawn evenly from -x to +x."""
+
+    loss: Literal["dice", "dice_bce"]
+    epochs: int
+    batch_size: int  # slices per step
+    learning_rate: float  # of Adam: at the start (decay) or at the peak (cosine)
+    schedule: Literal["inverse_time", "cosine"]
+    negatives: Literal["once", "each_epoch"]  # how lesion-free slices are drawn
+    checkpoint_every: int  # epochs between weights that are kept; 0: only the last and the best
+    rotation_deg: float
+    shift: float  # share of the image side
+    shear_deg: float
+    scale: float  # 0.1: factors 0.9 to 1.1
+    flip: bool  # left-right, every second slice
+    brightness: float  # grey levels of 255
+    contrast: float  # 0.1: factors 0.9 to 1.1 about mid-grey
+    noise: float  # largest standard deviation, grey levels of 255
+
+
+RECIPES = {
+    # Reaches its best in tens of epochs: cross-entropy keeps a gradient where Dice has none.
+    "fast": Recipe(
+        loss="dice_bce", epochs=60, batch_size=16, learning_rate=1e-3, schedule="cosine", negatives="each_epoch",
+        checkpoint_every=0, rotation_deg=15, shift=0.05, shear_deg=0, scale=0.1, flip=True,
+        brightness=10, contrast=0.1, noise=4,
+    ),
+    # The published recipe, to the letter.
+    "paper": Recipe(
+        loss="dice", epochs=1000, batch_size=32, learning_rate=1e-4, schedule="inverse_time", negatives="once",
+        checkpoint_every=100, rotation_deg=0.2, shift=0.05, shear_deg=0.05, scale=0.05, flip=True,
+        brightness=0, contrast=0, noise=0,
+    ),
+}  # fmt: skip
+
+
+@dataclass
+class Train(Common):
+    """Shared by main.py and main_kfold.py"""
+
+    # THE model choice: network -> filters of its first level. Names are those of models.MODELS.
+    models: dict[str, int] = field(default_factory=lambda: {"unet": 32, "dunet": 32})  # networks, name=filters
+    recipe: Literal["fast", "paper"] = "fast"  # see RECIPES in config.py
+    epochs: int | None = None  # passes over the training slices; none: the recipe's
+    batch_size: int | None = None  # slices per step; none: the recipe's
+    learning_rate: float | None = None  # none: the recipe's
+    validate_every: int = 1  # epochs between validations; the last epoch is always validated
+    run: str = ""  # folder name of the run; empty: the model's name
+    init_weights: Path | None = None  # .keras or .weights.h5 file to start from
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU
+    jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
+    workers: int = 2  # threads that read and augment batches
+    checkpoint_seconds: int = 30  # shortest time between two checkpoints to restart from
+
+    def resolved_recipe(self) -> Recipe:
+        """The chosen recipe with the values that were given instead of its own."""
+        own = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
+        return replace(RECIPES[self.recipe], **{name: value for name, value in own.items() if value is not None})
+
+
+@dataclass
+class Main(Train):
+    """main.py"""
+
+    model: str = "dunet"  # the one network to train
+
+
+@dataclass
+class MainKfold(Train):
+    """main_kfold.py"""
+
+    model: str = ""  # only this one of `models`; empty: all of them
+    fold: int = 0  # only this fold (1, 2, ...); 0: all that are not finished
+
+
+@dataclass
+class Trials(Common):
+    """trials.py"""
+
+    compare: tuple[str, ...] = ()  # runs to compare (folder names under runs/<protocol>); empty: all
+
+
+@dataclass
+class Tests(Common):
+    """tests.py"""
+
+    run: str = ""  # only this run; empty: all
+    fold: int = 0  # only this fold's network; 0: the mean of all folds' probabilities
+    weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data, so its scores there flatter
+    threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions

@@ -1,0 +1,84 @@
+"""Step 2. Decide who is trained on, validated on and tested on.
+
+    python create_data_set.py                      (cuts the volumes first when data/slices.csv is missing)
+    python create_data_set.py --protocol slice     (the published, leaking split by slice)
+
+reads   <data>/slices.csv, or own PNGs: <data>/image + label, img + mask, or train/, valid/, test/ with such folders
+writes  <data>/<protocol>/holdout.csv  kfold.csv  summary.csv  preview.png  run.json
+"""
+
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+
+import config as settings
+import split_raw_data
+from ich import audit, cli, own_data, paths, pictures, runs, splits
+from ich.ct_ich import TYPES
+
+ROW = ["id", "patient", "slice", "lesion_pixels", *TYPES, "in_training"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = cli.parse(settings.CreateDataSet, __doc__, argv)
+    started = time.time()
+    slices = _slices(config)
+    table = _split(config, slices)
+    folder = config.data / config.protocol
+    summary = audit.summary(table, slices)
+    for kind, column in paths.PART_COLUMN.items():
+        runs.write_csv(paths.split_csv(config.data, config.protocol, kind), table[[*ROW, column]])
+    runs.write_csv(folder / "summary.csv", summary)
+    pictures.preview(folder / "preview.png", config.data, slices, table)
+    leaks = audit.leaks(table)
+    runs.write_json(folder / paths.RUN, runs.manifest(config, started, leak_audit=leaks))
+    _tell(config, summary, leaks)
+
+
+def _slices(config: settings.CreateDataSet) -> pd.DataFrame:
+    """The table of slices: as it is, or made now from own PNGs or from the volumes."""
+    run = config.data / paths.RUN
+    if runs.read_json(run).get("own_data") if run.exists() else own_data.find(config.data):
+        return _import_own(config)
+    if not (config.data / paths.SLICES).exists():
+        split_raw_data.split(config)
+    return splits.read_slices(config.data)
+
+
+def _import_own(config: settings.CreateDataSet) -> pd.DataFrame:
+    started = time.time()
+    table, warnings = own_data.read(config.data, config.image_size, config.patients_csv)
+    for warning in warnings:
+        print(f"warning: {warning}")
+    facts = {
+        "own_data": True, "image_size": config.image_size, "channels": 1, "windows": "unknown (own PNGs)",
+        "patients_known": not warnings, "data_fingerprint": own_data.fingerprint(config.data, table),
+    }  # fmt: skip
+    runs.write_json(config.data / paths.RUN, runs.manifest(config, started, **facts))
+    runs.write_csv(config.data / paths.SLICES, table)
+    print(f"{len(table)} own PNG pairs of {table['patient'].nunique()} patients -> {config.data / paths.SLICES}")
+    return table
+
+
+def _split(config: settings.CreateDataSet, slices: pd.DataFrame) -> pd.DataFrame:
+    slices = splits.balanced(slices, config.negatives_per_positive, config.seed)
+    if "split" in slices:
+        return splits.from_folders(slices, config.folds, config.seed, config.protocol)
+    deal = {"patient": splits.by_patient, "slice": splits.by_slice}[config.protocol]
+    return deal(slices, config.folds, config.test_share, config.seed)
+
+
+def _tell(config: settings.CreateDataSet, summary: pd.DataFrame, leaks: dict[str, int]) -> None:
+    shown = summary[summary["kind"] != audit.DISAGREEMENT]
+    if not config.quiet:
+        columns = ["kind", "part", "patients", "patients_with_blood", "slices", "lesion_slices", "training_slices"]
+        print(shown[columns].to_string(index=False))
+    print(f"protocol {config.protocol}, leak audit: {audit.sentence(leaks)}")
+    if disagree := len(summary) - len(shown):
+        print(f"warning: mask and table disagree about blood in {disagree} slices; they are listed in summary.csv")
+    print(f"-> {config.data / config.protocol}: holdout.csv kfold.csv summary.csv preview.png")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Modules behind the numbered scripts; nothing here imports a script."""

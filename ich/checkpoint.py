@@ -1,0 +1,58 @@
+"""The one file that an interrupted training goes on from: weights, optimizer, random states, history, together."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ich.errors import InputError
+from ich.runs import atomic
+
+
+def read_state(model: keras.Model) -> list[np.ndarray]:
+    """Everything that training changes: weights, states of the dropout layers' random generators, optimizer.
+
+    `.keras` files lose the random states.
+    """
+    return [keras.ops.convert_to_numpy(variable).copy() for variable in _variables(model)]
+
+
+def write_state(model: keras.Model, values: Sequence[np.ndarray]) -> None:
+    """Put `values` of `read_state` back. Raises ValueError when they are of another network."""
+    variables = _variables(model)
+    if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+        raise ValueError("state of another network or optimizer")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def save(path: Path, model: keras.Model, epoch: int, history: list[dict]) -> None:
+    """Write the whole state of a compiled `model` after `epoch` epochs, atomically."""
+    arrays = {f"v{place}": value for place, value in enumerate(read_state(model))}
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, epoch=epoch, history=json.dumps(history), **arrays)
+
+
+def restore(path: Path, model: keras.Model) -> tuple[int, list[dict]]:
+    """Put a saved state back into `model`; return its epoch and history (0 and [] where there is none).
+
+    Raises InputError when the file is damaged or of another network.
+    """
+    if not path.exists():
+        return 0, []
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            values = [saved[f"v{place}"] for place in range(len(saved.files) - 2)]
+            epoch, history = int(saved["epoch"]), json.loads(str(saved["history"]))
+        write_state(model, values)
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is damaged ({error}); delete it to train from the start") from None
+    return epoch, history
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]

@@ -1,0 +1,137 @@
+"""From a settings class of config.py to command-line flags, and from an error to one line."""
+
+import argparse
+import dataclasses
+import errno
+import inspect
+import re
+import signal
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ich.errors import InputError
+
+EXIT_INPUT, EXIT_SYSTEM = 2, 3
+Config = typing.TypeVar("Config")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> typing.NoReturn:
+        raise InputError(f"{message}; `python {self.prog} --help` lists the flags")
+
+
+def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Config:
+    """Return `cls` with the values of config.py, overridden by the flags in `argv`.
+
+    Every field is a flag (`image_size` -> `--image-size`); the comment behind it is the help.
+    Raises InputError for unknown flags, wrong types, choices and numbers out of range.
+    """
+    parser = _Parser(
+        prog=Path(sys.argv[0]).name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False, argument_default=argparse.SUPPRESS,
+    )  # fmt: skip
+    defaults, comments, hints = cls(), _comments(cls), typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        value = getattr(defaults, field.name)
+        help_text = f"{comments.get(field.name, '')} (default: {_shown(value)})".replace("%", "%%")
+        parser.add_argument(_flag(field.name), help=help_text, **_options(hints[field.name]))
+    given = vars(parser.parse_args(argv))
+    if "models" in given:
+        given["models"] = dict(given["models"])
+    config = dataclasses.replace(defaults, **given)
+    check_limits(config)
+    for name, value in given.items():
+        if value != getattr(defaults, name) and not config.quiet:
+            print(f"{_flag(name)} {_shown(value)}  (config.py: {_shown(getattr(defaults, name))})")
+    return config
+
+
+def check_limits(config: object) -> None:
+    """Raise InputError when a number of `config` is outside its class's LIMITS."""
+    for name, (low, high) in type(config).LIMITS.items():
+        value = getattr(config, name, None)
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{_flag(name)} is {value}, expected {low} to {high}")
+    for name, filters in getattr(config, "models", {}).items():
+        if not 1 <= filters <= 1024:
+            raise InputError(f"--models {name}={filters}: expected 1 to 1024 filters")
+
+
+def run(main: Callable[[], object]) -> typing.NoReturn:
+    """Run a script's `main`; turn what a user can mend into one line and an exit status (2 input, 3 machine)."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    debug = "--debug" in sys.argv
+    try:
+        main()
+    except InputError as error:
+        _fail(str(error), EXIT_INPUT, debug)
+    except KeyboardInterrupt:
+        _fail("stopped; run the same command again to go on", 130, debug)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        _fail(f"{error.filename or 'output'}: {error.strerror}; make room or choose another folder", EXIT_SYSTEM, debug)
+    sys.exit(0)
+
+
+def _interrupt(signum: int, frame: types.FrameType | None) -> typing.NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, status: int, debug: bool) -> typing.NoReturn:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {message}" if status != 130 else message, file=sys.stderr)
+    sys.exit(status)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
+
+
+def _comments(cls: type) -> dict[str, str]:
+    """The comment behind each field, from the source of the class and of those it extends."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        found |= dict(re.findall(r"^    (\w+):[^#\n]*#\s*(.+)$", inspect.getsource(base), flags=re.MULTILINE))
+    return found
+
+
+def _options(hint: object) -> dict[str, object]:
+    """How argparse reads a field of this type."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:  # int | None
+        return _options(args[0])
+    if origin is typing.Literal:
+        return {"choices": args}
+    if origin is tuple:
+        return {"nargs": "+", "action": _Tuple}
+    if origin is dict:
+        return {"nargs": "+", "type": _name_and_number, "metavar": "NAME=FILTERS"}
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    return {"type": hint}
+
+
+class _Tuple(argparse.Action):
+    def __call__(self, parser: object, namespace: object, values: object, option_string: object = None) -> None:
+        setattr(namespace, self.dest, tuple(values))
+
+
+def _name_and_number(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not name or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=FILTERS, such as unet=32")
+    return name, int(number)

@@ -1,0 +1,116 @@
+"""The tables of trials.py: the paper's, the comparison of runs, and the tests between them."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from ich import scan_metrics, statistics
+from ich.folds import Run, choose_threshold, per_fold, with_blood
+from ich.published import SLICE_FOLDS
+
+MEASURES = ("loss", "dice", "iou")
+UNIT = {"patient": ("patients", "dice"), "slice": ("slices", "dice")}
+
+
+def paper_table(runs: list[Run]) -> pd.DataFrame:
+    """As in the publication: mean and deviation over folds of loss, Dice and IoU at every checkpoint epoch.
+
+    Beside the checkpoint epochs stand the last one, and the one with the best mean validation Dice ("selected on the
+    same data": it flatters).
+    """
+    rows = []
+    for run in runs:
+        history = run.mean_history().dropna(subset=["val_dice_mean"]).set_index("epoch")
+        recipe = run.identity()["recipe"]
+        every = recipe["checkpoint_every"] or max(1, recipe["epochs"] // 5)
+        kinds = {epoch: "checkpoint" for epoch in history.index if epoch % every == 0}
+        kinds |= {history.index[-1]: "last"}
+        best = history["val_dice_mean"].idxmax()
+        rows += [_paper_row(run, history, epoch, kind) for epoch, kind in sorted(kinds.items())]
+        rows.append(_paper_row(run, history, best, "best, selected on the same data"))
+    return pd.DataFrame(rows)
+
+
+def _paper_row(run: Run, history: pd.DataFrame, epoch: int, kind: str) -> dict:
+    row = {"run": run.name, "protocol": run.identity()["protocol"], "epoch": epoch, "weights": kind}
+    row["folds"] = int(history.loc[epoch, "folds"])
+    columns = [name for name in history.columns if name.removesuffix("_mean").removesuffix("_sd") != name]
+    skip = ("learning_rate", "seconds")
+    return row | {name: history.loc[epoch, name] for name in columns if not name.startswith(skip)}
+
+
+def comparison(runs: list[Run], protocol: str) -> pd.DataFrame:
+    """One row a run: scores of the out-of-fold predictions at threshold 0.5, last weights.
+
+    Under the slice protocol the published figures stand in rows of their own, for their metric only.
+    """
+    table = pd.DataFrame([_comparison_row(run, protocol) for run in runs])
+    if protocol == "slice":
+        names = {run.identity()["model"] for run in runs}
+        published = [figure for figure in SLICE_FOLDS if figure.model in names]
+        rows = [
+            {"run": f"{figure.model} (published)", "protocol": protocol, "folds": 10, "paper_dice_mean": figure.dice_mean,
+             "paper_dice_sd": figure.dice_sd, "paper_iou_mean": figure.iou_mean, "paper_iou_sd": figure.iou_sd}
+            for figure in published
+        ]  # fmt: skip
+        table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+    return table
+
+
+def _comparison_row(run: Run, protocol: str) -> dict:
+    identity = run.identity()
+    row = {"run": run.name, "protocol": protocol, "folds": len(run.folds)}
+    row |= {"model": identity["model"], "n_filters": identity["n_filters"], "recipe": identity["recipe_name"]}
+    if protocol == "patient":
+        row |= scan_metrics.summary(run.table("patients"), run.table("slices"))
+        return row | {"chosen_threshold": choose_threshold(run.table("thresholds"))}
+    last = run.table("history").groupby("fold").last()
+    for name in ("paper_dice", "paper_iou"):
+        row |= {f"{name}_mean": last[f"val_{name}"].mean(), f"{name}_sd": last[f"val_{name}"].std(ddof=1)}
+    return row | scan_metrics.summary(None, run.table("slices"))
+
+
+def tests_between(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
+    """Every pair of runs, second minus first: by patient out of fold (primary) and by fold; Holm within a kind."""
+    pairs = list(itertools.combinations(runs, 2))
+    rows = [_patient_test(a, b, metric, seed) for a, b in pairs for metric in ("dice", "iou") if protocol == "patient"]
+    rows += [_fold_test(a, b, metric, protocol) for a, b in pairs for metric in ("dice", "iou")]
+    table = pd.DataFrame(rows)
+    if len(table):
+        together = table.groupby(["test", "metric"])["p_value"]
+        table["p_holm"] = together.transform(lambda p: statistics.holm(p.to_numpy()))
+    return table
+
+
+def _patient_test(a: Run, b: Run, metric: str, seed: int) -> dict:
+    first, second = (with_blood(run.table("patients")).set_index("patient")[metric] for run in (a, b))
+    both = sorted(set(first.index) & set(second.index))
+    test = statistics.paired_by_patient(second[both].to_numpy(), first[both].to_numpy(), seed)
+    return {"test": "patients, out of fold: Wilcoxon signed-rank", "a": b.name, "b": a.name, "metric": metric, **test}
+
+
+def _fold_test(a: Run, b: Run, metric: str, protocol: str) -> dict:
+    first, second = (per_fold(run, f"{protocol}s", metric) for run in (a, b))
+    both = sorted(set(first.dropna().index) & set(second.dropna().index))
+    test = statistics.corrected_resampled_t(second[both].to_numpy(), first[both].to_numpy())
+    return {"test": "folds: corrected resampled t", "a": b.name, "b": a.name, "metric": metric, **test}
+
+
+def sentence(test: pd.Series) -> str:
+    """A test by patient in words."""
+    text = (
+        f"{test['a']} - {test['b']}: {test['metric']} {test['mean_difference']:+.3f} "
+        f"(95 % interval {test['ci_low']:+.3f} to {test['ci_high']:+.3f}), p = {test['p_value']:.3g}, "
+        f"n = {test['n']:.0f} patients with blood"
+    )
+    return text + (f"; {test['note']}" if isinstance(test["note"], str) and test["note"] else "")
+
+
+def strip_values(runs: list[Run], protocol: str) -> dict[str, dict[str, np.ndarray]]:
+    """For the strip plot: Dice of every patient (or slice) with blood, and the mean of every fold."""
+    kind = f"{protocol}s"
+    return {
+        f"each {protocol} with blood": {run.name: with_blood(run.table(kind))["dice"].to_numpy() for run in runs},
+        "mean of each fold": {run.name: per_fold(run, kind, "dice").to_numpy() for run in runs},
+    }

@@ -1,0 +1,35 @@
+"""Which device the backend computes on: the one place that speaks to TensorFlow, JAX or PyTorch itself."""
+
+import keras
+
+
+def gpu_name() -> str | None:
+    """The name of the first GPU that the backend sees; None without one."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU")
+        return tf.config.experimental.get_device_details(found[0]).get("device_name", "GPU") if found else None
+    if backend == "jax":
+        import jax
+
+        found = [device for device in jax.devices() if device.platform == "gpu"]
+        return found[0].device_kind if found else None
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def choose_precision(wanted: str) -> str:
+    """The Keras dtype policy for `auto`, `float32` or `mixed_bfloat16`; auto is mixed on a GPU."""
+    if wanted != "auto":
+        return wanted
+    return "mixed_bfloat16" if gpu_name() else "float32"
+
+
+def choose_jit(wanted: str) -> bool:
+    """Whether to compile with XLA: `auto` on a GPU, and always with JAX, which knows no other way."""
+    if wanted == "auto":
+        return keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and gpu_name() is not None)
+    return wanted == "on"

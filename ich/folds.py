@@ -1,0 +1,112 @@
+"""Finished folds of several runs, gathered; refused together when they do not belong together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ich import metrics, paths, runs
+from ich.errors import InputError
+
+SAME = ("protocol", "image_size", "channels", "windows", "data_fingerprint", "split_fingerprint")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and its finished folds, in order."""
+
+    name: str
+    trainings: list[paths.Training]
+
+    @property
+    def folds(self) -> list[str]:
+        """Names of the finished folds."""
+        return [training.folder.name for training in self.trainings]
+
+    def identity(self) -> dict:
+        """Of the first fold: model, recipe, fingerprints."""
+        return runs.read_json(self.trainings[0].run)["identity"]
+
+    def table(self, kind: str) -> pd.DataFrame:
+        """`patients`, `slices`, `thresholds` or `history` of all folds, with the column `fold`."""
+        parts = []
+        for training in self.trainings:
+            path = getattr(training, kind)
+            parts.append(runs.read_csv(path, (), "main_kfold.py").assign(fold=training.folder.name))
+        return pd.concat(parts, ignore_index=True)
+
+    def mean_history(self) -> pd.DataFrame:
+        """By epoch: `folds`, and mean and standard deviation over folds of each column."""
+        history = self.table("history").drop(columns="fold")
+        grouped = history.groupby("epoch")
+        mean, spread = grouped.mean().add_suffix("_mean"), grouped.std(ddof=1).add_suffix("_sd")
+        table = pd.concat([mean, spread], axis=1)
+        table.insert(0, "folds", grouped.size())
+        return table.reset_index()
+
+
+def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run]:
+    """The runs under `runs/<protocol>` with at least one finished fold; `names` chooses some.
+
+    Raises InputError when there is none, or when they were trained on different data, splits, windows or sizes.
+    """
+    found = paths.fold_trainings(folder, protocol)
+    if missing := [name for name in names if name not in found]:
+        raise InputError(f"{folder / protocol / missing[0]}: no finished fold; runs are: {', '.join(found) or 'none'}")
+    chosen = [Run(name, found[name]) for name in names or sorted(found, key=_baseline_first)]
+    if not chosen:
+        raise InputError(f"{folder / protocol}: no finished fold; run main_kfold.py --protocol {protocol} first")
+    first = _common(chosen[0].trainings[0])
+    for run in chosen:
+        for training in run.trainings:
+            refuse_mixture(training.folder, _common(training), first, chosen[0].trainings[0].folder)
+    return chosen
+
+
+def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
+    """Raise InputError naming the first of SAME in which two things differ."""
+    for key in SAME:
+        if found.get(key) != wanted.get(key):
+            raise InputError(
+                f"{what}: {key} is {found.get(key)}, that of {beside} is {wanted.get(key)}; they can't be compared"
+            )
+
+
+def missing_folds(run: Run, k: int) -> list[str]:
+    """Folds of the split that the run has not finished."""
+    return [name for name in map(paths.fold_name, range(1, k + 1)) if name not in run.folds]
+
+
+def per_fold(run: Run, kind: str, column: str) -> pd.Series:
+    """By fold the mean over patients (or slices) with blood of a column of `patients` (or `slices`)."""
+    table = with_blood(run.table(kind))
+    return table.groupby("fold")[column].mean()
+
+
+def choose_threshold(table: pd.DataFrame) -> float:
+    """The threshold with the highest mean Dice over patients with blood, from out-of-fold `threshold_counts`.
+
+    Of equal ones the middle one is taken, the farthest from where the score falls.
+    """
+    blood = table[table["tp"] + table["fn"] > 0]
+    dice = pd.Series(metrics.dice(blood["tp"], blood["fp"], blood["fn"]), index=blood.index)
+    mean = dice.groupby(blood["threshold"]).mean()
+    best = mean.index[np.isclose(mean, mean.max(), rtol=0, atol=1e-12)]
+    return float(best[len(best) // 2])
+
+
+def with_blood(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose reference holds blood."""
+    return table[table["tp"] + table["fn"] > 0]
+
+
+def _common(training: paths.Training) -> dict:
+    identity = runs.read_json(training.run)["identity"]
+    return {key: identity.get(key) for key in SAME}
+
+
+def _baseline_first(name: str) -> tuple[int, str]:
+    """U-Net, then D-Unet, then a user's own."""
+    known = ("unet", "dunet")
+    return (known.index(name) if name in known else len(known), name)

@@ -1,0 +1,26 @@
+"""Predicted masks back in the scans' own space, as NIfTI."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from ich import nifti
+from ich.runs import atomic
+
+
+def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, orientation: str = "") -> None:
+    """Write probabilities (slices, size, size), upright, as a mask 0/1 in exactly the grid and affine of `source`.
+
+    Probabilities are resampled linearly to the scan's pixels and cut at `threshold` there. Raises InputError when
+    the scan is not readable any more.
+    """
+    scan = nifti.read_nifti(source)
+    mask = nifti.to_file_grid(prob, nifti.grid(scan, orientation)) >= threshold
+    image = nib.Nifti1Image(mask.astype(np.uint8), scan.affine)
+    for kind in ("sform", "qform"):
+        matrix, code = getattr(scan, f"get_{kind}")(coded=True)
+        getattr(image, f"set_{kind}")(matrix, int(code))
+    image.header.set_xyzt_units("mm")
+    with atomic(path) as temporary:
+        nib.save(image, temporary)

@@ -1,0 +1,169 @@
+"""NIfTI volumes: reading, where their voxels lie in the patient, and the way back to the file's own grid."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import axcodes2ornt, io_orientation
+
+from ich.ct import unsquare
+from ich.errors import InputError
+
+AFFINE_TOLERANCE_MM = 0.01
+READ_ERRORS = (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where voxels of a file's array (axes 0, 1, 2) lie in the patient.
+
+    `affine` is 4x4, voxel index -> mm, RAS+. Slices are those along axis 2.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    @property
+    def ornt(self) -> np.ndarray:
+        """nibabel's orientation: for each file axis the patient axis (0 left-right, 1, 2) and its direction."""
+        return io_orientation(self.affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between slices, rows and columns of an upright slice, in mm."""
+        size = np.linalg.norm(self.affine[:3, :3], axis=0)
+        rows, columns = (1, 0) if self.ornt[0, 0] == 0 else (0, 1)
+        return float(size[2]), float(size[rows]), float(size[columns])
+
+    def upright(self, plane: np.ndarray) -> np.ndarray:
+        """Turn a slice of the file (axis 0, axis 1) as a radiologist sees it.
+
+        Rows run from anterior to posterior, columns from the patient's right to left.
+        """
+        ornt = self.ornt
+        if ornt[0, 0] == 0:  # the file's first axis is left-right: it becomes the columns
+            plane = plane.T
+        flip_rows, flip_columns = self._flips()
+        return plane[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+
+    def as_filed(self, plane: np.ndarray) -> np.ndarray:
+        """Undo `upright`."""
+        flip_rows, flip_columns = self._flips()
+        plane = plane[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+        return plane.T if self.ornt[0, 0] == 0 else plane
+
+    def _flips(self) -> tuple[bool, bool]:
+        direction = {int(axis): sign for axis, sign in self.ornt}
+        return direction[1] > 0, direction[0] > 0  # towards anterior, towards right: the wrong way round
+
+
+def read_nifti(path: Path) -> nib.Nifti1Image:
+    """Open a NIfTI file (header only). Raises InputError for a missing, damaged or not three-dimensional file."""
+    try:
+        image = nib.load(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found") from None
+    except READ_ERRORS as error:
+        raise InputError(f"{path}: is no readable NIfTI file ({_one_line(error)})") from None
+    if len(image.shape) != 3 or min(image.shape) < 1:
+        raise InputError(f"{path}: has shape {image.shape}, expected three dimensions (a single CT volume)")
+    if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "iuf":
+        raise InputError(f"{path}: has voxels of type {image.get_data_dtype()}, expected numbers")
+    return image
+
+
+def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
+    """The voxels of an opened file, int16 where it is stored so. Raises InputError when they can't be read whole."""
+    path = image.get_filename()
+    try:
+        voxels = np.asanyarray(image.dataobj)
+    except READ_ERRORS as error:
+        raise InputError(f"{path}: cut off or damaged, voxels cannot be read ({_one_line(error)})") from None
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise InputError(f"{path}: has voxels that are not finite (NaN or infinite)")
+    return voxels
+
+
+def read_hu(image: nib.Nifti1Image) -> np.ndarray:
+    """The voxels of a CT in HU. Raises InputError for values that are no HU of a head."""
+    voxels = read_voxels(image)
+    low, high = voxels.min(), voxels.max()
+    if low > -100 or high < 100:
+        name = image.get_filename()
+        raise InputError(f"{name}: values run from {low} to {high}, expected HU of a head with air and bone")
+    return voxels
+
+
+def grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
+    """Where the voxels lie. `orientation` such as `LAS` replaces the header's.
+
+    A header without orientation gets nibabel's base affine, with one warning.
+    Raises InputError for an affine that cannot be right and for slices that are not axial.
+    """
+    path, affine = image.get_filename(), image.affine
+    if orientation:
+        affine = _affine_from_codes(orientation, image.header.get_zooms())
+    elif not has_orientation(image):
+        codes = "".join(nib.aff2axcodes(affine))
+        warnings.warn(f"{path}: header has no orientation; taken as {codes} (--orientation overrides)", stacklevel=2)
+    size = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or size.min() < 1e-3 or abs(np.linalg.det(affine[:3, :3] / size)) < 0.1:
+        raise InputError(f"{path}: its affine or voxel size is not usable (voxel size {size} mm); mend the header")
+    found = Grid(image.shape, affine)
+    if found.ornt[2, 0] != 2:
+        codes = "".join(nib.aff2axcodes(affine))
+        raise InputError(f"{path}: slices along the third axis are not axial (axes {codes}); reorient the file first")
+    return found
+
+
+def has_orientation(image: nib.Nifti1Image) -> bool:
+    """False when both qform and sform codes are 0."""
+    return bool(image.header["qform_code"] or image.header["sform_code"])
+
+
+def check_mask(ct: nib.Nifti1Image, mask: nib.Nifti1Image) -> None:
+    """Raise InputError unless the mask lies voxel on voxel on its CT (affines within 0.01 mm)."""
+    if ct.shape != mask.shape:
+        raise InputError(f"{mask.get_filename()}: mask has shape {mask.shape}, its CT has {ct.shape}")
+    if not has_orientation(mask) or not has_orientation(ct):
+        return
+    corners = np.array([[0, 0, 0, 1], [*(n - 1 for n in ct.shape), 1]]).T
+    shift = np.abs((ct.affine - mask.affine) @ corners).max()
+    if shift > AFFINE_TOLERANCE_MM:
+        raise InputError(f"{mask.get_filename()}: mask lies {shift:.2f} mm off its CT (affines differ)")
+
+
+def check_binary(voxels: np.ndarray, name: str) -> np.ndarray:
+    """Return a mask's voxels as bool. Raises InputError unless they are 0 and one other value."""
+    found = voxels != 0
+    value = voxels[found]
+    if value.size and (value != value[0]).any():
+        raise InputError(f"{name}: mask has values {np.unique(voxels)[:5]}, expected 0 and one other (255)")
+    return found
+
+
+def to_file_grid(probabilities: np.ndarray, where: Grid) -> np.ndarray:
+    """Carry upright (slices, size, size) float32 probabilities back to the file's array, resampled linearly."""
+    out = np.empty(where.shape, np.float32)
+    rows, columns = where.upright(out[:, :, 0]).shape
+    for index, plane in enumerate(probabilities):
+        out[:, :, index] = where.as_filed(unsquare(plane, rows, columns))
+    return out
+
+
+def _affine_from_codes(codes: str, zooms: tuple[float, ...]) -> np.ndarray:
+    letters = codes.upper()
+    if len(letters) != 3 or {frozenset(pair) & set(letters) for pair in ("LR", "AP", "IS")} & {frozenset()}:
+        raise InputError(f"--orientation '{codes}': expected three axis codes such as RAS or LPS")
+    ornt = axcodes2ornt(letters)
+    affine = np.zeros((4, 4))
+    for axis, (target, sign) in enumerate(ornt):
+        affine[int(target), axis] = sign * zooms[axis]
+    affine[3, 3] = 1
+    return affine
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,90 @@
+"""A user's own PNG pairs instead of CT-ICH: which files belong together, and whose they are."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ich import runs
+from ich.ct import read_label
+from ich.ct_ich import FLAGS
+from ich.errors import InputError
+from ich.slices import COLUMNS
+
+FOLDER_NAMES = (("image", "label"), ("img", "mask"))
+PARTS = ("train", "valid", "test")
+_NAME = re.compile(r"(?P<patient>.+)_(?P<slice>\d+)")
+
+
+def find(data: Path) -> dict[str, tuple[Path, Path]]:
+    """The (images, labels) folders under `data`: {"": pair}, or {"train": pair, "valid": ..., "test": ...}; or {}."""
+    whole = _pair_of(data)
+    if whole:
+        return {"": whole}
+    found = {part: pair for part in PARTS if (pair := _pair_of(data / part))}
+    if found and set(found) != set(PARTS):
+        missing = ", ".join(sorted(set(PARTS) - set(found)))
+        raise InputError(f"{data}: folders {', '.join(found)} found, {missing} missing (each with image/ and label/)")
+    return found
+
+
+def _pair_of(folder: Path) -> tuple[Path, Path] | None:
+    for images, labels in FOLDER_NAMES:
+        if (folder / images).is_dir() and (folder / labels).is_dir():
+            return folder / images, folder / labels
+    return None
+
+
+def read(data: Path, image_size: int, patients_csv: Path | None) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of slices.csv for own PNGs (column `split` added for ready folders), and warnings.
+
+    Spacing and hemorrhage types are unknown and stay empty. Raises InputError for images without their label.
+    """
+    rows = []
+    for part, (images, labels) in find(data).items():
+        rows += [_row(data, part, path, labels / path.name, image_size) for path in _paired(images, labels)]
+    table = pd.DataFrame(rows)
+    if table["id"].duplicated().any():
+        twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
+        raise InputError(f"{data}: '{twice}.png' is there in two folders; names must be unique")
+    table, warnings = _with_patients(table, patients_csv)
+    return table.reindex(columns=[*COLUMNS, *(["split"] if "split" in table else [])]), warnings
+
+
+def fingerprint(data: Path, table: pd.DataFrame) -> str:
+    """Of the table and of all pixels, as files."""
+    return runs.fingerprint(table.to_csv(), *(data / name for name in table[["image", "label"]].to_numpy().ravel()))
+
+
+def _paired(images: Path, labels: Path) -> list[Path]:
+    found, marked = ({path.name for path in folder.glob("*.png")} for folder in (images, labels))
+    if not found:
+        raise InputError(f"{images}: holds no PNG; expected images with labels of the same names in {labels}")
+    if alone := sorted(found ^ marked):
+        raise InputError(f"{alone[0]}: is in only one of {images} and {labels}, {len(alone)} in all; expected pairs")
+    return [images / name for name in sorted(found)]
+
+
+def _row(data: Path, part: str, image: Path, label: Path, image_size: int) -> dict:
+    lesion = int(read_label(label, image_size).sum())
+    row = {"id": image.stem, "image": image.relative_to(data).as_posix(), "label": label.relative_to(data).as_posix()}
+    row |= {"lesion_pixels": lesion, FLAGS[0]: int(lesion == 0)}
+    return row | {"split": part} if part else row
+
+
+def _with_patients(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.DataFrame, list[str]]:
+    """Add `patient` and `slice`: from a CSV, or from names such as 049_012; else each image is its own patient."""
+    named = [_NAME.fullmatch(name) for name in table["id"]]
+    number = [int(match["slice"]) if match else place for place, match in enumerate(named, 1)]
+    if patients_csv is not None:
+        patient_of = runs.read_csv(patients_csv, ("id", "patient"), "create_data_set.py").set_index("id")["patient"]
+        if len(unknown := table.loc[~table["id"].isin(patient_of.index), "id"]):
+            raise InputError(f"{patients_csv}: no row for {unknown.iloc[0]} ({len(unknown)} ids are missing)")
+        return table.assign(patient=table["id"].map(patient_of), slice=number), []
+    if all(named):
+        return table.assign(patient=[match["patient"] for match in named], slice=number), []
+    return table.assign(patient=table["id"], slice=np.ones(len(table), int)), [
+        "patients are unknown: names are not PATIENT_SLICE.png and no --patients-csv was given. Each image counts as a "
+        "patient of its own, so slices of one person may stand in two parts and scores may be too high"
+    ]

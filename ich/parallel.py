@@ -1,0 +1,48 @@
+"""Many files on all cores, with progress; an interruption leaves no worker behind."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import cv2
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def spread(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str, quiet: bool = False
+) -> list[Result]:
+    """Apply `work` to each item, in `workers` processes (0: one per core); results keep the order of the items."""
+    workers = min(workers or os.cpu_count() or 1, len(items))
+    if workers <= 1:
+        return list(progress(map(work, items), len(items), title, quiet))
+    # Spawned, not forked: a fork of a process that runs threads (TensorFlow's, OpenCV's) may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        return list(progress(pool.map(work, items), len(items), title, quiet))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def progress(items: Iterable[Item], total: int, title: str, quiet: bool = False) -> Iterator[Item]:
+    """Pass items on; show a bar on a terminal and about five plain lines elsewhere."""
+    if quiet or sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=title, disable=quiet, leave=False)
+        return
+    step = max(1, -(-total // 5))
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % step == 0 or number == total:
+            print(f"{title}: {number} of {total}", flush=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and stops the pool
+    cv2.setNumThreads(1)  # one process per core already

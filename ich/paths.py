@@ -1,0 +1,51 @@
+"""The name of every file that one step writes and another reads."""
+
+from pathlib import Path
+
+SLICES = "slices.csv"
+RUN = "run.json"
+PART_COLUMN = {"holdout": "split", "kfold": "fold"}  # file stem -> the column that says which part a slice is in
+
+
+def split_csv(data: Path, protocol: str, kind: str) -> Path:
+    """`data/<protocol>/holdout.csv` or `kfold.csv`."""
+    return data / protocol / f"{kind}.csv"
+
+
+def fold_name(fold: int) -> str:
+    """Folder of one fold inside a run: `fold_01`."""
+    return f"fold_{fold:02d}"
+
+
+class Training:
+    """The files of one training, in `runs/<protocol>/<run>/holdout` or `.../fold_01`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "config.json"
+        self.run = folder / RUN
+        self.history = folder / "history.csv"
+        self.checkpoint = folder / "checkpoint"
+        self.last = folder / "last.keras"
+        self.best = folder / "best.keras"
+        self.slices = folder / "valid_slices.csv"
+        self.patients = folder / "valid_patients.csv"
+        self.thresholds = folder / "valid_thresholds.csv"
+
+    def kept(self, epoch: int) -> Path:
+        """Weights kept at an epoch of the paper's recipe: `checkpoint_0100.keras`."""
+        return self.folder / f"checkpoint_{epoch:04d}.keras"
+
+    @property
+    def finished(self) -> bool:
+        """run.json is written last, so a training that has it is whole."""
+        return self.run.exists()
+
+
+def fold_trainings(runs: Path, protocol: str) -> dict[str, list[Training]]:
+    """Finished fold trainings by run name, in order of fold."""
+    found: dict[str, list[Training]] = {}
+    for folder in sorted((runs / protocol).glob("*/fold_*")):
+        if (training := Training(folder)).finished:
+            found.setdefault(folder.parent.name, []).append(training)
+    return found

@@ -1,0 +1,98 @@
+"""Curves and comparisons as PNG; the one place for plot style."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ich.runs import RESEARCH_ONLY, atomic
+
+STYLE = {
+    "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
+    "font.size": 10, "axes.titlesize": 11, "legend.frameon": False, "savefig.dpi": 150,
+    "figure.constrained_layout.use": True,
+}  # fmt: skip
+# Okabe and Ito 2008: told apart with every kind of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CURVES = {"loss": "loss", "dice": "Dice (pooled pixels)", "iou": "IoU (pooled pixels)"}
+
+
+def new_figure(width: float = 8, height: float = 4.5, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of `columns` axes in the project's style; sizes in inches."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, atomically, with the note that it is for research."""
+    figure.text(0.995, 0.003, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="0.5")
+    with mpl.rc_context(STYLE), atomic(path) as temporary:
+        figure.savefig(temporary)
+
+
+def training_curves(folder: Path, history: pd.DataFrame, title: str) -> None:
+    """`loss.png`, `dice.png` and `iou.png` of one training: by epoch, training and validation."""
+    for name, label in CURVES.items():
+        figure, (axes,) = new_figure()
+        axes.plot(history["epoch"], history[name], color=COLOURS[0], label="training")
+        valid = history.dropna(subset=[f"val_{name}"])
+        axes.plot(valid["epoch"], valid[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
+        _label(axes, f"{title}: {label}", label, name)
+        save(figure, folder / f"{name}.png")
+
+
+def fold_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
+    """Mean over folds of training and validation with a band of one deviation; a panel a run, best epoch marked."""
+    figure, panels = new_figure(5.5 * len(histories), 4.5, len(histories))
+    for axes, (run, history) in zip(panels, histories.items(), strict=True):
+        for column, colour, kind in ((name, COLOURS[0], "training"), (f"val_{name}", COLOURS[1], "validation")):
+            _band(axes, history, column, colour, kind)
+        mean = history[f"val_{name}_mean"].dropna()
+        best = mean.idxmin() if name == "loss" else mean.idxmax()
+        epoch, value = history.loc[best, "epoch"], mean[best]
+        axes.plot(epoch, value, "*", color="black", markersize=11, label=f"best: epoch {epoch:.0f}, {value:.3f}")
+        _label(axes, f"{run}, {history['folds'].iloc[0]} folds, split by {protocol}", CURVES[name], name)
+    save(figure, path)
+
+
+def versus_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
+    """Validation curves of all runs in one panel: fold mean and a band of one deviation."""
+    figure, (axes,) = new_figure()
+    for colour, (run, history) in zip(COLOURS, histories.items(), strict=False):
+        _band(axes, history, f"val_{name}", colour, run)
+    _label(axes, f"Validation, mean over folds ± one deviation, split by {protocol}", CURVES[name], name)
+    save(figure, path)
+
+
+def strips(path: Path, groups: dict[str, dict[str, np.ndarray]], ylabel: str, title: str) -> None:
+    """Box and all points of each run; `groups` is panel -> run -> values (NaN left out)."""
+    figure, panels = new_figure(4.5 * len(groups), 4.5, len(groups))
+    rng = np.random.default_rng(0)  # sideways scatter only
+    for axes, (panel, runs) in zip(panels, groups.items(), strict=True):
+        for place, (colour, values) in enumerate(zip(COLOURS, runs.values(), strict=False)):
+            values = values[np.isfinite(values)]
+            axes.boxplot(values, positions=[place], widths=0.5, showfliers=False, medianprops={"color": "black"})
+            axes.plot(place + rng.uniform(-0.15, 0.15, len(values)), values, "o", color=colour, alpha=0.6, markersize=4)
+            axes.text(place, 1.04, f"mean {values.mean():.2f}", ha="center", fontsize=8)
+        axes.set_xticks(range(len(runs)), list(runs))
+        axes.set(title=panel, ylabel=ylabel, ylim=(-0.02, 1.1))
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def _band(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
+    shown = history.dropna(subset=[f"{column}_mean"])
+    mean, spread = shown[f"{column}_mean"], shown[f"{column}_sd"].fillna(0)
+    axes.plot(shown["epoch"], mean, color=colour, label=label)
+    axes.fill_between(shown["epoch"], mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+
+
+def _label(axes: Axes, title: str, ylabel: str, name: str) -> None:
+    axes.set(title=title, xlabel="epoch", ylabel=ylabel)
+    if name != "loss":
+        axes.set_ylim(0, 1)
+    axes.legend()

@@ -1,0 +1,31 @@
+"""Step 3a. Train one network on the hold-out split.
+
+    python main.py                       (the network named in config.py)
+    python main.py --model unet --recipe paper
+
+reads   <data>/<protocol>/holdout.csv and the PNGs
+writes  <runs>/<protocol>/<run>/holdout/: config.json run.json history.csv last.keras best.keras
+        valid_slices.csv valid_patients.csv valid_thresholds.csv loss.png dice.png iou.png
+Interrupted, the same command goes on where it stopped.
+"""
+
+from collections.abc import Sequence
+
+import config as settings
+import models
+from ich import cli, jobs
+from ich.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = cli.parse(settings.Main, __doc__, argv)
+    name = models.find(config.model)
+    filters = {models.find(each): number for each, number in config.models.items()}
+    if name not in filters:
+        raise InputError(f"--model {name}: has no number of filters; add it to `models` in config.py")
+    split = jobs.read_split(config, "holdout")
+    jobs.run_all([jobs.job(config, split, name, filters[name], "valid")], split, models.build)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,22 @@
+"""Step 0. Write phantom head CTs in the layout of CT-ICH, to try everything without patient data.
+
+    python make_demo_data.py --out demo --patients 30 --size 256 --seed 0
+
+writes  <out>/ct-ich/ct_scans/NNN.nii  masks/NNN.nii  hemorrhage_diagnosis_raw_ct.csv  Patient_demographics.csv
+Then: python split_raw_data.py --raw demo/ct-ich
+"""
+
+from collections.abc import Sequence
+
+import config as settings
+from ich import cli, phantom_files
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = cli.parse(settings.DemoData, __doc__, argv)
+    phantom_files.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, config.quiet)
+    print(f"{config.patients} phantom heads of {config.size} px -> {config.out / 'ct-ich'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

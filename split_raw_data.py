@@ -1,0 +1,116 @@
+"""Step 1. Cut the CT-ICH volumes into windowed 8-bit PNG slices.
+
+    python split_raw_data.py --raw ct-ich
+
+reads   <raw>/ct_scans/NNN.nii[.gz]  <raw>/masks/NNN.nii[.gz]  <raw>/hemorrhage_diagnosis_raw_ct.csv
+writes  <data>/image/NNN_SSS.png  <data>/label/NNN_SSS.png  <data>/slices.csv  <data>/run.json
+--check reads everything, writes nothing and prints every problem.
+"""
+
+import functools
+import os
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+
+import config as settings
+from ich import cli, ct_ich, parallel, paths, runs
+from ich.ct import Window
+from ich.errors import InputError
+from ich.slices import COLUMNS, Outcome, Slicing, slice_patient
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    split(cli.parse(settings.SplitRawData, __doc__, argv))
+
+
+def split(config: settings.SplitRawData) -> None:
+    """Write the PNG pairs of all patients, then slices.csv, whose presence says that all of it is whole."""
+    started = time.time()
+    how = _slicing(config)
+    cases, problems = ct_ich.survey(config.raw)
+    source = _source_fingerprint(cases, config)
+    if not config.check and _is_done(config, source):
+        print(f"{config.data / paths.SLICES} is up to date; nothing to do")
+        return
+    if problems and not config.check:
+        _refuse(problems)
+    if not config.check:
+        _begin(config)
+    outcomes = parallel.spread(
+        functools.partial(slice_patient, how=how), cases, config.workers, "patients read", config.quiet
+    )
+    problems += [outcome.problem for outcome in outcomes if outcome.problem]
+    for warning in dict.fromkeys(text for outcome in outcomes for text in outcome.warnings):
+        print(f"warning: {warning}")
+    if problems:
+        _refuse(problems)
+    table = pd.DataFrame([row for outcome in outcomes for row in outcome.rows], columns=list(COLUMNS))
+    if not config.check:
+        _finish(config, table, outcomes, source, started)
+    print(_told(config, table, time.time() - started))
+
+
+def _slicing(config: settings.SplitRawData) -> Slicing:
+    windows = tuple(Window.parse(text) for text in config.windows)
+    if len(windows) > 3:
+        raise InputError(f"--windows: {len(windows)} windows given, expected one to three")
+    if config.image_size % 16:
+        raise InputError(f"--image-size {config.image_size}: expected a multiple of 16 (networks halve it four times)")
+    return Slicing(config.data, config.image_size, windows, config.orientation, write=not config.check)
+
+
+def _source_fingerprint(cases: list[ct_ich.Case], config: settings.SplitRawData) -> str:
+    """What the PNGs depend on: settings, table, and name, size and time of each volume."""
+    volumes = [path for case in cases for path in (case.ct, case.mask)]
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in volumes]
+    how = (config.image_size, config.windows, config.orientation, os.path.relpath(config.raw, config.data))
+    return runs.fingerprint(repr((files, how)), config.raw / ct_ich.DIAGNOSIS)
+
+
+def _is_done(config: settings.SplitRawData, source: str) -> bool:
+    run, table = config.data / paths.RUN, config.data / paths.SLICES
+    if not (table.exists() and run.exists()) or runs.read_json(run).get("source") != source:
+        return False
+    pairs = runs.read_csv(table, ("image", "label"), "split_raw_data.py")[["image", "label"]]
+    return all((config.data / name).exists() for name in pairs.to_numpy().ravel())
+
+
+def _begin(config: settings.SplitRawData) -> None:
+    """Until the new slices are whole, there are none. A user's own PNGs are never written over."""
+    run = config.data / paths.RUN
+    if not run.exists() and any((config.data / "image").glob("*.png")):
+        raise InputError(f"{config.data / 'image'}: holds PNGs not made by this script; choose another --data folder")
+    runs.write_json(run, {"unfinished": True})
+    (config.data / paths.SLICES).unlink(missing_ok=True)
+
+
+def _finish(
+    config: settings.SplitRawData, table: pd.DataFrame, outcomes: list[Outcome], source: str, started: float
+) -> None:
+    os.sync()  # the PNGs first, so that slices.csv never speaks of files that a power cut took
+    facts = {
+        "image_size": config.image_size, "channels": len(config.windows), "windows": config.windows, "source": source,
+        "data_fingerprint": runs.fingerprint(table.drop(columns="source").to_csv(), *(o.pixels for o in outcomes)),
+    }  # fmt: skip
+    runs.write_json(config.data / paths.RUN, runs.manifest(config, started, **facts))
+    runs.write_csv(config.data / paths.SLICES, table)
+
+
+def _refuse(problems: list[str]) -> None:
+    for problem in problems[:-1]:
+        print(f"problem: {problem}")
+    raise InputError(f"{problems[-1]} (problem {len(problems)} of {len(problems)}; mend all, then run again)")
+
+
+def _told(config: settings.SplitRawData, table: pd.DataFrame, seconds: float) -> str:
+    lesions = int((table["lesion_pixels"] > 0).sum())
+    patients = table.groupby("patient")["lesion_pixels"].sum()
+    text = f"{len(patients)} patients, {(patients > 0).sum()} with blood; {len(table)} slices, {lesions} with blood"
+    done = "read and found good" if config.check else f"-> {config.data / paths.SLICES}, {config.image_size} px"
+    return f"{text}\n{done}, {seconds:.1f} s"
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,145 @@
+"""Step 5. Score the held-out test set and write the predicted masks.
+
+    python tests.py                        (the mean of the folds' probabilities, for every run)
+    python tests.py --run dunet --fold 3   (one network)
+
+reads   <data>/<protocol>/kfold.csv (fold = test), <runs>/<protocol>/*/fold_*/
+writes  <reports>/<protocol>/test_<run>/: slices.csv patients.csv summary.csv patients.png run.json
+        masks/NNN_SSS.png overlays/NNN_SSS.png nifti/NNN_mask.nii.gz
+The threshold is the one that is best on the out-of-fold predictions; scores at 0.5 stand beside it.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import config as settings
+from ich import cli, ensemble, evaluation, folds, jobs, metrics, native, paths, pictures, runs, scan_metrics
+from ich.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = cli.parse(settings.Tests, __doc__, argv)
+    found = folds.gather(config.runs, config.protocol, (config.run,) if config.run else ())
+    todo = [run for run in found if not _is_done(config, run)]
+    if todo:
+        split = jobs.read_split(config, "kfold", test=True)
+        if not len(split.slices.table):
+            raise InputError(f"{config.data / config.protocol}: the split has no test set; use --test-share above 0")
+        for run in todo:
+            folds.refuse_mixture(_folder(config, run), run.identity(), {**run.identity(), **split.prints}, config.data)
+            _test(config, run, split)
+
+
+def _folder(config: settings.Tests, run: folds.Run) -> Path:
+    fold = f"_{paths.fold_name(config.fold)}" if config.fold else ""
+    return config.reports / config.protocol / f"test_{run.name}{fold}"
+
+
+def _inputs(config: settings.Tests, run: folds.Run) -> dict:
+    """What the results depend on, so that a second call knows that all is done."""
+    networks = [runs.fingerprint(getattr(each, config.weights)) for each in ensemble.members(run, config.fold)]
+    return {"networks": networks, "weights": config.weights, "threshold": config.threshold}
+
+
+def _is_done(config: settings.Tests, run: folds.Run) -> bool:
+    path = _folder(config, run) / paths.RUN
+    if not path.exists() or runs.read_json(path).get("inputs") != _inputs(config, run):
+        return False
+    print(f"{run.name}: tested before -> {path.parent}")
+    return True
+
+
+def _test(config: settings.Tests, run: folds.Run, split: jobs.Split) -> None:
+    started = time.time()
+    folder, chosen = _folder(config, run), ensemble.members(run, config.fold)
+    (folder / paths.RUN).unlink(missing_ok=True)
+    prob = ensemble.predict(chosen, config.weights, split.slices)
+    threshold, source = _threshold(config, run)
+    tables = _tables(split, prob, threshold)
+    summary = _summary(split, prob, {source: threshold, "fixed": 0.5}, config.protocol)
+    for name, table in {**tables, "summary": summary}.items():
+        runs.write_csv(folder / f"{name}.csv", table)
+    _write_pictures(folder, split, prob, tables, threshold)
+    if split.whole_scans:
+        _write_nifti(folder, config, split, prob, threshold)
+    facts = {"inputs": _inputs(config, run), "folds": [each.folder.name for each in chosen], "split_audit": split.audit}
+    runs.write_json(folder / paths.RUN, runs.manifest(config, started, used_threshold=threshold, **facts))
+    _tell(run, folder, summary, len(chosen))
+
+
+def _threshold(config: settings.Tests, run: folds.Run) -> tuple[float, str]:
+    if config.threshold is not None:
+        return config.threshold, "given"
+    if config.protocol == "patient":
+        return folds.choose_threshold(run.table("thresholds")), "chosen_out_of_fold"
+    return 0.5, "default"
+
+
+def _tables(split: jobs.Split, prob: np.ndarray, threshold: float) -> dict[str, pd.DataFrame]:
+    tables = {"slices": evaluation.slice_scores(split.slices, prob, threshold)}
+    if split.whole_scans:
+        tables["patients"] = evaluation.patient_scores(split.slices, prob, threshold)
+    return tables
+
+
+def _summary(split: jobs.Split, prob: np.ndarray, thresholds: dict[str, float], protocol: str) -> pd.DataFrame:
+    """A row a measure, a column a threshold."""
+    columns = {}
+    for name, threshold in thresholds.items():
+        tables = _tables(split, prob, threshold)
+        columns[name] = {"threshold": threshold, **scan_metrics.summary(tables.get("patients"), tables["slices"])}
+        if protocol == "slice":
+            columns[name] |= metrics.paper_scores(split.slices.masks.astype(bool), prob)
+    return pd.DataFrame(columns).rename_axis("measure").reset_index()
+
+
+def _write_pictures(
+    folder: Path, split: jobs.Split, prob: np.ndarray, tables: dict[str, pd.DataFrame], threshold: float
+) -> None:
+    """Masks of all slices; overlays of those with blood, true or predicted; best, median and worst patients."""
+    slices, found = split.slices, prob >= threshold
+    for place, row in enumerate(tables["slices"].itertuples()):
+        truth = slices.masks[place].astype(bool)
+        runs.write_png(folder / "masks" / f"{row.id}.png", found[place].astype(np.uint8) * 255, sync=False)
+        if truth.any() or found[place].any():
+            caption = f"{row.id}   Dice {row.dice:.2f}   threshold {threshold:.2f}"
+            picture = pictures.overlay_with_legend(slices.images[place], truth, found[place], caption)
+            runs.write_png(folder / "overlays" / f"{row.id}.png", picture, sync=False)
+    if "patients" in tables:
+        pictures.patient_sheet(folder / "patients.png", slices, found, tables["patients"])
+
+
+def _write_nifti(folder: Path, config: settings.Tests, split: jobs.Split, prob: np.ndarray, threshold: float) -> None:
+    orientation = runs.read_json(config.data / paths.RUN)["config"].get("orientation", "")
+    table = split.slices.table.sort_values(["patient", "slice"])
+    if table["source"].isna().any():
+        return  # own PNGs come without scans
+    for patient, rows in table.groupby("patient"):
+        source = config.data / rows["source"].iloc[0]
+        if not source.exists():
+            print(f"warning: {source}: not found, so no NIfTI masks are written; the scans of step 1 must stay there")
+            return
+        path = folder / "nifti" / f"{patient}_mask.nii.gz"
+        native.write_mask(path, source, prob[rows.index.to_numpy()], threshold, orientation)
+
+
+def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) -> None:
+    column = summary.columns[1]
+    value = summary.set_index("measure")[column]
+    of = f"mean of {networks} networks" if networks > 1 else "one network"
+    text = f"{run.name} on the test set ({of}, threshold {value['threshold']:.2f}, {column}): "
+    if "dice_mean" in value:
+        text += f"Dice {value['dice_mean']:.3f} over {value['n_with_blood']:.0f} patients with blood, "
+        text += f"scan sensitivity {value['scan_sensitivity']:.2f}, specificity {value['scan_specificity']:.2f}"
+    else:
+        text += f"Dice {value['lesion_slice_dice_mean']:.3f} over {value['n_lesion_slices']:.0f} slices with blood, "
+        text += f"smoothed as published {value['paper_dice']:.3f}"
+    print(f"{text}\n-> {folder}: slices.csv patients.csv summary.csv patients.png overlays/ masks/ nifti/")
+
+
+if __name__ == "__main__":
+    cli.run(main)
