@@ -12,18 +12,20 @@ Interrupted, the same command goes on where it stopped.
 from collections.abc import Sequence
 
 import config as settings
-import models
-from ich import cli, jobs
+from ich import cli, stack
 from ich.errors import InputError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.Main, __doc__, argv)
+    with cli.starting_backend():
+        import models
+        from ich import jobs
     name = models.find(config.model)
     filters = {models.find(each): number for each, number in config.models.items()}
     if name not in filters:
         raise InputError(f"--model {name}: has no number of filters; add it to `models` in config.py")
-    split = jobs.read_split(config, "holdout")
+    split = stack.read_split(config, "holdout")
     jobs.run_all([jobs.job(config, split, name, filters[name], "valid")], split, models.build)
 
 

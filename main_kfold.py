@@ -11,13 +11,15 @@ Interrupted, the same command goes on where it stopped.
 from collections.abc import Sequence
 
 import config as settings
-import models
-from ich import cli, jobs
+from ich import cli, stack
 from ich.errors import InputError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.MainKfold, __doc__, argv)
+    with cli.starting_backend():
+        import models
+        from ich import jobs
     networks = {models.find(name): filters for name, filters in config.models.items()}
     if config.model:
         name = models.find(config.model)
@@ -25,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise InputError(f"--model {name}: not among the models of config.py ({', '.join(networks)}); add it there")
         networks = {name: networks[name]}
     jobs.unique_run(config, networks)
-    split = jobs.read_split(config, "kfold")
+    split = stack.read_split(config, "kfold")
     folds = jobs.check_folds(split, config.fold)
     trainings = [
         jobs.job(config, split, name, filters, fold)

@@ -14,7 +14,7 @@ from ich import cli, phantom_files
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.DemoData, __doc__, argv)
-    phantom_files.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, config.quiet)
+    phantom_files.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, quiet=config.quiet)
     print(f"{config.patients} phantom heads of {config.size} px -> {config.out / 'ct-ich'}")
 
 

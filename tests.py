@@ -17,21 +17,22 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich import cli, ensemble, evaluation, folds, jobs, metrics, native, paths, pictures, runs, scan_metrics
-from ich.errors import InputError
+from ich import cli, evaluation, folds, metrics, native, paths, pictures, runs, scan_metrics, stack
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.Tests, __doc__, argv)
     found = folds.gather(config.runs, config.protocol, (config.run,) if config.run else ())
+    prints = {"protocol": config.protocol, **stack.split_prints(config, "kfold")}
+    folds.refuse_mixture(config.data / config.protocol, prints, found[0].identity(), found[0].trainings[0].folder)
     todo = [run for run in found if not _is_done(config, run)]
     if todo:
-        split = jobs.read_split(config, "kfold", test=True)
-        if not len(split.slices.table):
-            raise InputError(f"{config.data / config.protocol}: the split has no test set; use --test-share above 0")
+        split = stack.read_split(config, "kfold", test=True)
+        with cli.starting_backend():
+            from ich import prediction
         for run in todo:
-            folds.refuse_mixture(_folder(config, run), run.identity(), {**run.identity(), **split.prints}, config.data)
-            _test(config, run, split)
+            prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices)
+            _test(config, run, split, prob)
 
 
 def _folder(config: settings.Tests, run: folds.Run) -> Path:
@@ -41,7 +42,7 @@ def _folder(config: settings.Tests, run: folds.Run) -> Path:
 
 def _inputs(config: settings.Tests, run: folds.Run) -> dict:
     """What the results depend on, so that a second call knows that all is done."""
-    networks = [runs.fingerprint(getattr(each, config.weights)) for each in ensemble.members(run, config.fold)]
+    networks = [runs.fingerprint(getattr(each, config.weights)) for each in run.members(config.fold)]
     return {"networks": networks, "weights": config.weights, "threshold": config.threshold}
 
 
@@ -53,11 +54,11 @@ def _is_done(config: settings.Tests, run: folds.Run) -> bool:
     return True
 
 
-def _test(config: settings.Tests, run: folds.Run, split: jobs.Split) -> None:
+def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.ndarray) -> None:
+    """Write all results; run.json last, so that an interrupted call is not taken for a finished one."""
     started = time.time()
-    folder, chosen = _folder(config, run), ensemble.members(run, config.fold)
+    folder, chosen = _folder(config, run), run.members(config.fold)
     (folder / paths.RUN).unlink(missing_ok=True)
-    prob = ensemble.predict(chosen, config.weights, split.slices)
     threshold, source = _threshold(config, run)
     tables = _tables(split, prob, threshold)
     summary = _summary(split, prob, {source: threshold, "fixed": 0.5}, config.protocol)
@@ -79,14 +80,14 @@ def _threshold(config: settings.Tests, run: folds.Run) -> tuple[float, str]:
     return 0.5, "default"
 
 
-def _tables(split: jobs.Split, prob: np.ndarray, threshold: float) -> dict[str, pd.DataFrame]:
+def _tables(split: stack.Split, prob: np.ndarray, threshold: float) -> dict[str, pd.DataFrame]:
     tables = {"slices": evaluation.slice_scores(split.slices, prob, threshold)}
     if split.whole_scans:
         tables["patients"] = evaluation.patient_scores(split.slices, prob, threshold)
     return tables
 
 
-def _summary(split: jobs.Split, prob: np.ndarray, thresholds: dict[str, float], protocol: str) -> pd.DataFrame:
+def _summary(split: stack.Split, prob: np.ndarray, thresholds: dict[str, float], protocol: str) -> pd.DataFrame:
     """A row a measure, a column a threshold."""
     columns = {}
     for name, threshold in thresholds.items():
@@ -98,7 +99,7 @@ def _summary(split: jobs.Split, prob: np.ndarray, thresholds: dict[str, float], 
 
 
 def _write_pictures(
-    folder: Path, split: jobs.Split, prob: np.ndarray, tables: dict[str, pd.DataFrame], threshold: float
+    folder: Path, split: stack.Split, prob: np.ndarray, tables: dict[str, pd.DataFrame], threshold: float
 ) -> None:
     """Masks of all slices; overlays of those with blood, true or predicted; best, median and worst patients."""
     slices, found = split.slices, prob >= threshold
@@ -113,7 +114,7 @@ def _write_pictures(
         pictures.patient_sheet(folder / "patients.png", slices, found, tables["patients"])
 
 
-def _write_nifti(folder: Path, config: settings.Tests, split: jobs.Split, prob: np.ndarray, threshold: float) -> None:
+def _write_nifti(folder: Path, config: settings.Tests, split: stack.Split, prob: np.ndarray, threshold: float) -> None:
     orientation = runs.read_json(config.data / paths.RUN)["config"].get("orientation", "")
     table = split.slices.table.sort_values(["patient", "slice"])
     if table["source"].isna().any():

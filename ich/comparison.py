@@ -7,7 +7,7 @@ import pandas as pd
 
 from ich import scan_metrics, statistics
 from ich.folds import Run, choose_threshold, per_fold, with_blood
-from ich.published import SLICE_FOLDS
+from ich.published import SLICE_FOLDS, Published
 
 MEASURES = ("loss", "dice", "iou")
 UNIT = {"patient": ("patients", "dice"), "slice": ("slices", "dice")}
@@ -16,7 +16,7 @@ UNIT = {"patient": ("patients", "dice"), "slice": ("slices", "dice")}
 def paper_table(runs: list[Run]) -> pd.DataFrame:
     """As in the publication: mean and deviation over folds of loss, Dice and IoU at every checkpoint epoch.
 
-    Beside the checkpoint epochs stand the last one, and the one with the best mean validation Dice ("selected on the
+    Beside the checkpoint epochs stand the last one and that with the best mean validation Dice ("selected on the
     same data": it flatters).
     """
     rows = []
@@ -47,15 +47,15 @@ def comparison(runs: list[Run], protocol: str) -> pd.DataFrame:
     """
     table = pd.DataFrame([_comparison_row(run, protocol) for run in runs])
     if protocol == "slice":
-        names = {run.identity()["model"] for run in runs}
-        published = [figure for figure in SLICE_FOLDS if figure.model in names]
-        rows = [
-            {"run": f"{figure.model} (published)", "protocol": protocol, "folds": 10, "paper_dice_mean": figure.dice_mean,
-             "paper_dice_sd": figure.dice_sd, "paper_iou_mean": figure.iou_mean, "paper_iou_sd": figure.iou_sd}
-            for figure in published
-        ]  # fmt: skip
-        table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+        trained = {run.identity()["model"] for run in runs}
+        published = [_published_row(figure) for figure in SLICE_FOLDS if figure.model in trained]
+        table = pd.concat([table, pd.DataFrame(published)], ignore_index=True)
     return table
+
+
+def _published_row(figure: Published) -> dict:
+    scores = {f"paper_{name}": value for name, value in figure._asdict().items() if name != "model"}
+    return {"run": f"{figure.model} (published)", "protocol": "slice", "folds": 10, **scores}
 
 
 def _comparison_row(run: Run, protocol: str) -> dict:

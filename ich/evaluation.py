@@ -1,21 +1,13 @@
-"""From a network to the tables of valid_slices.csv, valid_patients.csv and valid_thresholds.csv."""
+"""From probabilities to the tables of valid_slices.csv, valid_patients.csv and valid_thresholds.csv."""
 
-import keras
 import numpy as np
 import pandas as pd
 
 from ich import metrics, scan_metrics
-from ich.batches import PlainBatches
 from ich.stack import Slices
 
-PREDICTION_BATCH = 16
 UNIT = (1.0, 1.0, 1.0)
 IN_MM = ("hd95_mm", "nsd_2mm", "volume_true_ml", "volume_pred_ml")  # not known without spacing
-
-
-def predict(model: keras.Model, slices: Slices, batch_size: int = PREDICTION_BATCH) -> np.ndarray:
-    """Probabilities of blood, float32 (n, size, size), in the order of the rows."""
-    return np.asarray(model.predict(PlainBatches(slices, batch_size), verbose=0), np.float32)[..., 0]
 
 
 def slice_scores(slices: Slices, prob: np.ndarray, threshold: float = 0.5) -> pd.DataFrame:

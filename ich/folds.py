@@ -24,6 +24,13 @@ class Run:
         """Names of the finished folds."""
         return [training.folder.name for training in self.trainings]
 
+    def members(self, fold: int) -> list[paths.Training]:
+        """All finished folds, or only `fold` (0: all). Raises InputError for a fold that is not finished."""
+        chosen = [each for each in self.trainings if not fold or each.folder.name == paths.fold_name(fold)]
+        if not chosen:
+            raise InputError(f"--fold {fold}: not finished in run {self.name}; finished are {', '.join(self.folds)}")
+        return chosen
+
     def identity(self) -> dict:
         """Of the first fold: model, recipe, fingerprints."""
         return runs.read_json(self.trainings[0].run)["identity"]

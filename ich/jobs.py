@@ -1,66 +1,19 @@
 """From a split on disk to trainings: shared by main.py and main_kfold.py."""
 
 import functools
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import keras
 
-from ich import paths, runs, splits, training
+from ich import paths, runs, training
 from ich.errors import InputError
 from ich.network import Network
-from ich.stack import Slices
+from ich.stack import Split
 
 # Images a second of dunet n=32 at 256 px on two CPU cores; only decides whether an estimate is worth measuring.
 SLOW_CPU_RATE = 3
 WORTH_MEASURING_S = 600
 LONG_S = 12 * 3600
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split with what runs depend on. `whole_scans`: every slice of a validation patient is there."""
-
-    slices: Slices
-    image_size: int
-    channels: int
-    prints: dict[str, str]
-    audit: dict[str, int]
-    whole_scans: bool
-
-    def training(self, part: str) -> Slices:
-        """What is trained on when `part` is validated: all other parts."""
-        return self.slices.part(self.slices.table["part"] != part)
-
-    def steps(self, batch_size: int) -> int:
-        """Batches in an epoch: those of the part that leaves most to train on."""
-        balanced = self.slices.table.loc[self.slices.table["in_training"], "part"]
-        if "valid" in set(self.slices.table["part"]):
-            return math.ceil((balanced != "valid").sum() / batch_size)
-        return math.ceil((len(balanced) - balanced.value_counts().min()) / batch_size)
-
-    def validation(self, part: str) -> Slices:
-        """What is validated."""
-        return self.slices.part(self.slices.table["part"] == part)
-
-
-def read_split(config: object, kind: str, test: bool = False) -> Split:
-    """Read `holdout` or `kfold` and its slices into memory: what is trained and validated on, or the test set.
-
-    Raises InputError when an earlier step is missing.
-    """
-    table = splits.read(config.data, config.protocol, kind)
-    table = table[(table["part"] == "test") == test].reset_index(drop=True)
-    data = runs.read_json(config.data / paths.RUN)
-    slices = Slices.read(config.data, table, data["image_size"], data["channels"])
-    path = paths.split_csv(config.data, config.protocol, kind)
-    prints = {
-        "image_size": data["image_size"], "channels": data["channels"], "windows": str(data["windows"]),
-        "data_fingerprint": data["data_fingerprint"], "split_fingerprint": runs.fingerprint(path),
-    }  # fmt: skip
-    audit = runs.read_json(path.parent / paths.RUN)["leak_audit"]
-    return Split(slices, data["image_size"], data["channels"], prints, audit, config.protocol == "patient")
 
 
 def job(config: object, split: Split, name: str, n_filters: int, part: str) -> training.Job:
@@ -105,7 +58,7 @@ def compiled(job: training.Job, split: Split, build: Callable[..., keras.Model])
     """The network of a training; what an earlier one left in the session is dropped."""
     keras.backend.clear_session()
     name, n_filters = network_key(job)
-    make = functools.partial(build, name, split.image_size, split.channels, n_filters)
+    make = functools.partial(build, name, split.prints["image_size"], split.prints["channels"], n_filters)
     return Network(make, job.config, job.recipe, job.steps)
 
 
@@ -133,7 +86,7 @@ def tell_duration(
 def _guess_seconds(job: training.Job, split: Split) -> float:
     table = split.slices.table
     slices = (table["in_training"] & (table["part"] != job.identity["part"])).sum()
-    work = (split.image_size / 256) ** 2 * (job.identity["n_filters"] / 32) ** 1.5
+    work = (split.prints["image_size"] / 256) ** 2 * (job.identity["n_filters"] / 32) ** 1.5
     return job.recipe.epochs * slices * work / SLOW_CPU_RATE
 
 

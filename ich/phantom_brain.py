@@ -61,8 +61,8 @@ def _fluid_fields(space: Space, atrophy: float, uneven: Field) -> dict[str, Fiel
 def _basal_cisterns(space: Space, wide: float, uneven: Field) -> Field:
     """Star above the sella, ring around the midbrain, smile behind it, cleft before the pons, cisterna magna."""
     x, y, z = space
-    angle, radius = np.arctan2(x, -(y + 6)), np.hypot(x, y + 6) + 1.2 * uneven
-    star = overlap((10.5 + 0.6 * wide + 4.5 * np.cos(5 * angle) - radius) * 0.7, 6.5 - abs(z - 27))
+    angle, radius = np.arctan2(x, -(y + 6)), np.hypot(x, y + 6) + 1.8 * uneven
+    star = overlap((9.5 + 0.6 * wide + 3.6 * np.cos(5 * angle) - radius) * 0.7, 6.5 - abs(z - 27))
     around = overlap(0.7 + 0.3 * wide + 0.8 * uneven + ring(space, (0, 9), 17), 11 - abs(z - 32))
     smile = overlap(1.6 + 0.4 * wide + 0.5 * uneven + ring(space, (0, 8), 17), y - 12, 7 - abs(z - 41))
     pons = overlap(2.2 + ring(space, (0, 14), 17), 4 - y, 10 - abs(z - 12))

@@ -36,9 +36,9 @@ def write_ct_ich(folder: Path, patients: int, size: int, seed: int, workers: int
     """
     if patients < 1:
         raise InputError(f"{patients} phantom patients: expected 1 or more")
-    if _is_complete(Path(folder), {"patients": patients, "size": size, "seed": seed}):
+    if _is_complete(folder, {"patients": patients, "size": size, "seed": seed}):
         return
-    work = partial(write_patient, Path(folder), seed, size)
+    work = partial(write_patient, folder, seed, size)
     records = spread(work, range(patients), workers, "phantom heads", quiet)
     write_text(folder / DEMOGRAPHICS_CSV, _demographics(records, seed))
     write_text(folder / DIAGNOSIS_CSV, _diagnosis(records))

@@ -7,7 +7,7 @@ import numpy as np
 
 from ich.phantom_shapes import Field, soft_step, union
 
-AIR, FAT, SKIN, MUSCLE = -1000.0, -80.0, 40.0, 52.0  # HU
+AIR, FAT, SKIN, MUSCLE, REST = -1000.0, -80.0, 40.0, 52.0, 15.0  # HU
 CSF, WHITE, GREY, BRAINSTEM, OEDEMA, GLOBE = 7.0, 28.0, 38.0, 30.0, 17.0, 12.0  # HU
 FALX, VEIN, TENTORIUM, CALCIUM = 58.0, 56.0, 46.0, 190.0  # HU
 CORTICAL_BONE, DIPLOE, FACE_BONE, CRACK = 1400.0, 750.0, 900.0, 120.0  # HU
@@ -49,6 +49,7 @@ class View:
 
 
 def enlarge(coarse: Field, size: int) -> Field:
+    """One slice of a field, (cells, cells), at (size, size)."""
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
@@ -96,7 +97,7 @@ def render(
 
 def draw_outside(hu: Field, view: View, edge: float) -> None:
     """Head rest, skin, fat under it, and muscle."""
-    paint(hu, view.part("rest"), -150.0)
+    paint(hu, view.part("rest"), REST)
     skin = view["skin"]
     tissue = FAT + (SKIN - FAT) * soft_step(-skin, -2.4, 1.6) + 12 * view["texture"]
     paint(tissue, view.part("muscle", 0, 2.0), MUSCLE)

@@ -104,7 +104,7 @@ def _base_height(side: Field, y: Field) -> Field:
     back = soft_step(y - 14 - 0.34 * side, 0, 14)
     middle = MIDDLE_FLOOR + 14 - 14 * soft_step(side, 17, 12) - 5 * soft_step(side, 34, 16)
     floor = middle * (1 - back) + BACK_FLOOR * back
-    ridge = np.exp(-(((y - 10 - 0.36 * side) / 7) ** 2)) * soft_step(side, 14, 10)
+    ridge = np.exp(-(((y - 10 - 0.36 * side) / 9) ** 2)) * soft_step(side, 14, 10)
     floor = np.maximum(floor, PETROUS * ridge - 30)
     roofs = FRONT_FLOOR + ROOF * np.exp(-(((side - 31) / 17) ** 2) - ((y + 56) / 22) ** 2)
     return floor * (1 - front) + roofs * front

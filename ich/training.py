@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich import checkpoint, device, evaluation, plots, runs
+from ich import checkpoint, device, evaluation, plots, prediction, runs
 from ich.batches import PlainBatches, TrainingBatches
 from ich.errors import InputError
 from ich.network import Network
@@ -98,7 +98,7 @@ def validated_epochs(job: Job) -> list[int]:
 
 def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
     """Write the validation tables."""
-    prob = evaluation.predict(network.model, valid, job.recipe.batch_size)
+    prob = prediction.predict(network.model, valid, job.recipe.batch_size)
     runs.write_csv(job.files.slices, evaluation.slice_scores(valid, prob))
     if whole_scans:
         runs.write_csv(job.files.patients, evaluation.patient_scores(valid, prob))

@@ -1,0 +1,53 @@
+"""What networks say of slices: one network, or the mean of a run's folds."""
+
+import contextlib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ich.batches import PlainBatches
+from ich.errors import InputError
+from ich.paths import Training
+from ich.stack import Slices
+
+BATCH_SIZE = 16
+
+
+def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) -> np.ndarray:
+    """Probabilities of blood, float32 (n, size, size), in the order of the rows."""
+    return np.asarray(model.predict(PlainBatches(slices, batch_size), verbose=0), np.float32)[..., 0]
+
+
+def load(training: Training, weights: str) -> keras.Model:
+    """The `last` or `best` network of a training. Raises InputError when the file is missing or damaged."""
+    with _told_in_one_line(path := getattr(training, weights)):
+        return keras.models.load_model(path, compile=False)
+
+
+def load_weights(network: keras.Model, training: Training, weights: str) -> None:
+    """Put the weights of another fold into a loaded network. Raises InputError as `load` does."""
+    with _told_in_one_line(path := getattr(training, weights)):
+        network.load_weights(path)
+
+
+@contextlib.contextmanager
+def _told_in_one_line(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: cannot be loaded ({first}); delete its folder and run main_kfold.py again") from None
+
+
+def predict_mean(trainings: list[Training], weights: str, slices: Slices) -> np.ndarray:
+    """Mean of the networks' probabilities, float32 (n, size, size). One network is in memory at a time."""
+    keras.backend.clear_session()
+    network = load(trainings[0], weights)
+    total = predict(network, slices)
+    for training in trainings[1:]:  # folds of a run are one network: only its weights change, nothing is compiled anew
+        load_weights(network, training, weights)
+        total += predict(network, slices)
+    return total / len(trainings)
