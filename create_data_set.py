@@ -22,11 +22,15 @@ ROW = ["id", "patient", "slice", "lesion_pixels", *TYPES, "in_training"]
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.CreateDataSet, __doc__, argv)
+    if config.check:
+        _check(config)
+        return
     started = time.time()
     slices = _slices(config)
     table = _split(config, slices)
     folder = config.data / config.protocol
     summary = audit.summary(table, slices)
+    (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two splits
     for kind, column in paths.PART_COLUMN.items():
         runs.write_csv(paths.split_csv(config.data, config.protocol, kind), table[[*ROW, column]])
     runs.write_csv(folder / "summary.csv", summary)
@@ -38,12 +42,28 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _slices(config: settings.CreateDataSet) -> pd.DataFrame:
     """The table of slices: as it is, or made now from own PNGs or from the volumes."""
-    run = config.data / paths.RUN
-    if runs.read_json(run).get("own_data") if run.exists() else own_data.find(config.data):
+    if _is_own(config):
         return _import_own(config)
     if not (config.data / paths.SLICES).exists():
         split_raw_data.split(config)
+    elif (size := runs.read_json(config.data / paths.RUN).get("image_size")) != config.image_size:
+        print(f"note: {config.data / paths.SLICES} holds slices of {size} px; split_raw_data.py cuts them anew")
     return splits.read_slices(config.data)
+
+
+def _is_own(config: settings.CreateDataSet) -> bool:
+    run = config.data / paths.RUN
+    return bool(runs.read_json(run).get("own_data") if run.exists() else own_data.find(config.data))
+
+
+def _check(config: settings.CreateDataSet) -> None:
+    """--check: read own PNGs or the volumes, write nothing."""
+    if not _is_own(config):
+        split_raw_data.split(config)
+        return
+    table, warnings = own_data.read(config.data, config.image_size, config.patients_csv)
+    print(*(f"warning: {warning}\n" for warning in warnings), end="", sep="")
+    print(f"{len(table)} own PNG pairs read and found good")
 
 
 def _import_own(config: settings.CreateDataSet) -> pd.DataFrame:

@@ -3,19 +3,23 @@
     python make_demo_data.py --out demo --patients 30 --size 256 --seed 0
 
 writes  <out>/ct-ich/ct_scans/NNN.nii  masks/NNN.nii  hemorrhage_diagnosis_raw_ct.csv  Patient_demographics.csv
+        <out>/phantoms.png, a contact sheet
 Then: python split_raw_data.py --raw demo/ct-ich
 """
 
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, phantom_files
+from ich import cli, phantom_files, phantom_sheet
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.DemoData, __doc__, argv)
     phantom_files.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, quiet=config.quiet)
-    print(f"{config.patients} phantom heads of {config.size} px -> {config.out / 'ct-ich'}")
+    sheet = config.out / "phantoms.png"
+    if not sheet.exists():
+        phantom_sheet.write(sheet, config.size, config.seed)
+    print(f"{config.patients} phantom heads of {config.size} px -> {config.out / 'ct-ich'}; contact sheet {sheet}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from ich.errors import InputError
 
 LEVELS = 5  # filters n, 2n, 4n, 8n, 16n
 DROPOUT = 0.2  # of dunet, after each pooling
+BN_MOMENTUM = 0.9  # Keras' 0.99 needs some hundred steps to forget the start; a small data set has not many more
 
 
 def unet(image_size: int, channels: int, n_filters: int) -> keras.Model:
@@ -37,8 +38,11 @@ def build(name: str, image_size: int = 256, channels: int = 1, n_filters: int = 
     """Build a network with fresh weights.
 
     Takes (batch, image_size, image_size, channels) grey levels 0..255 and gives (batch, image_size, image_size, 1)
-    probabilities of blood, float32 whatever the precision of the layers. Raises InputError for an unknown name.
+    probabilities of blood, float32 whatever the precision of the layers. Raises InputError for an unknown name and
+    for a size that cannot be halved four times.
     """
+    if image_size % 2 ** (LEVELS - 1):
+        raise InputError(f"image size {image_size}: expected a multiple of {2 ** (LEVELS - 1)}; cut the PNGs again")
     return MODELS[find(name)](image_size, channels, n_filters)
 
 
@@ -66,6 +70,6 @@ def _encoder_decoder(
 def _block(x: keras.KerasTensor, filters: int, norm_after_first: bool) -> keras.KerasTensor:
     for norm in (norm_after_first, True):
         x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal")(x)
-        x = layers.BatchNormalization()(x) if norm else x
+        x = layers.BatchNormalization(momentum=BN_MOMENTUM)(x) if norm else x
         x = layers.ReLU()(x)
     return x

@@ -10,12 +10,13 @@ writes  <data>/image/NNN_SSS.png  <data>/label/NNN_SSS.png  <data>/slices.csv  <
 import functools
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
 
 import config as settings
-from ich import cli, ct_ich, parallel, paths, runs
+from ich import cli, ct_ich, own_data, parallel, paths, runs
 from ich.ct import Window
 from ich.errors import InputError
 from ich.slices import COLUMNS, Outcome, Slicing, slice_patient
@@ -42,8 +43,8 @@ def split(config: settings.SplitRawData) -> None:
         functools.partial(slice_patient, how=how), cases, config.workers, "patients read", config.quiet
     )
     problems += [outcome.problem for outcome in outcomes if outcome.problem]
-    for warning in dict.fromkeys(text for outcome in outcomes for text in outcome.warnings):
-        print(f"warning: {warning}")
+    for warning, patients in Counter(text for outcome in outcomes for text in outcome.warnings).items():
+        print(f"warning: {warning} ({patients} of {len(cases)} patients)")
     if problems:
         _refuse(problems)
     table = pd.DataFrame([row for outcome in outcomes for row in outcome.rows], columns=list(COLUMNS))
@@ -80,8 +81,8 @@ def _is_done(config: settings.SplitRawData, source: str) -> bool:
 def _begin(config: settings.SplitRawData) -> None:
     """Until the new slices are whole, there are none. A user's own PNGs are never written over."""
     run = config.data / paths.RUN
-    if not run.exists() and any((config.data / "image").glob("*.png")):
-        raise InputError(f"{config.data / 'image'}: holds PNGs not made by this script; choose another --data folder")
+    if runs.read_json(run).get("own_data") if run.exists() else own_data.holds_png(config.data):
+        raise InputError(f"{config.data}: holds PNGs not made by this script; choose another --data folder")
     runs.write_json(run, {"unfinished": True})
     (config.data / paths.SLICES).unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ writes  <reports>/<protocol>/test_<run>/: slices.csv patients.csv summary.csv pa
 The threshold is the one that is best on the out-of-fold predictions; scores at 0.5 stand beside it.
 """
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,13 +38,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _folder(config: settings.Tests, run: folds.Run) -> Path:
     fold = f"_{paths.fold_name(config.fold)}" if config.fold else ""
-    return config.reports / config.protocol / f"test_{run.name}{fold}"
+    best = "_best" if config.weights == "best" else ""
+    return config.reports / config.protocol / f"test_{run.name}{fold}{best}"
 
 
 def _inputs(config: settings.Tests, run: folds.Run) -> dict:
     """What the results depend on, so that a second call knows that all is done."""
     networks = [runs.fingerprint(getattr(each, config.weights)) for each in run.members(config.fold)]
-    return {"networks": networks, "weights": config.weights, "threshold": config.threshold}
+    threshold, source = _threshold(config, run)
+    return {"networks": networks, "weights": config.weights, "threshold": threshold, "threshold_is": source}
 
 
 def _is_done(config: settings.Tests, run: folds.Run) -> bool:
@@ -59,6 +62,8 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
     started = time.time()
     folder, chosen = _folder(config, run), run.members(config.fold)
     (folder / paths.RUN).unlink(missing_ok=True)
+    for pictured in ("masks", "overlays", "nifti"):  # of another threshold or test set
+        shutil.rmtree(folder / pictured, ignore_errors=True)
     threshold, source = _threshold(config, run)
     tables = _tables(split, prob, threshold)
     summary = _summary(split, prob, {source: threshold, "fixed": 0.5}, config.protocol)
@@ -119,13 +124,19 @@ def _write_nifti(folder: Path, config: settings.Tests, split: stack.Split, prob:
     table = split.slices.table.sort_values(["patient", "slice"])
     if table["source"].isna().any():
         return  # own PNGs come without scans
+    missing = []
     for patient, rows in table.groupby("patient"):
         source = config.data / rows["source"].iloc[0]
-        if not source.exists():
-            print(f"warning: {source}: not found, so no NIfTI masks are written; the scans of step 1 must stay there")
-            return
-        path = folder / "nifti" / f"{patient}_mask.nii.gz"
-        native.write_mask(path, source, prob[rows.index.to_numpy()], threshold, orientation)
+        if source.exists():
+            path = folder / "nifti" / f"{patient}_mask.nii.gz"
+            native.write_mask(path, source, prob[rows.index.to_numpy()], threshold, orientation)
+        else:
+            missing.append(source)
+    if missing:
+        print(
+            f"warning: {missing[0]}: not found, so {len(missing)} of {table['patient'].nunique()} NIfTI masks are not "
+            "written; the scans of step 1 must stay there"
+        )
 
 
 def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) -> None:

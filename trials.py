@@ -62,7 +62,7 @@ def _tell(table: pd.DataFrame, tests: pd.DataFrame, protocol: str, folder: Path)
     print(f"\nOut-of-fold scores, split by {protocol}; threshold 0.5, last weights, means over patients with blood:")
     print(table[columns].to_string(index=False, float_format="%.3f", na_rep="-"))
     if protocol == "patient":
-        for _, test in tests[tests["metric"] == "dice"].iterrows() if len(tests) else ():
+        for _, test in tests[tests["metric"] == "dice"].iterrows():
             if test["test"].startswith("patients"):
                 print(comparison.sentence(test))
         print(NOT_COMPARABLE)

@@ -21,7 +21,9 @@ def summary(table: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
         {"kind": DISAGREEMENT, "part": row.id, "patients": 1, "slices": 1, "lesion_slices": int(row.lesion_pixels > 0)}
         for row in disagree.itertuples()
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    whole = table.columns.drop(["kind", "part"])
+    return table.astype(dict.fromkeys(whole, "Int64"))  # whole numbers that may be missing
 
 
 def leaks(table: pd.DataFrame) -> dict[str, int]:
@@ -69,5 +71,5 @@ def _part(table: pd.DataFrame, kind: str, name: str, inside: pd.Series) -> dict:
         "kind": kind, "part": name, "patients": part["patient"].nunique(),
         "patients_with_blood": part.loc[blood, "patient"].nunique(), "slices": len(part),
         "lesion_slices": int(blood.sum()), "training_slices": int(part["in_training"].sum()),
-        "shared_patients": _shared(table, inside), **{name: part[name].sum() for name in TYPES},
+        "shared_patients": _shared(table, inside), **{name: part[name].sum(min_count=1) for name in TYPES},
     }  # fmt: skip

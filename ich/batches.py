@@ -11,7 +11,8 @@ class TrainingBatches(keras.utils.PyDataset):
     """Balanced, shuffled, augmented batches.
 
     What an epoch holds follows from (seed, epoch), how a slice is changed from (seed, epoch, its row): the number of
-    workers, the order of reading and a restart change nothing. An epoch has `steps` full batches.
+    workers, the order of reading and a restart change nothing. An epoch has `steps` full batches. `begin` draws an
+    epoch; Keras's own `on_epoch_end` is not used, since it is called once more before the first epoch.
     """
 
     def __init__(
@@ -20,13 +21,13 @@ class TrainingBatches(keras.utils.PyDataset):
     ) -> None:  # fmt: skip
         super().__init__(workers=workers)
         self.slices, self.how, self.batch_size, self.steps = slices, how, batch_size, steps
-        self.seed, self.epoch = seed, epoch
+        self.seed = seed
         lesion = slices.table["lesion_pixels"].to_numpy() > 0
         chosen = slices.table["in_training"].to_numpy()
         self.positives = np.flatnonzero(lesion)
         self.negatives = np.flatnonzero(~lesion if fresh_negatives else ~lesion & chosen)
         self.n_negatives = int((~lesion & chosen).sum())
-        self.order = self._drawn()
+        self.begin(epoch)
 
     def __len__(self) -> int:
         return self.steps
@@ -37,15 +38,12 @@ class TrainingBatches(keras.utils.PyDataset):
         pairs = [self._changed(row) for row in rows]
         return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])[..., None]
 
-    def on_epoch_end(self) -> None:
-        """Called by Keras: the next epoch draws its own slices and order."""
-        self.epoch += 1
-        self.order = self._drawn()
-
-    def _drawn(self) -> np.ndarray:
-        rng = np.random.default_rng([self.seed, self.epoch])
+    def begin(self, epoch: int) -> None:
+        """Draw the slices and the order of `epoch` (from 0); call it between epochs only."""
+        self.epoch = epoch
+        rng = np.random.default_rng([self.seed, epoch])
         negatives = rng.choice(self.negatives, self.n_negatives, replace=False)
-        return rng.permutation(np.concatenate([self.positives, negatives]))
+        self.order = rng.permutation(np.concatenate([self.positives, negatives]))
 
     def _changed(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.seed, self.epoch, int(row)])

@@ -19,6 +19,8 @@ from pathlib import Path
 from ich.errors import InputError
 
 EXIT_INPUT, EXIT_SYSTEM = 2, 3
+WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 Config = typing.TypeVar("Config")
 
 
@@ -44,7 +46,9 @@ def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Con
         parser.add_argument(_flag(field.name), help=help_text, **_options(hints[field.name]))
     given = vars(parser.parse_args(argv))
     if "models" in given:
-        given["models"] = dict(given["models"])
+        pairs, given["models"] = given["models"], dict(given["models"])
+        if len(pairs) != len(given["models"]):
+            raise InputError("--models: a network is named twice; each has one number of filters")
     config = dataclasses.replace(defaults, **given)
     check_limits(config)
     for name, value in given.items():
@@ -75,9 +79,10 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
     except KeyboardInterrupt:
         _fail("stopped; run the same command again to go on", 130, debug)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in (*WRONG_PATH, *NO_ROOM):
             raise
-        _fail(f"{error.filename or 'output'}: {error.strerror}; make room or choose another folder", EXIT_SYSTEM, debug)
+        status, advice = (EXIT_INPUT, "choose") if error.errno in WRONG_PATH else (EXIT_SYSTEM, "make room or choose")
+        _fail(f"{error.filename or 'output'}: {error.strerror}; {advice} another folder", status, debug)
     sys.exit(0)
 
 
@@ -107,7 +112,8 @@ def _interrupt(signum: int, frame: types.FrameType | None) -> typing.NoReturn:
 def _fail(message: str, status: int, debug: bool) -> typing.NoReturn:
     if debug:
         traceback.print_exc()
-    print(f"error: {message}" if status != 130 else message, file=sys.stderr)
+    line = " ".join(message.splitlines())
+    print(f"error: {line}" if status != 130 else line, file=sys.stderr)
     sys.exit(status)
 
 

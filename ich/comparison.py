@@ -76,10 +76,11 @@ def tests_between(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
     pairs = list(itertools.combinations(runs, 2))
     rows = [_patient_test(a, b, metric, seed) for a, b in pairs for metric in ("dice", "iou") if protocol == "patient"]
     rows += [_fold_test(a, b, metric, protocol) for a, b in pairs for metric in ("dice", "iou")]
+    if not rows:  # one run: the columns only, so that the file is a table all the same
+        return pd.DataFrame(columns=["test", "a", "b", "metric", "n", "mean_difference", "p_value", "p_holm"])
     table = pd.DataFrame(rows)
-    if len(table):
-        together = table.groupby(["test", "metric"])["p_value"]
-        table["p_holm"] = together.transform(lambda p: statistics.holm(p.to_numpy()))
+    together = table.groupby(["test", "metric"])["p_value"]
+    table["p_holm"] = together.transform(lambda p: statistics.holm(p.to_numpy()))
     return table
 
 

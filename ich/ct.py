@@ -24,14 +24,14 @@ class Window:
             level, width = map(float, text.split("/"))
         except ValueError:
             raise InputError(f"--windows '{text}': expected level/width in HU, such as 40/120") from None
-        if not 1 <= width <= 10_000 or abs(level) > 10_000:
+        if not (1 <= width <= 10_000 and abs(level) <= 10_000):  # NaN too
             raise InputError(f"--windows '{text}': level must be within +-10000 HU, width 1 to 10000 HU")
         return cls(level, width)
 
     def __call__(self, hu: np.ndarray) -> np.ndarray:
         """Grey levels 0..255 (uint8) of HU of any shape: linear between the window's ends, clipped, rounded."""
         if hu.dtype == np.int16:  # one table look-up per voxel instead of four passes in float
-            return self._table[hu.view(np.uint16)]
+            return cv2.LUT(hu.view(np.uint16), self._table)
         return self._grey(hu)
 
     def _grey(self, hu: np.ndarray) -> np.ndarray:
@@ -86,7 +86,17 @@ def read_image(path: Path, channels: int, size: int) -> np.ndarray:
 def read_label(path: Path, size: int) -> np.ndarray:
     """Read a PNG mask as bool (size, size): 0/1, 0/255, or grey levels cut at the middle. Raises InputError."""
     pixels = _decoded(path, cv2.IMREAD_GRAYSCALE)
-    return square_mask(pixels > (0 if pixels.max() <= 1 else 127), size)
+    highest = int(pixels.max())
+    if 1 < highest <= 127:  # class numbers, say: cut at the middle, all blood would be lost
+        raise InputError(f"{path}: mask values run up to {highest}, expected 0 and 1, or 0 and 255")
+    return square_mask(pixels > (0 if highest <= 1 else 127), size)
+
+
+def check_pair(image: Path, label: Path) -> None:
+    """Raise InputError unless a PNG slice and its mask can be read and have the same rows and columns."""
+    shapes = [_decoded(path, cv2.IMREAD_GRAYSCALE).shape for path in (image, label)]
+    if shapes[0] != shapes[1]:
+        raise InputError(f"{label}: mask has {shapes[1]} pixels (rows, columns), its image {image} has {shapes[0]}")
 
 
 def _decoded(path: Path, mode: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The CT-ICH data set (PhysioNet 1.3.1) as it lies in its folder: volumes, masks, and the table of slices."""
 
+import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from ich.nifti import read_nifti
 
 DIAGNOSIS = "hemorrhage_diagnosis_raw_ct.csv"
 TYPES = ("intraventricular", "intraparenchymal", "subarachnoid", "epidural", "subdural")
+LARGEST = 999_999  # patient or slice number
 FLAGS = ("no_hemorrhage", *TYPES, "fracture")
 _COLUMNS = {
     "patientnumber": "patient", "slicenumber": "slice", "fracture_yes_no": "fracture",
@@ -45,7 +47,8 @@ def survey(raw: Path) -> tuple[list[Case], list[str]]:
         except InputError as error:
             problems.append(str(error))
     listed = set(table["patient"])
-    unlisted = sorted(path for path in (raw / "ct_scans").glob("*.nii*") if _patient_of(path) not in listed)
+    volumes = (raw / "ct_scans").glob("[!.]*.nii*")  # names with a leading dot: unfinished or the file system's own
+    unlisted = sorted(path for path in volumes if _patient_of(path) not in listed)
     problems += [f"{path}: patient {_patient_of(path)} is not in {DIAGNOSIS}" for path in unlisted]
     return cases, problems
 
@@ -55,8 +58,8 @@ def read_diagnosis(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise InputError(f"{path}: not found; --raw must name the folder of CT-ICH (the README says how to get it)")
     try:  # the separator is sniffed: spreadsheets save semicolons in some countries
-        table = pd.read_csv(path, dtype=str, sep=None, engine="python", encoding="utf-8-sig")
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+        table = pd.read_csv(path, dtype=str, sep=None, engine="python", encoding="utf-8-sig", index_col=False)
+    except (ValueError, OSError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from None
     table.columns = [_COLUMNS.get(name.strip().lower(), name) for name in table.columns]
     expected = ("patient", "slice", *FLAGS)
@@ -68,8 +71,10 @@ def read_diagnosis(path: Path) -> pd.DataFrame:
 
 def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Numbers instead of text, and nothing but 0 and 1 in the flags."""
+    if table.empty:
+        raise InputError(f"{path}: has a header but no rows, expected one row a slice; download it again")
     numbers = table.apply(pd.to_numeric, errors="coerce")
-    wrong = numbers.isna() | (numbers % 1 != 0)
+    wrong = numbers.isna() | (numbers % 1 != 0) | (numbers < 0) | (numbers > LARGEST)
     wrong[list(FLAGS)] |= ~numbers[list(FLAGS)].isin((0, 1))
     if wrong.any(axis=None):
         row, column = next(zip(*wrong.to_numpy().nonzero(), strict=True))
@@ -111,7 +116,8 @@ def _checksums(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     lines = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return {name.strip().lstrip("*"): digest.lower() for digest, name in (line for line in lines if len(line) == 2)}
+    pairs = (line for line in lines if len(line) == 2)
+    return {Path(name.strip().lstrip("*")).as_posix(): digest.lower() for digest, name in pairs}
 
 
 def check_sum(path: Path, expected: str) -> None:

@@ -61,13 +61,14 @@ def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run
     found = paths.fold_trainings(folder, protocol)
     if missing := [name for name in names if name not in found]:
         raise InputError(f"{folder / protocol / missing[0]}: no finished fold; runs are: {', '.join(found) or 'none'}")
-    chosen = [Run(name, found[name]) for name in names or sorted(found, key=_baseline_first)]
+    chosen = [Run(name, found[name]) for name in dict.fromkeys(names) or sorted(found, key=_baseline_first)]
     if not chosen:
         raise InputError(f"{folder / protocol}: no finished fold; run main_kfold.py --protocol {protocol} first")
     first = _common(chosen[0].trainings[0])
     for run in chosen:
         for training in run.trainings:
             refuse_mixture(training.folder, _common(training), first, chosen[0].trainings[0].folder)
+            _refuse_other_method(training, run)
     return chosen
 
 
@@ -78,6 +79,14 @@ def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
             raise InputError(
                 f"{what}: {key} is {found.get(key)}, that of {beside} is {wanted.get(key)}; they can't be compared"
             )
+
+
+def _refuse_other_method(training: paths.Training, run: Run) -> None:
+    first = run.identity()
+    found = {**runs.read_json(training.run)["identity"], "part": first.get("part")}
+    if pairs := runs.differences(found, first):
+        told = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
+        raise InputError(f"{training.folder}: was trained otherwise than {run.folds[0]} of the same run: {told}")
 
 
 def missing_folds(run: Run, k: int) -> list[str]:
@@ -94,13 +103,14 @@ def per_fold(run: Run, kind: str, column: str) -> pd.Series:
 def choose_threshold(table: pd.DataFrame) -> float:
     """The threshold with the highest mean Dice over patients with blood, from out-of-fold `threshold_counts`.
 
-    Of equal ones the middle one is taken, the farthest from where the score falls.
+    Of equal ones the middle one is taken, the farthest from where the score falls. 0 is left out: it calls every
+    pixel blood, which would win for a network that finds nothing.
     """
-    blood = table[table["tp"] + table["fn"] > 0]
+    blood = with_blood(table[table["threshold"] > 0])
     dice = pd.Series(metrics.dice(blood["tp"], blood["fp"], blood["fn"]), index=blood.index)
     mean = dice.groupby(blood["threshold"]).mean()
     best = mean.index[np.isclose(mean, mean.max(), rtol=0, atol=1e-12)]
-    return float(best[len(best) // 2])
+    return round(best[len(best) // 2] * 256) / 256  # the CSV keeps six digits of k/256
 
 
 def with_blood(table: pd.DataFrame) -> pd.DataFrame:

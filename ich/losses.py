@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 PAPER_SMOOTH = 100.0
+PAPER_BATCH = 32  # slices over which the published metric is pooled
 FAST_SMOOTH = 1.0
 EPSILON = 1e-7  # keeps the logarithm of cross-entropy finite
 

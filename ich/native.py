@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 
 from ich import nifti
+from ich.errors import InputError
 from ich.runs import atomic
 
 
@@ -16,6 +17,8 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
     the scan is not readable any more.
     """
     scan = nifti.read_nifti(source)
+    if scan.shape[2] != len(prob):
+        raise InputError(f"{source}: has {scan.shape[2]} slices, {len(prob)} were cut from it; run step 1 again")
     mask = nifti.to_file_grid(prob, nifti.grid(scan, orientation)) >= threshold
     image = nib.Nifti1Image(mask.astype(np.uint8), scan.affine)
     for kind in ("sform", "qform"):

@@ -1,5 +1,6 @@
 """A compiled network that many trainings use one after another: each starts from the same weights, compiled once."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,8 +56,6 @@ def load_weights(network: keras.Model, path: Path) -> None:
     """Start from the weights of a .keras or .weights.h5 file. Raises InputError when they do not fit."""
     try:
         network.load_weights(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found (--init-weights)") from None
-    except (ValueError, OSError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: its weights do not fit this network ({first})") from None

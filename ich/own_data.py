@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ich import runs
-from ich.ct import read_label
+from ich.ct import check_pair, read_label
 from ich.ct_ich import FLAGS
 from ich.errors import InputError
 from ich.slices import COLUMNS
@@ -29,6 +29,11 @@ def find(data: Path) -> dict[str, tuple[Path, Path]]:
     return found
 
 
+def holds_png(data: Path) -> bool:
+    """Whether a PNG lies where step 1 writes its own."""
+    return any(_pngs(data / name) for name in FOLDER_NAMES[0])
+
+
 def _pair_of(folder: Path) -> tuple[Path, Path] | None:
     for images, labels in FOLDER_NAMES:
         if (folder / images).is_dir() and (folder / labels).is_dir():
@@ -41,8 +46,10 @@ def read(data: Path, image_size: int, patients_csv: Path | None) -> tuple[pd.Dat
 
     Spacing and hemorrhage types are unknown and stay empty. Raises InputError for images without their label.
     """
-    rows = []
-    for part, (images, labels) in find(data).items():
+    rows, folders = [], find(data)
+    if not folders:
+        raise InputError(f"{data}: its folders of own PNGs are gone; bring them back or choose another --data folder")
+    for part, (images, labels) in folders.items():
         rows += [_row(data, part, path, labels / path.name, image_size) for path in _paired(images, labels)]
     table = pd.DataFrame(rows)
     if table["id"].duplicated().any():
@@ -58,7 +65,7 @@ def fingerprint(data: Path, table: pd.DataFrame) -> str:
 
 
 def _paired(images: Path, labels: Path) -> list[Path]:
-    found, marked = ({path.name for path in folder.glob("*.png")} for folder in (images, labels))
+    found, marked = _pngs(images), _pngs(labels)
     if not found:
         raise InputError(f"{images}: holds no PNG; expected images with labels of the same names in {labels}")
     if alone := sorted(found ^ marked):
@@ -66,7 +73,13 @@ def _paired(images: Path, labels: Path) -> list[Path]:
     return [images / name for name in sorted(found)]
 
 
+def _pngs(folder: Path) -> set[str]:
+    """Names of the PNGs; those with a leading dot are unfinished or the file system's own."""
+    return {path.name for path in folder.glob("[!.]*") if path.suffix.lower() == ".png"}
+
+
 def _row(data: Path, part: str, image: Path, label: Path, image_size: int) -> dict:
+    check_pair(image, label)
     lesion = int(read_label(label, image_size).sum())
     row = {"id": image.stem, "image": image.relative_to(data).as_posix(), "label": label.relative_to(data).as_posix()}
     row |= {"lesion_pixels": lesion, FLAGS[0]: int(lesion == 0)}
@@ -78,7 +91,7 @@ def _with_patients(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.D
     named = [_NAME.fullmatch(name) for name in table["id"]]
     number = [int(match["slice"]) if match else place for place, match in enumerate(named, 1)]
     if patients_csv is not None:
-        patient_of = runs.read_csv(patients_csv, ("id", "patient"), "create_data_set.py").set_index("id")["patient"]
+        patient_of = _patient_of(patients_csv)
         if len(unknown := table.loc[~table["id"].isin(patient_of.index), "id"]):
             raise InputError(f"{patients_csv}: no row for {unknown.iloc[0]} ({len(unknown)} ids are missing)")
         return table.assign(patient=table["id"].map(patient_of), slice=number), []
@@ -88,3 +101,14 @@ def _with_patients(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.D
         "patients are unknown: names are not PATIENT_SLICE.png and no --patients-csv was given. Each image counts as a "
         "patient of its own, so slices of one person may stand in two parts and scores may be too high"
     ]
+
+
+def _patient_of(path: Path) -> pd.Series:
+    """Patients by id. Raises InputError for an id that stands twice and for an empty patient."""
+    if not path.is_file():
+        raise InputError(f"--patients-csv {path}: not found; expected a CSV with the columns id,patient")
+    rows = runs.read_csv(path, ("id", "patient"), "create_data_set.py")
+    for wrong, what in ((rows["id"].duplicated(), "stands twice"), (rows["patient"] == "", "has no patient")):
+        if wrong.any():
+            raise InputError(f"{path}: id '{rows.loc[wrong, 'id'].iloc[0]}' {what}; mend the CSV")
+    return rows.set_index("id")["patient"]

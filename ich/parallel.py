@@ -11,6 +11,8 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
+from ich.errors import InputError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,6 +29,9 @@ def spread(
     pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         return list(progress(pool.map(work, items), len(items), title, quiet))
+    except concurrent.futures.process.BrokenProcessPool:
+        raise InputError(f"{title}: one of {workers} processes was killed, for want of memory perhaps; "
+                         "use --workers 1") from None  # fmt: skip
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -38,7 +38,7 @@ def _told_in_one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        first = str(error).strip().splitlines()[0]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: cannot be loaded ({first}); delete its folder and run main_kfold.py again") from None
 
 

@@ -20,6 +20,7 @@ from ich.errors import InputError
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pandas", "nibabel",
             "opencv-python-headless", "scikit-learn", "scipy", "surface-distance", "matplotlib")  # fmt: skip
+TEXT = ("id", "patient")  # columns that are never numbers nor missing
 RESEARCH_ONLY = "For research, not for diagnosis."
 
 
@@ -37,8 +38,9 @@ def atomic(path: Path, sync: bool = True) -> Iterator[Path]:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,11 +62,14 @@ def as_json(content: object) -> dict:
 def read_json(path: Path) -> dict:
     """Read a JSON object. Raises InputError when the file is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run the step that writes it first") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: is no valid JSON ({error}); delete it and run its step again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; delete it and run its step again")
+    return content
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -76,7 +81,11 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def read_csv(path: Path, columns: Sequence[str], made_by: str) -> pd.DataFrame:
     """Read a table; `id` and `patient` stay text (`049`). Raises InputError when it or a column is missing."""
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(("id", "patient"), str), encoding="utf-8-sig")
+        names = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
+        missing = {name: [] if name in TEXT else ["", "nan"] for name in names}  # a patient may be called NA
+        table = pd.read_csv(
+            path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=missing, encoding="utf-8-sig"
+        )
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run `python {made_by}` first") from None
     except (ValueError, OSError) as error:
@@ -90,7 +99,7 @@ def write_png(path: Path, pixels: np.ndarray, sync: bool = True) -> bytes:
     """Write (rows, columns) or (rows, columns, 3 RGB) uint8 pixels, atomically; return the file's bytes."""
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    content = cv2.imencode(".png", pixels)[1].tobytes()
     with atomic(path, sync) as temporary:
         temporary.write_bytes(content)
     return content
@@ -103,6 +112,13 @@ def fingerprint(*parts: bytes | str | Path) -> str:
         content = part.read_bytes() if isinstance(part, Path) else part
         digest.update(content.encode() if isinstance(content, str) else content)
     return digest.hexdigest()[:16]
+
+
+def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
+    """Name and both values of each setting in which two dicts differ; of nested ones the name is `recipe.epochs`."""
+    found, wanted = _flat(found), _flat(wanted)
+    pairs = [(key, found.get(key), wanted.get(key)) for key in {**found, **wanted}]
+    return [pair for pair in pairs if pair[1] != pair[2]]
 
 
 def manifest(config: object, started: float, **facts: object) -> dict:
@@ -124,6 +140,13 @@ def manifest(config: object, started: float, **facts: object) -> dict:
 
 def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _flat(settings: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _versions() -> dict[str, str]:

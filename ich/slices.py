@@ -48,7 +48,8 @@ def slice_patient(case: ct_ich.Case, how: Slicing) -> Outcome:
             _slice(case, how, outcome)
         except InputError as error:
             outcome.problem = f"patient {case.patient}: {error}"
-    outcome.warnings = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    texts = (str(warning.message) for warning in caught if warning.category is UserWarning)
+    outcome.warnings = [text.removeprefix(f"{case.ct}: ") for text in texts]
     return outcome
 
 
@@ -75,8 +76,8 @@ def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
 
 def slice_pixels(hu: np.ndarray, lesion: np.ndarray, where: nifti.Grid, how: Slicing) -> tuple[np.ndarray, np.ndarray]:
     """One slice of the file -> image uint8 (size, size[, 3]) and label bool (size, size), upright."""
-    upright = where.upright(hu)
-    channels = [square(window(upright), how.image_size) for window in how.windows]
+    # Windowed before it is turned: a look-up runs along the file's memory, and grey levels are half the bytes.
+    channels = [square(where.upright(window(hu.T).T), how.image_size) for window in how.windows]
     if len(channels) == 2:  # PNG knows one or three channels
         channels.append(np.zeros_like(channels[0]))
     image = channels[0] if len(channels) == 1 else np.dstack(channels)

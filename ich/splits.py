@@ -30,9 +30,10 @@ def by_patient(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -
     test = _drawn(bleeding, test_share, [seed, _TEST]) + _drawn(clean, test_share, [seed, _TEST])
     rest = [[patient for patient in group if patient not in test] for group in (bleeding, clean)]
     if len(rest[0]) < folds:
+        advice = f"use --folds {len(rest[0])} or fewer" if len(rest[0]) > 1 else "two at least are needed"
         raise InputError(
             f"{len(rest[0])} patients with blood outside the test set for {folds} folds, expected one each at least; "
-            f"use --folds {max(2, len(rest[0]))} or fewer"
+            f"{advice}"
         )
     valid = [patient for group in rest for patient in _drawn(group, VALID_SHARE, [seed, _VALID])]
     # The clean ones go on where those with blood ended, so that folds differ by one patient at most.
@@ -46,19 +47,28 @@ def by_slice(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -> 
     """The published split: balanced slices, stratified by label, whatever the patient. Adds `split` and `fold`."""
     slices = slices[slices["in_training"]].reset_index(drop=True)
     label = (slices["lesion_pixels"] > 0).to_numpy()
-    everyone = np.arange(len(slices))
     if min(label.sum(), (~label).sum()) < 2 * folds:
         raise InputError(f"{label.sum()} slices with blood and {(~label).sum()} without are too few for {folds} folds")
-    rest = everyone
-    if test_share > 0:
-        rest, _ = train_test_split(everyone, test_size=test_share, stratify=label, random_state=seed)
-    train, valid = train_test_split(rest, test_size=VALID_SHARE, stratify=label[rest], random_state=seed)
+    rest = _without_share(np.arange(len(slices)), label, test_share, seed)[0]
+    if min(label[rest].sum(), (~label[rest]).sum()) < folds:
+        raise InputError(f"--test-share {test_share} leaves too few of {len(slices)} slices for {folds} folds")
+    train, valid = _without_share(rest, label, VALID_SHARE, seed)
     split, fold = np.full(len(slices), "test", object), np.full(len(slices), "test", object)
     split[train], split[valid] = "train", "valid"
     kfold = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for number, (_, part) in enumerate(kfold.split(rest, label[rest]), 1):
         fold[rest[part]] = str(number)
     return slices.assign(split=split, fold=fold)
+
+
+def _without_share(places: np.ndarray, label: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the rest and of the share, stratified by label."""
+    if share == 0:
+        return places, places[:0]
+    try:
+        return train_test_split(places, test_size=share, stratify=label[places], random_state=seed)
+    except ValueError:
+        raise InputError(f"{share:.3g} of {len(places)} slices is too few or too many for a stratified part") from None
 
 
 def from_folders(slices: pd.DataFrame, folds: int, seed: int, protocol: str) -> pd.DataFrame:
@@ -92,8 +102,20 @@ def serpentine(ordered: Sequence[str], folds: int) -> dict[str, int]:
 
 
 def read_slices(data: Path) -> pd.DataFrame:
-    """Read slices.csv. Raises InputError when it is missing or lacks a column."""
-    return runs.read_csv(data / paths.SLICES, COLUMNS, "split_raw_data.py")
+    """Read slices.csv. Raises InputError when it is missing, lacks a column or was edited into nonsense."""
+    path = data / paths.SLICES
+    table = runs.read_csv(path, COLUMNS, "split_raw_data.py")
+    wrong = {
+        "its id is no file name, or stands twice": ~table["id"].map(_is_plain) | table["id"].duplicated(),
+        "its patient is no file name": ~table["patient"].map(_is_plain),
+        "slice and lesion_pixels must be numbers": ~table[["slice", "lesion_pixels"]].map(_is_number).all(axis=1),
+        "image and label must lie in the data folder": ~table[["image", "label"]].map(_is_inside).all(axis=1),
+    }
+    for what, rows in wrong.items():
+        if rows.any():
+            place = int(rows.to_numpy().argmax())
+            raise InputError(f"{path}: row {place + 2} (id '{table['id'].iloc[place]}'): {what}; run step 1 or 2 again")
+    return table
 
 
 def read(data: Path, protocol: str, kind: str) -> pd.DataFrame:
@@ -101,14 +123,29 @@ def read(data: Path, protocol: str, kind: str) -> pd.DataFrame:
 
     Raises InputError when a file is missing, or when the split speaks of slices that are no longer there.
     """
-    column = paths.PART_COLUMN[kind]
+    column, script = paths.PART_COLUMN[kind], f"create_data_set.py --protocol {protocol}"
     path = paths.split_csv(data, protocol, kind)
-    split = runs.read_csv(path, ("id", "in_training", column), f"create_data_set.py --protocol {protocol}")
+    split = runs.read_csv(path, ("id", "in_training", column), script)
+    if split["in_training"].dtype != bool or split["id"].duplicated().any() or split[column].isna().any():
+        raise InputError(f"{path}: in_training must be True or False, {column} filled, ids unique; run {script} again")
     table = split[["id", "in_training", column]].merge(read_slices(data).drop(columns=column, errors="ignore"), on="id")
     if len(table) != len(split):
         lost = len(split) - len(table)
         raise InputError(f"{path}: {lost} of its slices are not in slices.csv; run create_data_set.py again")
     return table.rename(columns={column: "part"}).astype({"part": str})
+
+
+def _is_plain(name: str) -> bool:
+    """Whether files may be named after it: results of a patient or a slice are."""
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")
+
+
+def _is_inside(path: object) -> bool:
+    return isinstance(path, str) and not Path(path).is_absolute() and ".." not in Path(path).parts
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and bool(np.isfinite(value))
 
 
 def _ordered(load: pd.Series, seed: int) -> list[str]:

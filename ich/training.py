@@ -12,6 +12,7 @@ import pandas as pd
 from ich import checkpoint, device, evaluation, plots, prediction, runs
 from ich.batches import PlainBatches, TrainingBatches
 from ich.errors import InputError
+from ich.losses import PAPER_BATCH
 from ich.network import Network
 from ich.paths import Training
 from ich.stack import Slices
@@ -45,10 +46,11 @@ def run(job: Job, network: Network, train: Slices, valid: Slices, whole_scans: b
     if epoch:
         print(f"{job.name}: goes on after epoch {epoch}")
     batches = training_batches(job, train, epoch)
-    keeper = Keeper(job, network, history)
+    keeper = Keeper(job, network, batches, history)
     network.model.fit(
         batches, epochs=job.recipe.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
-        validation_data=PlainBatches(valid, job.recipe.batch_size), validation_freq=validated_epochs(job),
+        validation_data=PlainBatches(valid, validation_batch(job)), validation_freq=validated_epochs(job),
+        shuffle=False,  # the batches are shuffled; Keras would do it again, from a state that a restart loses
     )  # fmt: skip
     with runs.atomic(job.files.last) as temporary:
         network.bare.save(temporary)
@@ -66,20 +68,23 @@ def run(job: Job, network: Network, train: Slices, valid: Slices, whole_scans: b
 
 
 def begin(job: Job) -> None:
-    """Write config.json, or refuse a folder that holds another configuration, naming the differences."""
+    """Write config.json, or refuse a run that holds another configuration, naming the differences.
+
+    The folds of a run are one configuration: the mean over folds is that of one method.
+    """
     wanted = runs.as_json(job.identity)
-    if job.files.config.exists():
-        refuse_difference(job.files.config, runs.read_json(job.files.config), wanted)
-    else:
+    folder = job.files.folder
+    for path in sorted(folder.parent.glob("fold_*/config.json" if folder.name != "holdout" else "holdout/config.json")):
+        refuse_difference(path, {**runs.read_json(path), "part": ""}, {**wanted, "part": ""})
+    if not job.files.config.exists():
         runs.write_json(job.files.config, wanted)
 
 
 def refuse_difference(path: Path, found: dict, wanted: dict) -> None:
-    """Raise InputError naming each key in which two identities differ."""
-    keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-    if keys:
-        told = "; ".join(f"{key} {found.get(key)}, now {wanted.get(key)}" for key in keys)
-        raise InputError(f"{path}: this run was begun with {told}. Give --run another name, or delete the folder")
+    """Raise InputError naming each setting in which two identities differ."""
+    if pairs := runs.differences(found, wanted):
+        told = "; ".join(f"{key} {before}, now {now}" for key, before, now in pairs)
+        raise InputError(f"{path}: this run was begun with {told}. Give --run another name, or delete its folder")
 
 
 def training_batches(job: Job, train: Slices, epoch: int) -> TrainingBatches:
@@ -94,6 +99,11 @@ def validated_epochs(job: Job) -> list[int]:
     """Every `validate_every` epochs, and the last."""
     last = job.recipe.epochs
     return sorted({*range(job.config.validate_every, last + 1, job.config.validate_every), last})
+
+
+def validation_batch(job: Job) -> int:
+    """Slices in a validation batch: under the slice protocol those over which the published metric is pooled."""
+    return PAPER_BATCH if job.config.protocol == "slice" else job.recipe.batch_size
 
 
 def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
@@ -118,16 +128,17 @@ def estimate_seconds(job: Job, network: Network, train: Slices, valid: Slices) -
 
 
 class Keeper(keras.callbacks.Callback):
-    """After each epoch: history, one printed line, the best weights, and a checkpoint to go on from."""
+    """Before each epoch: its batches. After it: history, a printed line, the best weights, and a checkpoint."""
 
-    def __init__(self, job: Job, network: Network, history: list[dict]) -> None:
+    def __init__(self, job: Job, network: Network, batches: TrainingBatches, history: list[dict]) -> None:
         super().__init__()
-        self.job, self.network, self.history = job, network, history
+        self.job, self.network, self.batches, self.history = job, network, batches, history
         self.saved = self.began = time.monotonic()
         self.done_before = len(history)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch_began = time.monotonic()
+        self.batches.begin(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
@@ -176,6 +187,8 @@ def duration(seconds: float) -> str:
 
 def identity(config: object, recipe: object, name: str, n_filters: int, part: str, prints: dict) -> dict:
     """What makes a training this one: network, recipe, seed, part, and fingerprints of data and split."""
+    if config.init_weights and not config.init_weights.is_file():
+        raise InputError(f"{config.init_weights}: not found (--init-weights)")
     weights = runs.fingerprint(config.init_weights) if config.init_weights else None
     return {
         "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,

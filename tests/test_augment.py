@@ -1,0 +1,128 @@
+"""Augmentation: image and mask move together, and nothing moves that was not asked for."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from config import RECIPES
+from ich.augment import augment, random_affine
+
+SIZE = 32
+NOTHING = dict.fromkeys(("rotation_deg", "shift", "shear_deg", "scale", "brightness", "contrast", "noise"), 0.0)
+
+
+def strength(**given: float) -> SimpleNamespace:
+    return SimpleNamespace(**{**NOTHING, "flip": False, **given})
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 1), np.uint8)
+
+
+@pytest.fixture
+def square() -> tuple[np.ndarray, np.ndarray]:
+    """A slice that is bright exactly where its mask is 1, off the middle."""
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[6:16, 8:20] = 1
+    return mask[..., None] * np.uint8(200), mask
+
+
+def seeds(number: int) -> list[np.random.Generator]:
+    return [np.random.default_rng(seed) for seed in range(number)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strength_zero_changes_nothing(channels: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, channels), np.uint8)
+    mask = (image[..., 0] > 128).astype(np.uint8)
+    changed = augment(image, mask, strength(), np.random.default_rng(3))
+    np.testing.assert_array_equal(changed[0], image)
+    np.testing.assert_array_equal(changed[1], mask)
+
+
+def test_every_second_slice_is_mirrored_exactly(noise: np.ndarray) -> None:
+    mask = (noise[..., 0] > 128).astype(np.uint8)
+    mirrored = 0
+    for rng in seeds(200):
+        image, moved = augment(noise, mask, strength(flip=True), rng)
+        flipped = not np.array_equal(image, noise)
+        mirrored += flipped
+        np.testing.assert_array_equal(image, noise[:, ::-1] if flipped else noise)
+        np.testing.assert_array_equal(moved, mask[:, ::-1] if flipped else mask)
+    assert 70 < mirrored < 130  # 100 expected, standard deviation 7
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_image_and_mask_move_together(recipe: str, square: tuple[np.ndarray, np.ndarray]) -> None:
+    """The bright square stays on its mask: bright inside, dark outside, save on its rim of a pixel."""
+    geometry = ("rotation_deg", "shift", "shear_deg", "scale", "flip")
+    how = strength(**{name: getattr(RECIPES[recipe], name) for name in geometry})
+    for rng in seeds(50):
+        image, mask = augment(*square, how, rng)
+        bright = image[..., 0] >= 100
+        wrong = np.count_nonzero(bright != (mask == 1))
+        assert wrong <= 6, f"{wrong} of about 44 rim pixels"
+        assert 80 < mask.sum() < 160  # 120, by factors 0.9 and 1.1 squared
+
+
+def test_known_turn_and_shift() -> None:
+    """A shift of 3 columns and 2 rows down, by a generator that gives what is asked."""
+    given = SimpleNamespace(uniform=lambda low, high, n=None: high if n is None else np.array([3, 2]) / SIZE)
+    given.random = lambda: 1.0
+    np.testing.assert_allclose(random_affine(SIZE, strength(), given), [[1, 0, 3], [0, 1, 2]])
+
+
+def test_turns_are_about_the_centre_and_within_the_limits() -> None:
+    centre = (SIZE - 1) / 2
+    for rng in seeds(50):
+        matrix = random_affine(SIZE, strength(rotation_deg=15, scale=0.1), rng)
+        np.testing.assert_allclose(matrix @ [centre, centre, 1], [centre, centre])
+        angle = np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0]))
+        assert abs(angle) <= 15
+        assert 0.9 <= np.sqrt(np.linalg.det(matrix[:, :2])) <= 1.1
+
+
+def test_what_comes_in_repeats_the_border(noise: np.ndarray) -> None:
+    """A slice of one grey stays of that grey: no black comes in from outside."""
+    grey, mask = np.full_like(noise, 90), np.ones((SIZE, SIZE), np.uint8)
+    for rng in seeds(20):
+        image, moved = augment(grey, mask, strength(rotation_deg=30, shift=0.2, scale=0.2, flip=True), rng)
+        assert (image == 90).all()
+        assert (moved == 1).all()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_types_and_values_stay_what_they_were(recipe: str, noise: np.ndarray) -> None:
+    mask = (noise[..., 0] > 128).astype(np.uint8)
+    for rng in seeds(20):
+        image, moved = augment(noise, mask, RECIPES[recipe], rng)
+        assert image.dtype == moved.dtype == np.uint8
+        assert image.shape == noise.shape
+        assert set(np.unique(moved)) <= {0, 1}
+
+
+def test_greys_are_clipped_and_do_not_wrap() -> None:
+    image = np.concatenate([np.zeros((SIZE, SIZE // 2, 1)), np.full((SIZE, SIZE // 2, 1), 255)], 1).astype(np.uint8)
+    for rng in seeds(30):
+        changed, _ = augment(image, image[..., 0], strength(brightness=60, contrast=0.5, noise=20), rng)
+        assert changed[:, : SIZE // 2].mean() < 130 < changed[:, SIZE // 2 :].mean()  # a wrapped grey would cross
+
+
+def test_brightness_alone_adds_one_number_to_all_pixels() -> None:
+    image = np.tile(np.arange(60, 92, dtype=np.uint8), (SIZE, 1))[..., None]
+    shifts = set()
+    for rng in seeds(40):
+        changed, _ = augment(image, image[..., 0], strength(brightness=10), rng)
+        shift = np.unique(changed.astype(int) - image)
+        assert len(shift) == 1
+        shifts.add(int(shift[0]))
+    assert -10 <= min(shifts) < -5 < 5 < max(shifts) <= 10
+
+
+def test_the_same_generator_gives_the_same_slice(noise: np.ndarray) -> None:
+    pairs = [augment(noise, noise[..., 0] // 128, RECIPES["fast"], np.random.default_rng([4, 2, 1])) for _ in range(2)]
+    np.testing.assert_array_equal(pairs[0][0], pairs[1][0])
+    other, _ = augment(noise, noise[..., 0] // 128, RECIPES["fast"], np.random.default_rng([4, 3, 1]))
+    assert not np.array_equal(other, pairs[0][0])

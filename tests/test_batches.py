@@ -1,0 +1,134 @@
+"""What an epoch holds: balanced, full, and a matter of seed and epoch alone."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from config import RECIPES
+from ich.batches import PlainBatches, TrainingBatches
+from ich.stack import Slices
+
+BATCH, STEPS, SIZE = 4, 3, 8
+LESIONS, FREE = 5, 20  # slices; five of the free ones are `in_training`
+STILL = replace(
+    RECIPES["paper"], rotation_deg=0, shift=0, shear_deg=0, scale=0, flip=False, brightness=0, contrast=0, noise=0
+)  # nothing is changed, so that a slice can be told by its grey
+
+
+@pytest.fixture(scope="module")
+def slices() -> Slices:
+    """25 slices; number n is of the grey 10 n, and the first five hold a lesion of n + 1 pixels."""
+    number = LESIONS + FREE
+    lesion = np.where(np.arange(number) < LESIONS, np.arange(number) + 1, 0)
+    table = pd.DataFrame({"lesion_pixels": lesion, "in_training": np.arange(number) < 2 * LESIONS})
+    images = np.broadcast_to((10 * np.arange(number, dtype=np.uint8))[:, None, None, None], (number, SIZE, SIZE, 1))
+    masks = (np.arange(SIZE * SIZE) < lesion[:, None]).reshape(number, SIZE, SIZE).astype(np.uint8)
+    return Slices(table, images.copy(), masks)
+
+
+def batches(slices: Slices, fresh: bool = True, epoch: int = 0, workers: int = 0, seed: int = 7) -> TrainingBatches:
+    return TrainingBatches(slices, STILL, BATCH, STEPS, seed, fresh, epoch, workers)
+
+
+def numbers(found: TrainingBatches) -> list[int]:
+    """The slices of an epoch, in order."""
+    return [int(image[0, 0, 0]) // 10 for step in range(len(found)) for image in found[step][0]]
+
+
+def test_an_epoch_is_balanced_and_all_its_batches_are_full(slices: Slices) -> None:
+    found = batches(slices)
+    assert [found[step][0].shape for step in range(len(found))] == [(BATCH, SIZE, SIZE, 1)] * STEPS
+    assert found[0][1].shape == (BATCH, SIZE, SIZE, 1)
+    shown = numbers(found)
+    epoch, filled_up = shown[: 2 * LESIONS], shown[2 * LESIONS :]
+    assert sorted(epoch)[:LESIONS] == list(range(LESIONS))  # every lesion slice once
+    assert len(set(epoch)) == 2 * LESIONS  # and as many different ones without
+    assert filled_up == epoch[: BATCH * STEPS - 2 * LESIONS]
+
+
+def test_images_and_masks_are_of_the_same_slice(slices: Slices) -> None:
+    found = batches(slices)
+    for step in range(len(found)):
+        images, masks = found[step]
+        number = images[:, 0, 0, 0] // 10
+        np.testing.assert_array_equal(masks.sum((1, 2, 3)), np.where(number < LESIONS, number + 1, 0))
+
+
+def test_lesion_free_slices_are_drawn_once_or_each_epoch(slices: Slices) -> None:
+    def free(fresh: bool, epoch: int) -> set[int]:
+        return {number for number in numbers(batches(slices, fresh, epoch)) if number >= LESIONS}
+
+    assert free(False, 0) == free(False, 1) == set(range(LESIONS, 2 * LESIONS))  # those marked `in_training`
+    assert len({frozenset(free(True, epoch)) for epoch in range(5)}) > 1
+    assert set.union(*(free(True, epoch) for epoch in range(30))) == set(range(LESIONS, LESIONS + FREE))
+
+
+def test_order_follows_seed_and_epoch(slices: Slices) -> None:
+    assert numbers(batches(slices, epoch=3)) == numbers(batches(slices, epoch=3))
+    assert numbers(batches(slices, epoch=3)) != numbers(batches(slices, epoch=4))
+    assert numbers(batches(slices, epoch=3)) != numbers(batches(slices, epoch=3, seed=8))
+
+
+def test_a_slice_is_changed_by_seed_epoch_and_row_alone(slices: Slices) -> None:
+    noisy = replace(STILL, noise=20)
+
+    def changed(epoch: int, steps: int) -> dict[int, np.ndarray]:
+        found = TrainingBatches(slices, noisy, BATCH, steps, 7, False, epoch, 0)
+        images = [image for step in reversed(range(steps)) for image in found[step][0]]  # read from the last on
+        return dict(zip(np.roll(found.order, 0)[::1], images, strict=False)) if steps == 1 else _by_row(found, steps)
+
+    one, other = changed(2, STEPS), changed(2, STEPS)
+    assert all(np.array_equal(one[row], other[row]) for row in one)
+    assert not any(np.array_equal(one[row], image) for row, image in changed(3, STEPS).items())
+
+
+def _by_row(found: TrainingBatches, steps: int) -> dict[int, np.ndarray]:
+    return {
+        int(found.order[(step * BATCH + place) % len(found.order)]): found[step][0][place]
+        for step in reversed(range(steps))
+        for place in range(BATCH)
+    }
+
+
+@keras.saving.register_keras_serializable("test")
+class Recorder(keras.Model):
+    """Learns nothing; keeps the numbers of the slices that `fit` gives it."""
+
+    def train_step(self, data: tuple) -> dict[str, float]:
+        self.seen += [int(image[0, 0, 0]) // 10 for image in np.asarray(data[0])]
+        return {"loss": 0.0}
+
+
+def seen_in_fit(found: TrainingBatches, first: int, last: int) -> list[list[int]]:
+    inputs = keras.Input((SIZE, SIZE, 1))
+    model = Recorder(inputs, inputs)
+    model.compile(loss="mse", run_eagerly=True)
+    epochs: list[list[int]] = []
+
+    def begin(epoch: int, logs: object) -> None:
+        found.begin(epoch)
+        model.seen = []
+
+    keeper = keras.callbacks.LambdaCallback(
+        on_epoch_begin=begin, on_epoch_end=lambda epoch, logs: epochs.append(model.seen)
+    )
+    model.fit(found, epochs=last, initial_epoch=first, verbose=0, callbacks=[keeper], shuffle=False)
+    return epochs
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_fit_sees_the_epochs_whatever_the_workers_and_after_a_restart(slices: Slices, workers: int) -> None:
+    expected = [numbers(batches(slices, epoch=epoch)) for epoch in range(4)]
+    assert seen_in_fit(batches(slices, workers=workers), 0, 4) == expected
+    assert seen_in_fit(batches(slices, workers=workers, epoch=2), 2, 4) == expected[2:]
+
+
+def test_plain_batches_are_all_slices_in_order(slices: Slices) -> None:
+    found = PlainBatches(slices, 10)
+    parts = [found[step] for step in range(len(found))]
+    assert [len(images) for images, _ in parts] == [10, 10, 5]
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in parts]), slices.images)
+    np.testing.assert_array_equal(np.concatenate([masks for _, masks in parts])[..., 0], slices.masks)
