@@ -20,12 +20,19 @@ if [ $# -gt 0 ]; then
 else
     places=(--raw demo/ct-ich --data demo/data --runs demo/runs --reports demo/reports)
     slices=(--image-size 96) split=(--folds 3 --test-share 0.2)
-    networks=(--models unet=8 dunet=8 --epochs 40 --validate-every 5)
+    networks=(--models unet=8 dunet=8 --epochs 40 --batch-size 4 --learning-rate 3e-3 --validate-every 5)
     step make_demo_data.py --out demo --patients 30
 fi
 step split_raw_data.py "${places[@]}" "${slices[@]}"
-step create_data_set.py "${places[@]}" "${split[@]}"
-step main_kfold.py "${places[@]}" "${networks[@]}"
+step create_data_set.py "${places[@]}" "${slices[@]}" "${split[@]}"
+if [ ${#networks[@]} -gt 0 ]; then
+    # Small networks leave a core idle each: both at once. A failure of either ends the demo.
+    step main_kfold.py "${places[@]}" "${networks[@]}" --model unet & first=$!
+    step main_kfold.py "${places[@]}" "${networks[@]}" --model dunet
+    wait "$first"
+else
+    step main_kfold.py "${places[@]}"
+fi
 step trials.py "${places[@]}"
 step tests.py "${places[@]}"
 

@@ -5,21 +5,23 @@
 
 reads   <runs>/<protocol>/*/fold_*/ (any number of finished folds)
 writes  <reports>/<protocol>/: table.csv comparison.csv statistics.csv <run>_mean_history.csv
-        loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png folds_fig.png
+        loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png folds_fig.png run.json
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 import config as settings
-from ich import cli, comparison, folds, plots, runs, splits
+from ich import cli, comparison, folds, paths, plots, runs, splits
 from ich.published import NOT_COMPARABLE
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.Trials, __doc__, argv)
+    started = time.time()
     found = folds.gather(config.runs, config.protocol, config.compare)
     folder = config.reports / config.protocol
     _tell_missing(found, config)
@@ -29,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs.write_csv(folder / "comparison.csv", table)
     runs.write_csv(folder / "statistics.csv", tests)
     _plot(found, folder, config.protocol)
+    facts = {"runs": {run.name: run.folds for run in found}, "identity": found[0].identity()}
+    runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
     _tell(table, tests, config.protocol, folder)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich import runs
+from ich import paths, runs
 from ich.ct import check_pair, read_label
 from ich.ct_ich import FLAGS
 from ich.errors import InputError
@@ -104,11 +104,12 @@ def _with_patients(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.D
 
 
 def _patient_of(path: Path) -> pd.Series:
-    """Patients by id. Raises InputError for an id that stands twice and for an empty patient."""
+    """Patients by id. Raises InputError for an id that stands twice and a patient that is no file name."""
     if not path.is_file():
         raise InputError(f"--patients-csv {path}: not found; expected a CSV with the columns id,patient")
     rows = runs.read_csv(path, ("id", "patient"), "create_data_set.py")
-    for wrong, what in ((rows["id"].duplicated(), "stands twice"), (rows["patient"] == "", "has no patient")):
+    nameless = ~rows["patient"].map(paths.is_file_name)
+    for wrong, what in ((rows["id"].duplicated(), "stands twice"), (nameless, "has an empty patient, or one with '/'")):
         if wrong.any():
             raise InputError(f"{path}: id '{rows.loc[wrong, 'id'].iloc[0]}' {what}; mend the CSV")
     return rows.set_index("id")["patient"]

@@ -12,6 +12,11 @@ def split_csv(data: Path, protocol: str, kind: str) -> Path:
     return data / protocol / f"{kind}.csv"
 
 
+def is_file_name(text: str) -> bool:
+    """Whether results may be named after `text`: not empty, no path, not hidden."""
+    return bool(text) and Path(text).name == text and not text.startswith(".")
+
+
 def fold_name(fold: int) -> str:
     """Folder of one fold inside a run: `fold_01`."""
     return f"fold_{fold:02d}"

@@ -14,7 +14,7 @@ from ich.phantom_shapes import Field, Space, ellipsoid, overlap, smooth_noise
 from ich.phantom_skull import SLICE_MM, inner_table
 
 SLICES, SLICE_ODDS = (2, 3, 4, 5, 6, 7, 8), (0.04, 0.05, 0.07, 0.1, 0.16, 0.24, 0.34)
-FRESH_HU, FAINT_HU, FAINT_ODDS = (54.0, 74.0), (48.0, 54.0), 0.2
+FRESH_HU, FAINT_HU, FAINT_ODDS = (58.0, 78.0), (50.0, 56.0), 0.12
 WHOLE_SKULL = 500.0  # mm, larger than any distance to a crack
 FRACTURE_ODDS = 0.6  # of epidural bleedings
 DEEP_CENTERS = ((25, -2, 46), (13, 10, 46), (32, -40, 56), (36, 20, 60), (26, 48, 52), (42, 4, 26))  # mm, left side
@@ -61,7 +61,7 @@ def _at_table(side: int, angle: float, z: float) -> dict:
 
 
 def _plan_epidural(side: int, small: float, rng: np.random.Generator) -> dict:
-    thick = 7 + 17 * small
+    thick = 8 + 17 * small
     place = _at_table(side, rng.uniform(-0.8, 0.75), rng.uniform(32, 70))
     return place | {
         "thick": thick,
@@ -72,7 +72,7 @@ def _plan_epidural(side: int, small: float, rng: np.random.Generator) -> dict:
 
 
 def _plan_subdural(side: int, small: float, rng: np.random.Generator) -> dict:
-    thick = 4 + 8 * small
+    thick = 6 + 8 * small
     place = _at_table(side, rng.uniform(-0.6, 0.6), rng.uniform(45, 75))
     return place | {"thick": thick, "length": rng.uniform(38, 75), "push": 0.5 * thick}
 

@@ -46,7 +46,8 @@ def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], tit
             if place < len(tiles):
                 axes.imshow(tiles[place][0], cmap="gray", vmin=0, vmax=255)
                 axes.set_title(tiles[place][1], fontsize=7, parse_math=False)  # a name may hold dollar signs
-        above = line[0].text(0, 1.17, name, transform=line[0].transAxes, fontsize=9, fontweight="bold", parse_math=False)
+        style = {"fontsize": 9, "fontweight": "bold", "parse_math": False}
+        above = line[0].text(0, 1.17, name, transform=line[0].transAxes, **style)
         above.set_in_layout(False)  # it runs over the tiles beside it
     figure.suptitle(title, fontsize=10)
     figure.get_layout_engine().set(h_pad=0.12)  # inches; room for the rows' names

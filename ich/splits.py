@@ -106,8 +106,8 @@ def read_slices(data: Path) -> pd.DataFrame:
     path = data / paths.SLICES
     table = runs.read_csv(path, COLUMNS, "split_raw_data.py")
     wrong = {
-        "its id is no file name, or stands twice": ~table["id"].map(_is_plain) | table["id"].duplicated(),
-        "its patient is no file name": ~table["patient"].map(_is_plain),
+        "its id is no file name, or stands twice": ~table["id"].map(paths.is_file_name) | table["id"].duplicated(),
+        "its patient is no file name": ~table["patient"].map(paths.is_file_name),
         "slice and lesion_pixels must be numbers": ~table[["slice", "lesion_pixels"]].map(_is_number).all(axis=1),
         "image and label must lie in the data folder": ~table[["image", "label"]].map(_is_inside).all(axis=1),
     }
@@ -133,11 +133,6 @@ def read(data: Path, protocol: str, kind: str) -> pd.DataFrame:
         lost = len(split) - len(table)
         raise InputError(f"{path}: {lost} of its slices are not in slices.csv; run create_data_set.py again")
     return table.rename(columns={column: "part"}).astype({"part": str})
-
-
-def _is_plain(name: str) -> bool:
-    """Whether files may be named after it: results of a patient or a slice are."""
-    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")
 
 
 def _is_inside(path: object) -> bool:

@@ -73,24 +73,16 @@ def test_order_follows_seed_and_epoch(slices: Slices) -> None:
 
 
 def test_a_slice_is_changed_by_seed_epoch_and_row_alone(slices: Slices) -> None:
-    noisy = replace(STILL, noise=20)
+    def changed(epoch: int, steps: list[int]) -> dict[int, np.ndarray]:
+        found = TrainingBatches(slices, replace(STILL, noise=20), BATCH, STEPS, 7, False, epoch, 0)
+        rows = np.resize(found.order, BATCH * STEPS).reshape(STEPS, BATCH)
+        return {int(row): image for step in steps for row, image in zip(rows[step], found[step][0], strict=True)}
 
-    def changed(epoch: int, steps: int) -> dict[int, np.ndarray]:
-        found = TrainingBatches(slices, noisy, BATCH, steps, 7, False, epoch, 0)
-        images = [image for step in reversed(range(steps)) for image in found[step][0]]  # read from the last on
-        return dict(zip(np.roll(found.order, 0)[::1], images, strict=False)) if steps == 1 else _by_row(found, steps)
-
-    one, other = changed(2, STEPS), changed(2, STEPS)
-    assert all(np.array_equal(one[row], other[row]) for row in one)
-    assert not any(np.array_equal(one[row], image) for row, image in changed(3, STEPS).items())
-
-
-def _by_row(found: TrainingBatches, steps: int) -> dict[int, np.ndarray]:
-    return {
-        int(found.order[(step * BATCH + place) % len(found.order)]): found[step][0][place]
-        for step in reversed(range(steps))
-        for place in range(BATCH)
-    }
+    forward, backward, next_epoch = changed(2, [0, 1, 2]), changed(2, [2, 1, 0]), changed(3, [0, 1, 2])
+    assert len(forward) == 2 * LESIONS
+    for row, image in forward.items():
+        np.testing.assert_array_equal(image, backward[row])
+        assert not np.array_equal(image, next_epoch[row])
 
 
 @keras.saving.register_keras_serializable("test")

@@ -1,0 +1,155 @@
+"""Runs gathered from folders written by hand; numbers with their working."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ich import folds, metrics, paths, runs
+from ich.errors import InputError
+
+IDENTITY = {
+    "model": "dunet", "n_filters": 16, "protocol": "patient", "part": "1", "seed": 0, "recipe_name": "fast",
+    "recipe": {"epochs": 4, "checkpoint_every": 0}, "image_size": 64, "channels": 1, "windows": "['40/120']",
+    "data_fingerprint": "data1", "split_fingerprint": "split1",
+}  # fmt: skip
+
+
+def write_fold(root: Path, run: str, fold: int, finished: bool = True, **identity: object) -> Path:
+    folder = root / "patient" / run / paths.fold_name(fold)
+    folder.mkdir(parents=True)
+    if finished:
+        facts = {**IDENTITY, "model": run, "part": str(fold), **identity}
+        runs.write_json(folder / "run.json", {"identity": facts})
+    return folder
+
+
+def write_csv(folder: Path, name: str, rows: list[dict]) -> None:
+    runs.write_csv(folder / name, pd.DataFrame(rows))
+
+
+def test_only_finished_folds_are_gathered_in_the_known_order(tmp_path: Path) -> None:
+    for run, fold in (("mine", 1), ("dunet", 2), ("dunet", 10), ("dunet", 1), ("unet", 1)):
+        write_fold(tmp_path, run, fold)
+    write_fold(tmp_path, "unet", 2, finished=False)
+    (tmp_path / "patient" / "unet" / "holdout").mkdir()
+    found = folds.gather(tmp_path, "patient")
+    assert [(run.name, run.folds) for run in found] == [
+        ("unet", ["fold_01"]), ("dunet", ["fold_01", "fold_02", "fold_10"]), ("mine", ["fold_01"]),
+    ]  # fmt: skip
+    assert folds.missing_folds(found[1], 4) == ["fold_03", "fold_04"]
+
+
+def test_runs_are_chosen_by_name_in_the_order_given(tmp_path: Path) -> None:
+    for run in ("unet", "dunet", "mine"):
+        write_fold(tmp_path, run, 1)
+    assert [run.name for run in folds.gather(tmp_path, "patient", ("mine", "unet", "mine"))] == ["mine", "unet"]
+    with pytest.raises(InputError, match=r"patient/resnet: no finished fold; runs are: dunet, mine, unet"):
+        folds.gather(tmp_path, "patient", ("resnet",))
+    with pytest.raises(InputError, match=r"no finished fold; run main_kfold\.py --protocol slice"):
+        folds.gather(tmp_path, "slice")
+
+
+@pytest.mark.parametrize("key", folds.SAME)
+def test_runs_on_different_data_or_splits_are_refused(tmp_path: Path, key: str) -> None:
+    write_fold(tmp_path, "unet", 1)
+    write_fold(tmp_path, "dunet", 1, **{key: "another"})
+    with pytest.raises(InputError, match=rf"dunet/fold_01: {key} is another, that of .*unet/fold_01 is ") as caught:
+        folds.gather(tmp_path, "patient")
+    assert str(IDENTITY[key]) in str(caught.value)
+    assert len(folds.gather(tmp_path, "patient", ("dunet",))) == 1  # alone it is not mixed with anything
+
+
+def test_folds_of_one_run_trained_otherwise_are_refused(tmp_path: Path) -> None:
+    write_fold(tmp_path, "dunet", 1)
+    write_fold(tmp_path, "dunet", 2, recipe={"epochs": 9, "checkpoint_every": 0})
+    with pytest.raises(InputError, match=r"fold_02: .* recipe\.epochs 9, there 4$"):
+        folds.gather(tmp_path, "patient")
+
+
+def test_members(tmp_path: Path) -> None:
+    for fold in (1, 3):
+        write_fold(tmp_path, "dunet", fold)
+    (run,) = folds.gather(tmp_path, "patient")
+    assert [each.folder.name for each in run.members(0)] == ["fold_01", "fold_03"]
+    assert [each.folder.name for each in run.members(3)] == ["fold_03"]
+    with pytest.raises(InputError, match=r"--fold 2: not finished in run dunet; finished are fold_01, fold_03"):
+        run.members(2)
+
+
+def test_tables_keep_their_fold_and_patients_stay_text(tmp_path: Path) -> None:
+    for fold, patient in ((1, "049"), (2, "007")):
+        write_csv(write_fold(tmp_path, "dunet", fold), "valid_patients.csv", [{"patient": patient, "hd95_mm": np.inf}])
+    table = folds.gather(tmp_path, "patient")[0].table("patients")
+    assert table.to_dict("records") == [
+        {"patient": "049", "hd95_mm": np.inf, "fold": "fold_01"},
+        {"patient": "007", "hd95_mm": np.inf, "fold": "fold_02"},
+    ]
+
+
+def test_missing_table_of_a_finished_fold_is_told(tmp_path: Path) -> None:
+    write_fold(tmp_path, "dunet", 1)
+    with pytest.raises(InputError, match=r"valid_patients\.csv: not found; run `python main_kfold\.py`"):
+        folds.gather(tmp_path, "patient")[0].table("patients")
+
+
+def test_mean_history(tmp_path: Path) -> None:
+    """Epoch 1 was not validated: its mean is empty. Epoch 2: mean of 0.4, 0.6, 0.8; deviation (n - 1) 0.2."""
+    for fold, dice in ((1, 0.4), (2, 0.6), (3, 0.8)):
+        rows = [{"epoch": 1, "loss": fold, "val_dice": np.nan}, {"epoch": 2, "loss": 0.5, "val_dice": dice}]
+        write_csv(write_fold(tmp_path, "dunet", fold), "history.csv", rows)
+    history = folds.gather(tmp_path, "patient")[0].mean_history()
+    assert list(history.columns) == ["epoch", "folds", "loss_mean", "val_dice_mean", "loss_sd", "val_dice_sd"]
+    assert list(history["folds"]) == [3, 3]
+    np.testing.assert_allclose(history["loss_mean"], [2, 0.5])  # (1 + 2 + 3) / 3
+    np.testing.assert_allclose(history["loss_sd"], [1, 0])
+    np.testing.assert_allclose(history["val_dice_mean"], [np.nan, 0.6])
+    np.testing.assert_allclose(history["val_dice_sd"], [np.nan, 0.2])
+
+
+def test_fold_means_are_over_patients_with_blood(tmp_path: Path) -> None:
+    blood, missed = {"tp": 4, "fn": 1, "dice": 0.8}, {"tp": 0, "fn": 5, "dice": 0.0}
+    clean, alarm = {"tp": 0, "fn": 0, "dice": np.nan}, {"tp": 0, "fn": 0, "dice": 0.0}
+    write_csv(write_fold(tmp_path, "dunet", 1), "valid_patients.csv", [blood, clean, missed, alarm])
+    write_csv(write_fold(tmp_path, "dunet", 2), "valid_patients.csv", [alarm, blood])
+    means = folds.per_fold(folds.gather(tmp_path, "patient")[0], "patients", "dice")
+    assert means.to_dict() == {"fold_01": 0.4, "fold_02": 0.8}  # (0.8 + 0) / 2; the false alarm is no 0 of the mean
+
+
+def counted(patient: str, rows: list[tuple[float, int, int, int]]) -> list[dict]:
+    return [
+        {"patient": patient, "threshold": threshold, "tp": tp, "fp": fp, "fn": fn} for threshold, tp, fp, fn in rows
+    ]
+
+
+def test_threshold_is_best_by_mean_over_patients_not_over_pixels() -> None:
+    """Threshold: Dice of the large patient, of the small one, mean; the clean patient counts nowhere, nor does 0.
+
+    0.25: 2000/2000 = 1.000, 20/(20+60) = 0.250 -> 0.625; over the pixels of both 2020/2080 = 0.97, the highest
+    0.50: 1400/1700 = 0.824, 20/(20+5) = 0.800 -> 0.812
+    0.75: 1000/1500 = 0.667, 16/(16+2) = 0.889 -> 0.778
+    """
+    large = counted("large", [(0.0, 1000, 0, 0), (0.25, 1000, 0, 0), (0.5, 700, 0, 300), (0.75, 500, 0, 500)])
+    small = counted("small", [(0.0, 10, 0, 0), (0.25, 10, 60, 0), (0.5, 10, 5, 0), (0.75, 8, 0, 2)])
+    clean = counted("clean", [(threshold, 0, 900 - int(900 * threshold), 0) for threshold in (0.0, 0.25, 0.5, 0.75)])
+    assert folds.choose_threshold(pd.DataFrame(small + clean + large)) == 0.5
+
+
+def test_of_equal_thresholds_the_middle_one_is_taken() -> None:
+    rows = [(k / 256, 10 if 100 <= k <= 200 else 5, 0, 0 if 100 <= k <= 200 else 5) for k in range(256)]
+    assert folds.choose_threshold(pd.DataFrame(counted("one", rows))) == 150 / 256
+
+
+def test_network_that_finds_nothing_does_not_get_threshold_zero() -> None:
+    """At 0 every pixel is blood, which beats a Dice of 0; the middle of the others is 0.5."""
+    rows = [(k / 256, 10 if k == 0 else 0, 90 if k == 0 else 0, 0 if k == 0 else 10) for k in range(256)]
+    assert folds.choose_threshold(pd.DataFrame(counted("one", rows))) == 0.5
+
+
+def test_chosen_threshold_is_exact_after_the_csv(tmp_path: Path) -> None:
+    """0.99609375 = 255/256 is written as 0.996094; a probability of exactly 255/256 must still be found."""
+    rows = [(threshold, int(threshold > 0.996), 0, int(threshold < 0.996)) for threshold in metrics.THRESHOLDS]
+    write_csv(tmp_path, "valid_thresholds.csv", counted("one", rows))
+    table = runs.read_csv(tmp_path / "valid_thresholds.csv", (), "")
+    assert folds.choose_threshold(table) == 255 / 256

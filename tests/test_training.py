@@ -1,0 +1,366 @@
+"""One training: learns, stops and goes on, refuses what does not belong to it, and leaves whole files."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+import config as settings
+import models
+from ich import checkpoint, jobs, network, prediction, runs, stack, training
+from ich.errors import InputError
+
+SIZE, EPOCHS = 32, 4
+RECIPE = replace(settings.RECIPES["fast"], epochs=EPOCHS, batch_size=4, learning_rate=0.02)
+PRINTS = {"image_size": SIZE, "channels": 1, "windows": "40/120", "data_fingerprint": "d", "split_fingerprint": "s"}
+
+
+def bright_squares(patients: int = 12, each: int = 4) -> stack.Slices:
+    """Noise with, on every second slice, a bright square that is the lesion; two folds by patient."""
+    rng = np.random.default_rng(0)
+    number = patients * each
+    masks = np.zeros((number, SIZE, SIZE), np.uint8)
+    for place in range(0, number, 2):
+        row, column = rng.integers(2, SIZE - 12, 2)
+        masks[place, row : row + 10, column : column + 10] = 1
+    images = rng.integers(0, 60, masks.shape, np.uint8) + masks * np.uint8(150)
+    patient = np.repeat([f"{name:03d}" for name in range(patients)], each)
+    table = pd.DataFrame({"patient": patient, "slice": np.tile(np.arange(1, each + 1), patients)})
+    table["id"] = table["patient"] + "_" + table["slice"].astype(str).str.zfill(3)
+    table["lesion_pixels"], table["in_training"] = masks.sum((1, 2)), True
+    table["part"] = np.where(np.arange(number) % (2 * each) < each, "1", "2")
+    spacings = {"spacing_slice_mm": 5.0, "spacing_row_mm": 1.0, "spacing_column_mm": 1.0}
+    return stack.Slices(table.assign(**spacings), images[..., None], masks)
+
+
+@pytest.fixture(scope="module")
+def split() -> stack.Split:
+    return stack.Split(bright_squares(), PRINTS, {"fold 1": 0}, whole_scans=True)
+
+
+def job(folder: Path, split: stack.Split, recipe: object = RECIPE, part: str = "1", **given: object) -> training.Job:
+    config = settings.MainKfold(runs=folder, quiet=True, checkpoint_seconds=0, workers=0, **given)
+    config.resolved_recipe = lambda: recipe
+    return jobs.job(config, split, "dunet", 2, part)
+
+
+def train(each: training.Job, split: stack.Split) -> None:
+    jobs.run_all([each], split, models.build)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> training.Job:
+    """An undisturbed training of four epochs."""
+    each = job(tmp_path_factory.mktemp("undisturbed"), split)
+    train(each, split)
+    return each
+
+
+def history(each: training.Job) -> pd.DataFrame:
+    return pd.read_csv(each.files.history).drop(columns="seconds")
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    return keras.models.load_model(path, compile=False).get_weights()
+
+
+def test_files_of_a_training(finished: training.Job) -> None:
+    names = "config.json run.json history.csv last.keras best.keras valid_slices.csv valid_patients.csv "
+    names += "valid_thresholds.csv loss.png dice.png iou.png"  # no checkpoint: it is of use to an unfinished one only
+    assert sorted(path.name for path in finished.files.folder.iterdir()) == sorted(names.split())
+    facts = runs.read_json(finished.files.run)
+    assert facts["identity"] == runs.read_json(finished.files.config)
+    assert (facts["training_slices"], facts["valid_slices"]) == (24, 24)
+
+
+def test_it_learns_what_is_easy(finished: training.Job) -> None:
+    shown = history(finished)
+    assert list(shown["epoch"]) == [1, 2, 3, 4]
+    assert shown["loss"].iloc[-1] < 0.7 * shown["loss"].iloc[0]
+    assert shown["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_tables_are_of_the_last_weights_and_of_the_validation_part(finished: training.Job, split: stack.Split) -> None:
+    valid = split.validation("1")
+    prob = prediction.predict(keras.models.load_model(finished.files.last, compile=False), valid)
+    table = runs.read_csv(finished.files.slices, ("score",), "")
+    assert list(table["id"]) == list(valid.table["id"])
+    np.testing.assert_allclose(table["score"], prob.max((1, 2)), atol=1e-5)
+    found = prob >= 0.5
+    np.testing.assert_array_equal(table["tp"], (found & (valid.masks == 1)).sum((1, 2)))
+    patients = runs.read_csv(finished.files.patients, ("tp",), "").set_index("patient")
+    assert patients["tp"].to_dict() == table.groupby("patient")["tp"].sum().to_dict()
+    # 1 x 1 x 5 mm voxels: 5 / 1000 ml each
+    np.testing.assert_allclose(patients["volume_true_ml"], (patients["tp"] + patients["fn"]) * 0.005)
+
+
+def test_best_is_the_epoch_with_the_highest_validation_dice(finished: training.Job, split: stack.Split) -> None:
+    valid = split.validation("1")
+    best = keras.models.load_model(finished.files.best, compile=False)
+    found, truth = prediction.predict(best, valid) >= 0.5, valid.masks == 1
+    pooled = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    assert history(finished)["val_dice"].max() == pytest.approx(pooled, abs=2e-3)
+
+
+class Stop(Exception):
+    """Stands for a power cut."""
+
+
+def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = training.Keeper.on_epoch_end
+
+    def end_and_stop(self: training.Keeper, number: int, logs: dict | None = None) -> None:
+        end(self, number, logs)
+        if number + 1 == epoch:
+            raise Stop
+
+    monkeypatch.setattr(training.Keeper, "on_epoch_end", end_and_stop)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> training.Job:
+    """The same training, stopped after epoch 2. Copy it before it goes on."""
+    each = job(tmp_path_factory.mktemp("stopped"), split)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        stop_after(2, patch)
+        train(each, split)
+    return each
+
+
+def test_a_stopped_training_ends_as_an_undisturbed_one(
+    stopped: training.Job, finished: training.Job, split: stack.Split, capsys: pytest.CaptureFixture
+) -> None:
+    assert not stopped.files.finished
+    assert len(history(stopped)) == 2
+    train(stopped, split)
+    assert "goes on after epoch 2" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(history(stopped), history(finished), rtol=1e-5)
+    for own, other in zip(weights(stopped.files.last), weights(finished.files.last), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-6)
+    assert stopped.files.slices.read_bytes() == finished.files.slices.read_bytes()
+
+
+def test_a_finished_training_is_not_run_again(
+    finished: training.Job, split: stack.Split, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "run", lambda *_: pytest.fail("trained again"))
+    before = {path: path.stat().st_mtime_ns for path in finished.files.folder.iterdir()}
+    train(finished, split)
+    assert "finished before" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in finished.files.folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"recipe": replace(RECIPE, epochs=9)}, r"recipe\.epochs 4, now 9"),
+        ({"seed": 5}, "seed 0, now 5"),
+        ({"validate_every": 2}, "validate_every 1, now 2"),
+        ({"part": "2", "seed": 5}, "fold_01.*seed 0, now 5"),  # another fold of the same run is the same method
+    ],
+)
+def test_another_configuration_in_the_same_run_is_refused(
+    finished: training.Job, split: stack.Split, changed: dict, told: str
+) -> None:
+    other = job(finished.config.runs, split, **changed)
+    with pytest.raises(InputError, match=told) as caught:
+        training.begin(other)
+    assert str(caught.value).count(", now ") == 1  # nothing else is named
+    assert other.files.folder == finished.files.folder or not other.files.folder.exists()
+
+
+def test_another_network_in_the_same_run_is_refused(finished: training.Job, split: stack.Split) -> None:
+    config = replace(finished.config, run="dunet")
+    config.resolved_recipe = lambda: RECIPE
+    with pytest.raises(InputError, match="model dunet, now unet"):
+        training.begin(jobs.job(config, split, "unet", 2, "2"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "no checkpoint at all"])
+def test_damaged_checkpoint_is_told_in_one_line(finished: training.Job, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "checkpoint"
+    model = compiled(finished).model
+    checkpoint.save(path, model, 3, [{"loss": 1.0}])
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    content = {
+        "cut": whole[:middle],
+        "flipped": whole[:middle] + bytes(255 - byte for byte in whole[middle : middle + 64]) + whole[middle + 64 :],
+        "empty": b"",
+        "no checkpoint at all": b"hello" * 100,
+    }[damage]
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoint: is damaged .*delete it"):
+        checkpoint.restore(path, model)
+
+
+def compiled(each: training.Job, n_filters: int = 2, **given: object) -> network.Network:
+    config = replace(each.config, **given)
+    return network.Network(lambda: models.build("dunet", SIZE, 1, n_filters), config, each.recipe, each.steps)
+
+
+def test_checkpoint_of_another_network_is_refused(finished: training.Job, tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "checkpoint", compiled(finished).model, 3, [])
+    with pytest.raises(InputError, match="state of another network"):
+        checkpoint.restore(tmp_path / "checkpoint", compiled(finished, n_filters=3).model)
+
+
+def test_random_state_of_dropout_and_optimizer_come_back(
+    finished: training.Job, split: stack.Split, tmp_path: Path
+) -> None:
+    """The step after a restart is the step that would have come: same loss, which dropout and momentum decide."""
+    images, masks = split.slices.images[:4], split.slices.masks[:4, ..., None]
+    one = compiled(finished).model
+    for _ in range(2):
+        one.train_on_batch(images, masks)
+    checkpoint.save(tmp_path / "checkpoint", one, 2, [])
+    expected = [float(one.train_on_batch(images, masks, return_dict=True)["loss"]) for _ in range(3)]
+
+    other = compiled(finished, seed=9).model
+    assert checkpoint.restore(tmp_path / "checkpoint", other) == (2, [])
+    other.reset_metrics()
+    one_more = [float(other.train_on_batch(images, masks, return_dict=True)["loss"]) for _ in range(3)]
+    random_states = [v.path for v in other.variables if "seed_generator" in v.path]
+    assert len(random_states) == 4  # one for each dropout
+    losses = np.diff(np.array([0, *expected])), np.diff(np.array([0, *one_more]))
+    assert np.isfinite(losses).all()
+    assert int(keras.ops.convert_to_numpy(other.optimizer.iterations)) == 5
+    for own, wanted in zip(other.get_weights(), one.get_weights(), strict=True):
+        np.testing.assert_allclose(own, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_reset_is_a_fresh_build(finished: training.Job, split: stack.Split) -> None:
+    used, fresh = compiled(finished), compiled(finished)
+    used.model.train_on_batch(split.slices.images[:4], split.slices.masks[:4, ..., None])
+    used.reset()
+    for own, wanted in zip(checkpoint.read_state(used.model), checkpoint.read_state(fresh.model), strict=True):
+        np.testing.assert_array_equal(own, wanted)
+
+
+def test_saved_network_predicts_what_the_trained_one_does(finished: training.Job, split: stack.Split) -> None:
+    """`bare` shares its layers with `model`: batch normalisation statistics travel too."""
+    net = compiled(finished)
+    net.model.train_on_batch(split.slices.images[:4], split.slices.masks[:4, ..., None])
+    own, bare = (prediction.predict(each, split.slices) for each in (net.model, net.bare))
+    np.testing.assert_allclose(own, bare, atol=1e-6)
+
+
+def test_loss_that_is_no_number_ends_the_training(
+    tmp_path: Path, split: stack.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = job(tmp_path, split, replace(RECIPE, epochs=1))
+    monkeypatch.setattr(training.keras.Model, "fit", lambda model, *_, **given: end_with_nan(given["callbacks"][0]))
+    with pytest.raises(InputError, match=r"dunet/fold_01: the loss is nan in epoch 1; lower --learning-rate"):
+        train(each, split)
+    assert not each.files.finished
+    assert not each.files.checkpoint.exists()
+
+
+def end_with_nan(keeper: training.Keeper) -> None:
+    keeper.on_epoch_begin(0)
+    keeper.on_epoch_end(0, {"loss": float("nan")})
+
+
+@pytest.mark.parametrize(("every", "epochs", "expected"), [(1, 3, [1, 2, 3]), (3, 7, [3, 6, 7]), (9, 4, [4])])
+def test_the_last_epoch_is_always_validated(
+    tmp_path: Path, split: stack.Split, every: int, epochs: int, expected: list[int]
+) -> None:
+    each = job(tmp_path, split, replace(RECIPE, epochs=epochs), validate_every=every)
+    assert training.validated_epochs(each) == expected
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> training.Job:
+    """Five epochs of the paper's recipe, weights kept every two, validated every three, started from weights."""
+    folder = tmp_path_factory.mktemp("paper")
+    keras.utils.set_random_seed(77)
+    models.build("dunet", SIZE, 1, 2).save(folder / "start.keras")
+    recipe = replace(settings.RECIPES["paper"], epochs=5, batch_size=4, checkpoint_every=2)
+    given = {"protocol": "slice", "recipe": recipe, "validate_every": 3, "init_weights": folder / "start.keras"}
+    by_slice = replace(split, whole_scans=False)
+    each = job(folder, by_slice, **given)
+    train(each, by_slice)
+    return each
+
+
+def test_the_papers_recipe_keeps_weights(paper: training.Job) -> None:
+    assert sorted(path.name for path in paper.files.folder.glob("checkpoint*")) == [
+        "checkpoint_0002.keras", "checkpoint_0004.keras",
+    ]  # fmt: skip
+    assert not paper.files.patients.exists()  # no whole scans
+
+
+def test_history_of_the_papers_recipe(paper: training.Job) -> None:
+    shown = history(paper)
+    assert list(shown.loc[shown["val_dice"].notna(), "epoch"]) == [3, 5]
+    # lr / (1 + step * lr / epochs), 6 batches an epoch: after epoch 2 that is step 12
+    assert shown["learning_rate"].iloc[1] == pytest.approx(1e-4 / (1 + 12 * 1e-4 / 5), rel=1e-6)
+
+
+def test_published_metric_of_validation_is_pooled_over_32_slices(paper: training.Job, split: stack.Split) -> None:
+    """24 slices are one batch of the published metric, though training has batches of four."""
+    from ich import metrics
+
+    valid = split.validation("1")
+    prob = prediction.predict(keras.models.load_model(paper.files.last, compile=False), valid)
+    wanted = metrics.paper_scores(valid.masks == 1, prob)
+    last = history(paper).iloc[-1]
+    for name, value in wanted.items():
+        assert last[f"val_{name}"] == pytest.approx(value, abs=1e-4)
+
+
+def test_initial_weights_are_used_and_their_content_is_part_of_the_identity(paper: training.Job) -> None:
+    started = compiled(paper, init_weights=paper.config.init_weights)
+    for own, wanted in zip(started.bare.get_weights(), weights(paper.config.init_weights), strict=True):
+        np.testing.assert_array_equal(own, wanted)
+    assert paper.identity["init_weights"] == runs.fingerprint(paper.config.init_weights)
+
+
+@pytest.mark.parametrize("kind", ["missing", "damaged", "another network", "another ending"])
+def test_initial_weights_that_do_not_fit_are_told_in_one_line(
+    finished: training.Job, split: stack.Split, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / ("start.txt" if kind == "another ending" else "start.keras")
+    if kind == "another network":
+        models.build("unet", SIZE, 1, 3).save(path)
+    elif kind != "missing":
+        path.write_bytes(b"no weights")
+    with pytest.raises(InputError, match=path.name):
+        compiled(job(tmp_path / "runs", split, init_weights=path), init_weights=path)
+
+
+@pytest.mark.parametrize("at", [0, 7, 123, 4567])
+def test_inverse_time_schedule(at: int) -> None:
+    recipe = settings.RECIPES["paper"]  # lr 1e-4, 1000 epochs
+    rate = network.schedule(recipe, steps=20)(at)
+    assert float(rate) == pytest.approx(1e-4 / (1 + at * 1e-4 / 1000), rel=1e-5)
+
+
+def test_cosine_schedule_peaks_after_the_warm_up_and_ends_at_zero() -> None:
+    recipe = replace(settings.RECIPES["fast"], epochs=10)  # 200 steps, of them 10 to climb
+    rates = np.array([float(network.schedule(recipe, steps=20)(step)) for step in range(201)])
+    assert rates.argmax() == 10
+    assert rates.max() == pytest.approx(1e-3)
+    assert rates[105] == pytest.approx(0.5e-3)  # half-way between 10 and 200
+    assert rates[200] == pytest.approx(0, abs=1e-9)
+    assert (np.diff(rates[:11]) > 0).all()
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[0] > 0  # the first step is not wasted
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(40, "40 s"), (720, "12 min"), (12_600, "3.5 h"), (181_440, "2.1 days")]
+)
+def test_durations_in_words(seconds: float, text: str) -> None:
+    assert training.duration(seconds) == text
+
+
+def test_history_survives_json(tmp_path: Path, finished: training.Job) -> None:
+    """A checkpoint keeps the history as it was, floats to the last digit."""
+    model, past = compiled(finished).model, [{"epoch": 1, "loss": 0.1 + 0.2}]
+    checkpoint.save(tmp_path / "c", model, 1, past)
+    assert json.dumps(checkpoint.restore(tmp_path / "c", model)[1]) == json.dumps(past)
