@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich import cli, evaluation, folds, metrics, native, paths, pictures, runs, scan_metrics, stack
+from ich import cli, evaluation, folds, metrics, native, paths, pictures, report, runs, scan_metrics, stack
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -74,6 +74,8 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
         _write_nifti(folder, config, split, prob, threshold)
     facts = {"inputs": _inputs(config, run), "folds": [each.folder.name for each in chosen], "split_audit": split.audit}
     runs.write_json(folder / paths.RUN, runs.manifest(config, started, used_threshold=threshold, **facts))
+    if (folder.parent / paths.RUN).exists():
+        report.build(folder.parent, config.data, config.protocol)
     _tell(run, folder, summary, len(chosen))
 
 
@@ -150,7 +152,8 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) ->
     else:
         text += f"Dice {value['lesion_slice_dice_mean']:.3f} over {value['n_lesion_slices']:.0f} slices with blood, "
         text += f"smoothed as published {value['paper_dice']:.3f}"
-    print(f"{text}\n-> {folder}: slices.csv patients.csv summary.csv patients.png overlays/ masks/ nifti/")
+    written = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
+    print(f"{text}\n-> {folder}: {' '.join(written)}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@
 
 reads   <runs>/<protocol>/*/fold_*/ (any number of finished folds)
 writes  <reports>/<protocol>/: table.csv comparison.csv statistics.csv <run>_mean_history.csv
-        loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png folds_fig.png run.json
+        patients.csv by_type.csv by_size.csv operating.csv calibration.csv calibration_error.csv agreement.csv roc.csv
+        loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png folds_fig.png operating_fig.png
+        calibration_fig.png volume_fig.png roc_fig.png report.html run.json
 """
 
 import time
@@ -15,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich import cli, comparison, folds, paths, plots, runs, splits
+from ich import analysis, cli, comparison, folds, paths, plots, report, runs, splits
 from ich.published import NOT_COMPARABLE
 
 
@@ -24,24 +26,48 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.time()
     found = folds.gather(config.runs, config.protocol, config.compare)
     folder = config.reports / config.protocol
-    _tell_missing(found, config)
-    table = comparison.comparison(found, config.protocol)
+    warnings = _missing(found, config)
+    for warning in warnings:
+        print(f"warning: {warning}")
+    table = comparison.comparison(found, config.protocol, config.seed)
     tests = comparison.tests_between(found, config.protocol, config.seed)
     runs.write_csv(folder / "table.csv", comparison.paper_table(found))
     runs.write_csv(folder / "comparison.csv", table)
     runs.write_csv(folder / "statistics.csv", tests)
     _plot(found, folder, config.protocol)
-    facts = {"runs": {run.name: run.folds for run in found}, "identity": found[0].identity()}
+    analysis.write(folder, found, splits.read_slices(config.data), config.protocol)
+    facts = {
+        "trained": [_trained(run) for run in found], "identity": found[0].identity(), "warnings": warnings,
+        "leak_audit": runs.read_json(config.data / config.protocol / paths.RUN)["leak_audit"],
+    }  # fmt: skip
     runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
+    report.build(folder, config.data, config.protocol)
     _tell(table, tests, config.protocol, folder)
 
 
-def _tell_missing(found: list[folds.Run], config: settings.Trials) -> None:
+def _trained(run: folds.Run) -> dict:
+    """What the report says of a run: network, recipe, device, time."""
+    manifests = [runs.read_json(training.run) for training in run.trainings]
+    identity = manifests[0]["identity"]
+    recipe = identity["recipe"]
+    return {
+        "run": run.name, "network": identity["model"], "filters": identity["n_filters"],
+        "parameters": manifests[0]["parameters"], "image": f"{identity['image_size']} px",
+        "windows": identity["windows"], "recipe": identity["recipe_name"], "epochs": recipe["epochs"],
+        "batch": recipe["batch_size"], "learning rate": recipe["learning_rate"], "seed": identity["seed"],
+        "folds": len(run.folds), "device": manifests[0]["device"], "backend": manifests[0]["backend"],
+        "hours": round(sum(manifest["training_seconds"] for manifest in manifests) / 3600, 2),
+    }  # fmt: skip
+
+
+def _missing(found: list[folds.Run], config: settings.Trials) -> list[str]:
+    """Which folds are not finished."""
     kfold = splits.read(config.data, config.protocol, "kfold")
     k = kfold["part"].nunique() - int((kfold["part"] == "test").any())
-    for run in found:
-        if missing := folds.missing_folds(run, k):
-            print(f"warning: {run.name} lacks {', '.join(missing)} of {k} folds; its numbers are of the others")
+    lacking = {run.name: missing for run in found if (missing := folds.missing_folds(run, k))}
+    return [
+        f"{run} lacks {', '.join(names)} of {k} folds; its numbers are of the others" for run, names in lacking.items()
+    ]
 
 
 def _plot(found: list[folds.Run], folder: Path, protocol: str) -> None:
@@ -70,7 +96,7 @@ def _tell(table: pd.DataFrame, tests: pd.DataFrame, protocol: str, folder: Path)
             if test["test"].startswith("patients"):
                 print(comparison.sentence(test))
         print(NOT_COMPARABLE)
-    print(f"-> {folder}: table.csv comparison.csv statistics.csv dice_fig_vs.png folds_fig.png dice_fig.png ...")
+    print(f"-> {folder}: report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png ...")
 
 
 if __name__ == "__main__":

@@ -40,12 +40,12 @@ def _paper_row(run: Run, history: pd.DataFrame, epoch: int, kind: str) -> dict:
     return row | {name: history.loc[epoch, name] for name in columns if not name.startswith(skip)}
 
 
-def comparison(runs: list[Run], protocol: str) -> pd.DataFrame:
+def comparison(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
     """One row a run: scores of the out-of-fold predictions at threshold 0.5, last weights.
 
     Under the slice protocol the published figures stand in rows of their own, for their metric only.
     """
-    table = pd.DataFrame([_comparison_row(run, protocol) for run in runs])
+    table = pd.DataFrame([_comparison_row(run, protocol, seed) for run in runs])
     if protocol == "slice":
         trained = {run.identity()["model"] for run in runs}
         published = [_published_row(figure) for figure in SLICE_FOLDS if figure.model in trained]
@@ -58,13 +58,16 @@ def _published_row(figure: Published) -> dict:
     return {"run": f"{figure.model} (published)", "protocol": "slice", "folds": 10, **scores}
 
 
-def _comparison_row(run: Run, protocol: str) -> dict:
+def _comparison_row(run: Run, protocol: str, seed: int) -> dict:
     identity = run.identity()
     row = {"run": run.name, "protocol": protocol, "folds": len(run.folds)}
     row |= {"model": identity["model"], "n_filters": identity["n_filters"], "recipe": identity["recipe_name"]}
     if protocol == "patient":
-        row |= scan_metrics.summary(run.table("patients"), run.table("slices"))
-        return row | {"chosen_threshold": choose_threshold(run.table("thresholds"))}
+        patients = run.table("patients")
+        row |= scan_metrics.summary(patients, run.table("slices"))
+        low, high = statistics.bootstrap_interval(with_blood(patients)["dice"].to_numpy(), seed)
+        chosen = choose_threshold(run.table("thresholds"))
+        return row | {"dice_ci_low": low, "dice_ci_high": high, "chosen_threshold": chosen}
     last = run.table("history").groupby("fold").last()
     for name in ("paper_dice", "paper_iou"):
         row |= {f"{name}_mean": last[f"val_{name}"].mean(), f"{name}_sd": last[f"val_{name}"].std(ddof=1)}
@@ -99,11 +102,12 @@ def _fold_test(a: Run, b: Run, metric: str, protocol: str) -> dict:
 
 
 def sentence(test: pd.Series) -> str:
-    """A test by patient in words."""
+    """A test by patient or by fold in words."""
+    by_patient = test["test"].startswith("patients")
+    interval = f" (95 % interval {test['ci_low']:+.3f} to {test['ci_high']:+.3f})" if by_patient else ""
     text = (
-        f"{test['a']} - {test['b']}: {test['metric']} {test['mean_difference']:+.3f} "
-        f"(95 % interval {test['ci_low']:+.3f} to {test['ci_high']:+.3f}), p = {test['p_value']:.3g}, "
-        f"n = {test['n']:.0f} patients with blood"
+        f"{test['a']} - {test['b']}: {test['metric']} {test['mean_difference']:+.3f}{interval}, "
+        f"p = {test['p_value']:.3g}, n = {test['n']:.0f} {'patients with blood' if by_patient else 'folds'}"
     )
     return text + (f"; {test['note']}" if isinstance(test["note"], str) and test["note"] else "")
 

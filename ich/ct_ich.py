@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +60,13 @@ def read_diagnosis(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise InputError(f"{path}: not found; --raw must name the folder of CT-ICH (the README says how to get it)")
     try:  # the separator is sniffed: spreadsheets save semicolons in some countries
-        table = pd.read_csv(path, dtype=str, sep=None, engine="python", encoding="utf-8-sig", index_col=False)
-    except (ValueError, OSError, csv.Error) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            table = pd.read_csv(path, dtype=str, sep=None, engine="python", encoding="utf-8-sig", index_col=False)
+    except (ValueError, OSError, csv.Error, pd.errors.ParserWarning) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from None
-    table.columns = [_COLUMNS.get(name.strip().lower(), name) for name in table.columns]
+    plain = [re.sub(r"\.\d+$", "", name.strip().lower()) for name in table.columns]  # pandas numbers doubled names
+    table.columns = [_COLUMNS.get(short, name) for short, name in zip(plain, table.columns, strict=True)]
     expected = ("patient", "slice", *FLAGS)
     if missing := [name for name in expected if list(table.columns).count(name) != 1]:
         names = ", ".join(table.columns)

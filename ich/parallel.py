@@ -1,5 +1,6 @@
 """Many files on all cores, with progress; an interruption leaves no worker behind."""
 
+import collections
 import concurrent.futures
 import multiprocessing
 import os
@@ -15,25 +16,47 @@ from ich.errors import InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+AHEAD = 16  # items a process may be ahead of the slowest one
 
 
 def spread(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str, quiet: bool = False
 ) -> list[Result]:
     """Apply `work` to each item, in `workers` processes (0: one per core); results keep the order of the items."""
+    return list(stream(work, items, workers, title, quiet))
+
+
+def stream(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str, quiet: bool = False
+) -> Iterator[Result]:
+    """As `spread`, one result at a time: memory stays the same however many items there are."""
     workers = min(workers or os.cpu_count() or 1, len(items))
     if workers <= 1:
-        return list(progress(map(work, items), len(items), title, quiet))
+        yield from progress(map(work, items), len(items), title, quiet)
+        return
     # Spawned, not forked: a fork of a process that runs threads (TensorFlow's, OpenCV's) may hang.
     context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
-        return list(progress(pool.map(work, items), len(items), title, quiet))
+        yield from progress(_ahead(pool, work, items, AHEAD * workers), len(items), title, quiet)
     except concurrent.futures.process.BrokenProcessPool:
         raise InputError(f"{title}: one of {workers} processes was killed, for want of memory perhaps; "
                          "use --workers 1") from None  # fmt: skip
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _ahead(
+    pool: concurrent.futures.Executor, work: Callable[[Item], Result], items: Iterable[Item], most: int
+) -> Iterator[Result]:
+    """Results in the order of the items; at most `most` items are handed out and not yet yielded."""
+    handed_out: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
+    for item in items:
+        handed_out.append(pool.submit(work, item))
+        if len(handed_out) == most:
+            yield handed_out.popleft().result()
+    while handed_out:
+        yield handed_out.popleft().result()
 
 
 def progress(items: Iterable[Item], total: int, title: str, quiet: bool = False) -> Iterator[Item]:

@@ -36,6 +36,7 @@ class Training:
         self.slices = folder / "valid_slices.csv"
         self.patients = folder / "valid_patients.csv"
         self.thresholds = folder / "valid_thresholds.csv"
+        self.calibration = folder / "valid_calibration.csv"
 
     def kept(self, epoch: int) -> Path:
         """Weights kept at an epoch of the paper's recipe: `checkpoint_0100.keras`."""

@@ -37,7 +37,7 @@ def preview(path: Path, data: Path, slices: pd.DataFrame, table: pd.DataFrame, c
 def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], title: str, legend: bool = False) -> None:
     """Write rows of (RGB or grey uint8 tile, caption); the key of `rows` is the row's title."""
     columns = max((len(tiles) for tiles in rows.values()), default=1)
-    figure, _ = new_figure(1.5 * columns, 1.9 * len(rows) + 0.5)
+    figure, _ = new_figure(1.5 * columns, 1.9 * len(rows) + 0.5 + 0.5 * legend)
     figure.clear()
     grid = figure.subplots(len(rows), max(columns, 1), squeeze=False)
     for line, (name, tiles) in zip(grid, rows.items(), strict=True):
@@ -50,6 +50,7 @@ def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], tit
         above = line[0].text(0, 1.17, name, transform=line[0].transAxes, **style)
         above.set_in_layout(False)  # it runs over the tiles beside it
     figure.suptitle(title, fontsize=10)
+    figure.get_layout_engine().set(h_pad=0.08)
     figure.get_layout_engine().set(h_pad=0.12)  # inches; room for the rows' names
     if legend:
         handles = [_patch(label, colour) for label, colour in LEGEND.items()]
@@ -59,7 +60,7 @@ def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], tit
 
 def outline(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], size: int = TILE) -> np.ndarray:
     """RGB (size, size, 3): the slice enlarged, with the border of the bool mask drawn on it."""
-    shown = np.ascontiguousarray(_enlarged(image, size))
+    shown = np.ascontiguousarray(enlarged(image, size))
     large = cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
     borders, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(shown, borders, -1, colour, 1)
@@ -67,7 +68,7 @@ def outline(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], s
 
 def overlay(image: np.ndarray, truth: np.ndarray, found: np.ndarray, size: int = TILE) -> np.ndarray:
     """RGB (size, size, 3): the slice enlarged, with hits, false alarms and misses tinted."""
-    shown = _enlarged(image, size).astype(np.float32)
+    shown = enlarged(image, size).astype(np.float32)
     kinds = ((truth & found, TRUE_POSITIVE), (~truth & found, FALSE_POSITIVE), (truth & ~found, FALSE_NEGATIVE))
     for mask, colour in kinds:
         where = cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
@@ -78,9 +79,10 @@ def overlay(image: np.ndarray, truth: np.ndarray, found: np.ndarray, size: int =
 def overlay_with_legend(image: np.ndarray, truth: np.ndarray, found: np.ndarray, caption: str) -> np.ndarray:
     """RGB: plain slice and overlay side by side, above a caption and the legend; 512 px a slice."""
     size = 2 * TILE
-    pair = np.hstack([_enlarged(image, size), overlay(image, truth, found, size)])
+    pair = np.hstack([enlarged(image, size), overlay(image, truth, found, size)])
     bar = np.zeros((2 * _BAR, pair.shape[1], 3), np.uint8)
-    _write(bar, f"{caption}   {runs.RESEARCH_ONLY}", 8, _BAR - 8, (220, 220, 220))
+    text = f"{caption}   left: CT, right: prediction against reference   {runs.RESEARCH_ONLY}"
+    _write(bar, text, 8, _BAR - 8, (220, 220, 220))
     for place, (label, colour) in enumerate(LEGEND.items()):
         left = 8 + place * 330
         cv2.rectangle(bar, (left, _BAR + 4), (left + 14, _BAR + 18), colour, -1)
@@ -92,7 +94,8 @@ def _write(canvas: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int
     cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
 
 
-def _enlarged(image: np.ndarray, size: int) -> np.ndarray:
+def enlarged(image: np.ndarray, size: int) -> np.ndarray:
+    """RGB (size, size, 3) of a slice (rows, columns, channels): its first channel, enlarged."""
     grey = np.ascontiguousarray(image[:, :, 0])  # of several windows the first
     return cv2.cvtColor(cv2.resize(grey, (size, size), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
 
@@ -133,7 +136,7 @@ def patient_sheet(path: Path, slices: Slices, found: np.ndarray, patients: pd.Da
 def _patient_tiles(slices: Slices, found: np.ndarray, patient: str, columns: int) -> list[tuple[np.ndarray, str]]:
     mine = np.flatnonzero(slices.table["patient"] == patient)
     involved = slices.masks[mine].sum((1, 2)) + found[mine].sum((1, 2))
-    shown = np.sort(mine[np.argsort(-involved, kind="stable")[:columns]])
+    shown = np.sort(mine[np.argsort(-involved, kind="stable")[: min(columns, np.count_nonzero(involved))]])
     return [
         (overlay(slices.images[place], slices.masks[place].astype(bool), found[place]), slices.table.loc[place, "id"])
         for place in shown

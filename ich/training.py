@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich import checkpoint, device, evaluation, plots, prediction, runs
+from ich import calibration, checkpoint, device, evaluation, plots, prediction, runs
 from ich.batches import PlainBatches, TrainingBatches
 from ich.errors import InputError
 from ich.losses import PAPER_BATCH
@@ -110,6 +110,7 @@ def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
     """Write the validation tables."""
     prob = prediction.predict(network.model, valid, job.recipe.batch_size)
     runs.write_csv(job.files.slices, evaluation.slice_scores(valid, prob))
+    runs.write_csv(job.files.calibration, calibration.pixel_bins(valid.masks.astype(bool), prob))
     if whole_scans:
         runs.write_csv(job.files.patients, evaluation.patient_scores(valid, prob))
         runs.write_csv(job.files.thresholds, evaluation.threshold_counts(valid, prob))

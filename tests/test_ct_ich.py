@@ -74,6 +74,7 @@ def test_the_table_is_read_however_it_was_saved(
         (HEADER, ("inf,1,0,0,0,0,0,1,0",), "row 2, patient is 'inf'"),
         (HEADER, ("../49,1,0,0,0,0,0,1,0",), r"row 2, patient is '\.\./49'"),  # no way out of the folder
         (HEADER, (CLEAN, BLEEDING + ",1,2,3"), "cannot be read as CSV"),
+        (HEADER, ("a," + CLEAN, "b," + BLEEDING), "cannot be read as CSV"),  # not read one column too far left
     ],
 )
 def test_tables_that_are_refused(header: str, rows: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_tables_that_are_refused(header: str, rows: tuple[str, ...], message: st
 
 def test_binary_rubbish_is_refused(tmp_path: Path) -> None:
     (tmp_path / ct_ich.DIAGNOSIS).write_bytes(b"\x00\xff\xfe" * 50)
-    with pytest.raises(InputError, match="cannot be read|missing or doubled"):
+    with pytest.raises(InputError, match=r"cannot be read|missing or doubled"):
         ct_ich.read_diagnosis(tmp_path / ct_ich.DIAGNOSIS)
 
 

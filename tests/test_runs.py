@@ -1,6 +1,7 @@
 """Whole files or none, tables that keep their text, fingerprints, and the manifest."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -123,6 +124,11 @@ def test_manifest_is_json_and_says_what_ran() -> None:
 def test_spread_keeps_the_order(workers: int) -> None:
     assert parallel.spread(abs, [-3, 1, -2], workers, "numbers", quiet=True) == [3, 1, 2]
     assert parallel.spread(abs, [], workers, "numbers", quiet=True) == []
+
+
+def test_a_killed_worker_is_told_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"scans read: one of 2 processes was killed.*use --workers 1"):
+        parallel.spread(os._exit, [1, 1], 2, "scans read", quiet=True)
 
 
 def test_progress_without_a_terminal_is_about_five_lines(capsys: pytest.CaptureFixture[str]) -> None:

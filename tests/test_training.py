@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras import layers
 
 import config as settings
-import models
 from ich import checkpoint, jobs, network, prediction, runs, stack, training
 from ich.errors import InputError
 
@@ -42,6 +42,15 @@ def split() -> stack.Split:
     return stack.Split(bright_squares(), PRINTS, {"fold 1": 0}, whole_scans=True)
 
 
+def small(name: str, image_size: int, channels: int, n_filters: int) -> keras.Model:
+    """Everything that training has to keep (normalisation, dropout, several layers), compiled in a second."""
+    inputs = keras.Input((image_size, image_size, channels))
+    x = layers.Rescaling(1 / 255)(inputs)
+    x = layers.Conv2D(n_filters, 3, padding="same")(x)
+    x = layers.Dropout(0.2)(layers.ReLU()(layers.BatchNormalization()(x)))
+    return keras.Model(inputs, layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(x))
+
+
 def job(folder: Path, split: stack.Split, recipe: object = RECIPE, part: str = "1", **given: object) -> training.Job:
     config = settings.MainKfold(runs=folder, quiet=True, checkpoint_seconds=0, workers=0, **given)
     config.resolved_recipe = lambda: recipe
@@ -49,7 +58,7 @@ def job(folder: Path, split: stack.Split, recipe: object = RECIPE, part: str = "
 
 
 def train(each: training.Job, split: stack.Split) -> None:
-    jobs.run_all([each], split, models.build)
+    jobs.run_all([each], split, small)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +89,8 @@ def test_files_of_a_training(finished: training.Job) -> None:
 def test_it_learns_what_is_easy(finished: training.Job) -> None:
     shown = history(finished)
     assert list(shown["epoch"]) == [1, 2, 3, 4]
-    assert shown["loss"].iloc[-1] < 0.7 * shown["loss"].iloc[0]
+    assert shown["loss"].iloc[-1] < 0.85 * shown["loss"].iloc[0]
+    assert shown["val_dice"].iloc[-1] > shown["val_dice"].iloc[0]
     assert shown["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-9)
 
 
@@ -200,7 +210,7 @@ def test_damaged_checkpoint_is_told_in_one_line(finished: training.Job, tmp_path
 
 def compiled(each: training.Job, n_filters: int = 2, **given: object) -> network.Network:
     config = replace(each.config, **given)
-    return network.Network(lambda: models.build("dunet", SIZE, 1, n_filters), config, each.recipe, each.steps)
+    return network.Network(lambda: small("dunet", SIZE, 1, n_filters), config, each.recipe, each.steps)
 
 
 def test_checkpoint_of_another_network_is_refused(finished: training.Job, tmp_path: Path) -> None:
@@ -218,16 +228,15 @@ def test_random_state_of_dropout_and_optimizer_come_back(
     for _ in range(2):
         one.train_on_batch(images, masks)
     checkpoint.save(tmp_path / "checkpoint", one, 2, [])
+    one.reset_metrics()
     expected = [float(one.train_on_batch(images, masks, return_dict=True)["loss"]) for _ in range(3)]
 
     other = compiled(finished, seed=9).model
     assert checkpoint.restore(tmp_path / "checkpoint", other) == (2, [])
     other.reset_metrics()
     one_more = [float(other.train_on_batch(images, masks, return_dict=True)["loss"]) for _ in range(3)]
-    random_states = [v.path for v in other.variables if "seed_generator" in v.path]
-    assert len(random_states) == 4  # one for each dropout
-    losses = np.diff(np.array([0, *expected])), np.diff(np.array([0, *one_more]))
-    assert np.isfinite(losses).all()
+    assert one_more == pytest.approx(expected, rel=1e-5)
+    assert any("seed_generator" in variable.path for variable in other.variables)
     assert int(keras.ops.convert_to_numpy(other.optimizer.iterations)) == 5
     for own, wanted in zip(other.get_weights(), one.get_weights(), strict=True):
         np.testing.assert_allclose(own, wanted, rtol=1e-4, atol=1e-6)
@@ -278,7 +287,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> train
     """Five epochs of the paper's recipe, weights kept every two, validated every three, started from weights."""
     folder = tmp_path_factory.mktemp("paper")
     keras.utils.set_random_seed(77)
-    models.build("dunet", SIZE, 1, 2).save(folder / "start.keras")
+    small("dunet", SIZE, 1, 2).save(folder / "start.keras")
     recipe = replace(settings.RECIPES["paper"], epochs=5, batch_size=4, checkpoint_every=2)
     given = {"protocol": "slice", "recipe": recipe, "validate_every": 3, "init_weights": folder / "start.keras"}
     by_slice = replace(split, whole_scans=False)
@@ -326,7 +335,7 @@ def test_initial_weights_that_do_not_fit_are_told_in_one_line(
 ) -> None:
     path = tmp_path / ("start.txt" if kind == "another ending" else "start.keras")
     if kind == "another network":
-        models.build("unet", SIZE, 1, 3).save(path)
+        small("unet", SIZE, 1, 3).save(path)
     elif kind != "missing":
         path.write_bytes(b"no weights")
     with pytest.raises(InputError, match=path.name):

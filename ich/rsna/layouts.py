@@ -1,0 +1,136 @@
+"""Which DICOM files there are, and what is known of them: class folders, or the competition's table and folder.
+
+Both become one table: `id` (file name without `.dcm`), `source` (path relative to the raw folder), then 0 or 1 (NaN:
+unknown) under each name of LABELS. What is wrong with a file is told beside it as `id, source, reason`.
+"""
+
+import filecmp
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ich.errors import InputError
+
+TYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
+CLASSES = ("healthy", *TYPES)  # six-way classification: exactly one of them
+LABELS = ("any", *TYPES)  # multilabel classification: any number of them
+TEST_FOLDER = "test"  # slices without classes: predicted, not scored
+STAGES = ("stage_2", "stage_1")  # of the competition
+SEVERAL = "several"  # class of a slice with more than one type
+
+
+class Found(NamedTuple):
+    """The table of files, those to be rejected before they are read, and the layout in words."""
+
+    table: pd.DataFrame
+    rejected: pd.DataFrame
+    told: str
+
+
+def find(raw: Path) -> Found:
+    """Find out which layout `raw` has and list its files. Raises InputError when it has neither."""
+    if not raw.is_dir():
+        raise InputError(f"{raw}: no such folder; expected DICOM slices (--raw), in class folders or as on Kaggle")
+    for stage in STAGES:
+        if (raw / f"{stage}_train.csv").exists():
+            return _kaggle(raw, stage)
+    if any((raw / name).is_dir() for name in CLASSES):
+        return _class_folders(raw)
+    raise InputError(
+        f"{raw}: found {', '.join(sorted(os.listdir(raw))[:5]) or 'nothing'}; expected the folders "
+        f"{', '.join(CLASSES)} with .dcm files, or stage_2_train.csv beside stage_2_train/"
+    )
+
+
+def class_of(table: pd.DataFrame) -> pd.Series:
+    """healthy, a type, SEVERAL, or "" where the labels are unknown."""
+    flags = table[list(TYPES)].fillna(0).to_numpy() > 0
+    number, first = flags.sum(axis=1), np.array(TYPES)[flags.argmax(axis=1)]
+    name = np.select([table["any"].isna(), number == 0, number == 1], ["", "healthy", first], SEVERAL)
+    return pd.Series(name, table.index, dtype=str)
+
+
+def _class_folders(raw: Path) -> Found:
+    files = [(path, name) for name in (*CLASSES, TEST_FOLDER) for path in _dicoms(raw / name)]
+    table = pd.DataFrame(
+        [(path.stem, path.relative_to(raw).as_posix(), name) for path, name in files], columns=["id", "source", "folder"]
+    )
+    for name in TYPES:
+        table[name] = np.where(table["folder"] == TEST_FOLDER, np.nan, table["folder"] == name)
+    twice, rejected = table["id"].duplicated(keep=False), {}
+    for name, same in table[twice].groupby("id"):
+        if reason := _why_not_one(raw, same):
+            rejected[name] = reason
+    merged = table.groupby("id", as_index=False).agg({"source": "first", **dict.fromkeys(TYPES, "max")})
+    merged.insert(2, "any", merged[list(TYPES)].max(axis=1))
+    found = ", ".join(f"{name} {number}" for name, number in table["folder"].value_counts(sort=False).items())
+    return _without(merged, rejected, f"{raw}: class folders with {len(table)} DICOM files ({found})")
+
+
+def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
+    """Files of one name are one slice with several types, if their contents are equal and their classes fit."""
+    first, *others = (raw / source for source in same["source"])
+    folders = ", ".join(same["folder"])
+    if not all(filecmp.cmp(first, other, shallow=False) for other in others):
+        return f"two different files of this name in {folders}; names must be unique"
+    if set(same["folder"]) & {"healthy", TEST_FOLDER}:
+        return f"the same slice stands in {folders}; which is true?"
+    return ""
+
+
+def _kaggle(raw: Path, stage: str) -> Found:
+    labels, conflicts = _read_labels(raw / f"{stage}_train.csv")
+    train, test = (_listed(raw, f"{stage}_{part}") for part in ("train", "test"))
+    if train.empty:
+        raise InputError(f"{raw / f'{stage}_train'}: no .dcm file in it; expected those of {stage}_train.csv")
+    table = train.merge(labels, left_on="id", right_index=True, how="left")
+    rejected = {name: f"has no row in {stage}_train.csv" for name in table.loc[table["any"].isna(), "id"]}
+    odd = table["any"] != table[list(TYPES)].max(axis=1)
+    rejected = {name: "label `any` disagrees with its types" for name in table.loc[odd, "id"]} | rejected | conflicts
+    told = f"{raw}: the competition's layout, {stage}_train.csv, {len(train)} DICOM files"
+    told += f" and {len(test)} without labels" if len(test) else ""
+    if absent := len(labels) - int(labels.index.isin(train["id"]).sum()):
+        told += f"; {absent} slices of the table have no file, and are left out"
+    return _without(pd.concat([table, test], ignore_index=True), rejected, told)
+
+
+def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """By slice the LABELS, and the slices with rows that contradict each other; equal rows count once."""
+    try:
+        rows = pd.read_csv(path, usecols=["ID", "Label"], dtype={"ID": str})
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; expected the columns ID,Label as the competition wrote them") from None
+    rows[["id", "label"]] = rows["ID"].str.rsplit("_", n=1, expand=True).reindex(columns=[0, 1])
+    if not (rows["label"].isin(LABELS) & rows["Label"].isin((0, 1))).all():
+        bad = rows[~(rows["label"].isin(LABELS) & rows["Label"].isin((0, 1)))].iloc[0]
+        raise InputError(
+            f"{path}: row '{bad['ID']},{bad['Label']}': expected ID_..._<{'|'.join(LABELS)}> and 0 or 1"
+        )
+    grouped = rows.drop_duplicates(["id", "label", "Label"])
+    twice = grouped.loc[grouped.duplicated(["id", "label"]), "id"]
+    table = grouped.drop_duplicates(["id", "label"]).pivot_table(index="id", columns="label", values="Label")
+    lacking = table.index[table.reindex(columns=list(LABELS)).isna().any(axis=1)]
+    wrong = dict.fromkeys(lacking, f"lacks one of its six rows in {path.name}")
+    return table.reindex(columns=list(LABELS)), wrong | dict.fromkeys(twice, f"two rows in {path.name} disagree")
+
+
+def _listed(raw: Path, folder: str) -> pd.DataFrame:
+    """Files of a folder, labels unknown."""
+    files = [(path.stem, path.relative_to(raw).as_posix()) for path in _dicoms(raw / folder)]
+    return pd.DataFrame(files, columns=["id", "source"]).drop_duplicates("id")
+
+
+def _dicoms(folder: Path) -> list[Path]:
+    """All `.dcm` files in and below a folder, in order of name."""
+    return sorted(
+        Path(here, name) for here, _, names in os.walk(folder) for name in names if name.lower().endswith(".dcm")
+    )
+
+
+def _without(table: pd.DataFrame, rejected: dict[str, str], told: str) -> Found:
+    out = table["id"].isin(list(rejected))
+    reasons = table.loc[out, ["id", "source"]].assign(reason=table.loc[out, "id"].map(rejected))
+    return Found(table.loc[~out, ["id", "source", *LABELS]].reset_index(drop=True), reasons, told)

@@ -1,0 +1,74 @@
+"""The seven preprocessings. A variant is its tuple of steps, applied in order to a windowed 8-bit slice."""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from ich.errors import InputError
+
+VARIANTS = {
+    "0_dicom2png": (),
+    "1_roi": ("roi",),
+    "2_roi_clahe": ("roi", "clahe"),
+    "3_roi_clahe_bilateral": ("roi", "clahe", "bilateral"),
+    "4_roi_noblank": ("roi", "noblank"),
+    "5_roi_noblank_clahe": ("roi", "noblank", "clahe"),
+    "6_roi_noblank_clahe_bilateral": ("roi", "noblank", "clahe", "bilateral"),
+}
+BASELINE = "0_dicom2png"
+SATURATED = 254  # brighter than this is bone beyond the window
+
+
+def contour(grey: np.ndarray) -> np.ndarray | None:
+    """The outer contour with the largest area around pixels > 0; None on a black slice."""
+    found, _ = cv2.findContours((grey > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return max(found, key=cv2.contourArea, default=None)
+
+
+def roi(grey: np.ndarray) -> np.ndarray:
+    """Zero outside the largest contour, filled; a slice without a contour stays as it is."""
+    outer = contour(grey)
+    if outer is None:
+        return grey
+    inside = cv2.drawContours(np.zeros_like(grey), [outer], -1, 1, cv2.FILLED)
+    return grey * inside
+
+
+def noblank(grey: np.ndarray) -> np.ndarray:
+    """Saturated bone set to zero."""
+    return np.where(grey > SATURATED, 0, grey).astype(np.uint8)
+
+
+def clahe(grey: np.ndarray) -> np.ndarray:
+    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994), clip limit 5, 8x8 tiles."""
+    return cv2.createCLAHE(clipLimit=5.0, tileGridSize=(8, 8)).apply(grey)
+
+
+def bilateral(grey: np.ndarray) -> np.ndarray:
+    """Smoothing that keeps edges (Tomasi and Manduchi 1998): 20 pixels wide, sigma 50 grey levels and 50 pixels."""
+    return cv2.bilateralFilter(grey, d=20, sigmaColor=50, sigmaSpace=50)
+
+
+STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "roi": roi, "noblank": noblank, "clahe": clahe, "bilateral": bilateral,
+}  # fmt: skip
+
+
+def apply(grey: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The named variants of one slice, uint8 (rows, columns); steps that several begin with are done once."""
+    done = {(): grey}
+
+    def after(steps: tuple[str, ...]) -> np.ndarray:
+        if steps not in done:
+            done[steps] = STEPS[steps[-1]](after(steps[:-1]))
+        return done[steps]
+
+    return {name: after(VARIANTS[name]) for name in names}
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The variants to work on, in their own order; none or `all`: all seven. Raises InputError for another name."""
+    if unknown := [name for name in names if name not in (*VARIANTS, "all")]:
+        raise InputError(f"'{unknown[0]}' is no variant; expected all, or of {', '.join(VARIANTS)}")
+    return [name for name in VARIANTS if name in names or not names or "all" in names]

@@ -1,0 +1,172 @@
+"""Which trainings a command stands for, in which order, and what is refused before the first one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FOLDS, Project
+
+import config as settings
+import main
+import main_kfold
+from ich import jobs, paths, runs, stack, training
+from ich.errors import InputError
+from ich.stack import Slices, Split
+
+PRINTS = {"image_size": 32, "channels": 1}
+
+
+def split_of(parts: list[str], in_training: list[bool] | None = None) -> Split:
+    table = pd.DataFrame({"part": parts, "in_training": in_training or [True] * len(parts)})
+    pixels = np.zeros((len(parts), 2, 2), np.uint8)
+    return Split(Slices(table, pixels[..., None], pixels), PRINTS, {}, whole_scans=True)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[training.Job]:
+    """The trainings that a command would run."""
+    found: list[training.Job] = []
+    monkeypatch.setattr(jobs, "run_all", lambda todo, split, build: found.extend(todo))
+    return found
+
+
+@pytest.fixture
+def flags(project: Project, tmp_path: Path) -> list[str]:
+    return [*project.flags, "--runs", str(tmp_path), "--quiet"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], ["unet/fold_01", "unet/fold_02", "dunet/fold_01", "dunet/fold_02"]),
+        (["--fold", "2"], ["unet/fold_02", "dunet/fold_02"]),
+        (["--model", "UNet1", "--fold", "1"], ["dunet/fold_01"]),  # what the published code calls it
+        (["--model", "unet", "--run", "wide"], ["wide/fold_01", "wide/fold_02"]),
+    ],
+)
+def test_trainings_of_a_command(
+    recorded: list[training.Job], flags: list[str], given: list[str], expected: list[str]
+) -> None:
+    main_kfold.main([*flags, *given])
+    assert [each.name for each in recorded] == expected
+    assert {each.identity["n_filters"] for each in recorded} == {32}
+    assert [int(each.identity["part"]) for each in recorded] == [int(name[-2:]) for name in expected]
+
+
+def test_hold_out_training(recorded: list[training.Job], flags: list[str]) -> None:
+    main.main([*flags, "--models", "unet=3", "dunet=5", "--model", "dunet"])
+    (only,) = recorded
+    assert (only.name, only.identity["n_filters"], only.identity["part"]) == ("dunet/holdout", 5, "valid")
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "told"),
+    [
+        (main_kfold, ["--run", "mine"], r"--run mine: is one run, but 2 models .*add --model"),
+        (main_kfold, ["--fold", "7"], rf"--fold 7: the split has folds 1 to {FOLDS}"),
+        (main_kfold, ["--models", "unet=4", "--model", "dunet"], r"--model dunet: not among the models"),
+        (main_kfold, ["--model", "resnet"], r"model 'resnet': not in models\.MODELS"),
+        (main_kfold, ["--init-weights", "nowhere.keras"], r"nowhere\.keras: not found"),
+        (main, ["--models", "unet=4"], r"--model dunet: has no number of filters"),
+        (main, ["--model", "resnet"], r"model 'resnet': not in models\.MODELS"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    recorded: list[training.Job], flags: list[str], script: object, given: list[str], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        script.main([*flags, *given])
+    assert not recorded
+
+
+def test_steps_of_an_epoch_are_those_of_the_largest_training() -> None:
+    """In training: 5 of fold 1, 3 of fold 2, 4 of fold 3. Most is left without fold 2: 9 slices, 5 batches of 2."""
+    split = split_of(["1"] * 6 + ["2"] * 3 + ["3"] * 4, [True] * 5 + [False] + [True] * 7)
+    assert split.steps(2) == 5
+    holdout = split_of(["train"] * 7 + ["valid"] * 3)
+    assert holdout.steps(2) == 4
+
+
+def test_training_and_validation_never_share_a_row(project: Project) -> None:
+    split = stack.read_split(settings.MainKfold(data=project.data), "kfold")
+    for part in ("1", "2"):
+        train, valid = split.training(part), split.validation(part)
+        assert not set(train.table["patient"]) & set(valid.table["patient"])
+        assert len(train.table) + len(valid.table) == len(split.slices.table)
+        np.testing.assert_array_equal(valid.table["lesion_pixels"], valid.masks.sum((1, 2)))
+        np.testing.assert_array_equal(train.table["lesion_pixels"], train.masks.sum((1, 2)))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What run_all does, without networks: `compile NAME` and `train NAME`."""
+    done: list[str] = []
+
+    def run(job: training.Job, *_: object) -> None:
+        done.append(f"train {job.name}")
+        job.files.folder.mkdir(parents=True, exist_ok=True)
+        runs.write_json(job.files.run, {})
+
+    monkeypatch.setattr(jobs, "compiled", lambda job, split, build: done.append(f"compile {job.identity['model']}"))
+    monkeypatch.setattr(training, "run", run)
+    monkeypatch.setattr(jobs, "summary_line", lambda job: "scores")
+    return done
+
+
+def two_networks(folder: Path, **given: object) -> list[training.Job]:
+    config = settings.MainKfold(runs=folder, epochs=1, **given)
+    split = split_of(["1", "2"])
+    return [jobs.job(config, split, name, 2, part) for name in ("unet", "dunet") for part in ("1", "2")]
+
+
+def test_a_network_is_compiled_once_for_all_its_folds(tmp_path: Path, calls: list[str]) -> None:
+    jobs.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    assert calls == [
+        "compile unet", "train unet/fold_01", "train unet/fold_02",
+        "compile dunet", "train dunet/fold_01", "train dunet/fold_02",
+    ]  # fmt: skip
+
+
+def test_finished_trainings_are_skipped(tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture) -> None:
+    todo = two_networks(tmp_path)
+    jobs.run_all(todo[:3], split_of(["1", "2"]), None)
+    calls.clear()
+    jobs.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    assert calls == ["compile dunet", "train dunet/fold_02"]
+    assert capsys.readouterr().out.count("finished before") == 3
+    calls.clear()
+    jobs.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    assert calls == []
+
+
+def test_a_refusal_comes_before_the_first_training(tmp_path: Path, calls: list[str]) -> None:
+    jobs.run_all(two_networks(tmp_path)[3:], split_of(["1", "2"]), None)  # dunet, fold 2
+    calls.clear()
+    with pytest.raises(InputError, match=r"dunet/fold_02/config\.json: .* seed 0, now 4"):
+        jobs.run_all(two_networks(tmp_path, seed=4), split_of(["1", "2"]), None)
+    assert calls == []
+
+
+def test_long_work_is_estimated_first(
+    tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(jobs, "_guess_seconds", lambda job, split: jobs.WORTH_MEASURING_S)
+    monkeypatch.setattr(training, "estimate_seconds", lambda *_: 3600.0 * 7)
+    jobs.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    told = capsys.readouterr().out
+    assert "4 trainings on " in told
+    assert "estimated time: 28.0 h" in told  # four trainings of seven hours
+    assert "that is long" in told
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("patients", "patient"), ("slices", "slice")])
+def test_summary_is_over_those_with_blood(tmp_path: Path, kind: str, unit: str) -> None:
+    files = paths.Training(tmp_path / "dunet" / "fold_01")
+    table = pd.DataFrame({"tp": [3, 0, 0], "fn": [1, 5, 0], "dice": [0.6, 0.0, np.nan]})
+    runs.write_csv(files.slices, table.assign(dice=0.9) if kind == "patients" else table)
+    if kind == "patients":
+        runs.write_csv(files.patients, table)
+    job = replace(two_networks(tmp_path)[2], files=files)
+    assert jobs.summary_line(job).startswith(f"validation Dice per {unit} with blood 0.300 (n = 2)")  # (0.6 + 0) / 2
