@@ -47,7 +47,7 @@ def _slices(config: settings.CreateDataSet) -> pd.DataFrame:
     if not (config.data / paths.SLICES).exists():
         split_raw_data.split(config)
     elif (size := runs.read_json(config.data / paths.RUN).get("image_size")) != config.image_size:
-        print(f"note: the slices that are there have {size} px; split_raw_data.py would cut them to {config.image_size}")
+        print(f"note: the slices here have {size} px; split_raw_data.py would cut them to {config.image_size}")
     return splits.read_slices(config.data)
 
 

@@ -39,7 +39,7 @@ step tests.py "${places[@]}"
 echo
 echo "Done. Open these:"
 reports="${places[7]}/patient"
-for file in folds_fig.png dice_fig_vs.png dice_fig.png comparison.csv statistics.csv test_dunet/patients.png \
+for file in report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png test_dunet/patients.png \
     test_dunet/overlays test_dunet/nifti; do
     [ -e "$reports/$file" ] && echo "  $reports/$file"
 done

@@ -208,15 +208,15 @@ def test_a_damaged_png_is_named(folder: str, tmp_path: Path) -> None:
 
 
 def test_step_2_takes_them_in_changes_none_and_sees_new_ones(tmp_path: Path) -> None:
-    data = pairs(tmp_path / "mit Leerzeichen", ("$x_^$_1", *NAMES))  # mathematics to matplotlib, and wrong
+    data = pairs(tmp_path / "mit Leerzeichen", ("$x_^$_2", *NAMES))  # mathematics to matplotlib, and wrong
     before = {path: path.read_bytes() for path in data.rglob("*.png")}
     create(data)
     assert {path: path.read_bytes() for path in data.rglob("*.png") if path in before} == before
     assert runs.read_json(data / "run.json")["own_data"] is True
     pair(data, "p9_1", blood=False)
     create(data)
-    assert set(splits.read_slices(data)["id"]) == {"$x_^$_1", *NAMES, "p9_1"}
-    assert set(splits.read(data, "patient", "kfold")["id"]) == {"$x_^$_1", *NAMES, "p9_1"}
+    assert set(splits.read_slices(data)["id"]) == {"$x_^$_2", *NAMES, "p9_1"}
+    assert set(splits.read(data, "patient", "kfold")["id"]) == {"$x_^$_2", *NAMES, "p9_1"}
 
 
 def test_check_of_own_pngs_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

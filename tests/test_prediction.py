@@ -72,8 +72,9 @@ def test_one_network_and_its_best_weights(slices: Slices, folds: list[Training])
     np.testing.assert_allclose(prob[:, 0, 0], sigmoid(-1.0 * np.arange(20)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("damage", ["missing", "cut", "other network"])
+@pytest.mark.parametrize(
+    ("place", "damage"), [(0, "missing"), (0, "cut"), (1, "missing"), (1, "cut"), (1, "other network")]
+)
 def test_network_that_cannot_be_loaded_is_told_in_one_line(
     slices: Slices, tmp_path: Path, place: int, damage: str
 ) -> None:
@@ -85,10 +86,8 @@ def test_network_that_cannot_be_loaded_is_told_in_one_line(
         path.unlink()
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[:500])
-    elif place == 0:
-        pytest.skip("the first network decides what the run is")
     else:
-        keras.Sequential([keras.Input((SIZE, SIZE, 1)), keras.layers.Conv2D(3, 3), keras.layers.Conv2D(1, 1)]).save(path)
+        keras.Sequential([keras.Input((SIZE, SIZE, 1)), keras.layers.Conv2D(3, 3, name="only")]).save(path)
     with pytest.raises(InputError, match=rf"fold_0{place + 1}/last\.keras: cannot be loaded .*run main_kfold\.py"):
         prediction.predict_mean(trainings, "last", slices)
 
@@ -104,7 +103,8 @@ def test_tables_do_not_depend_on_the_order_of_rows(slices: Slices) -> None:
     for table in (evaluation.patient_scores, evaluation.threshold_counts):
         pd.testing.assert_frame_equal(table(slices, prob), table(mixed, prob[order]))
     by_id = evaluation.slice_scores(mixed, prob[order]).set_index("id").loc[slices.table["id"]].reset_index()
-    pd.testing.assert_frame_equal(by_id[["id", "tp", "dice"]], evaluation.slice_scores(slices, prob)[["id", "tp", "dice"]])
+    columns = ["id", "tp", "dice"]
+    pd.testing.assert_frame_equal(by_id[columns], evaluation.slice_scores(slices, prob)[columns])
 
 
 def test_patients_are_summed_over_their_slices(slices: Slices) -> None:
@@ -122,7 +122,7 @@ def test_unknown_spacing_leaves_millimetres_and_millilitres_empty(slices: Slices
     known, unknown = evaluation.patient_scores(slices, prob), evaluation.patient_scores(without, prob)
     assert unknown[list(evaluation.IN_MM)].isna().all().all()
     assert known[list(evaluation.IN_MM)].notna().all().all()
-    pd.testing.assert_frame_equal(unknown[["patient", "dice", "lesions_true"]], known[["patient", "dice", "lesions_true"]])
+    pd.testing.assert_frame_equal(unknown[["patient", "dice", "tp"]], known[["patient", "dice", "tp"]])
 
 
 def test_counts_at_every_threshold_are_those_of_the_tables(slices: Slices) -> None:

@@ -1,0 +1,276 @@
+"""The scripts one after another on the phantoms, under both protocols: every file is there and says what it should."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FOLDS, IMAGE_SIZE, Project
+
+import main
+import main_kfold
+import tests as test_set
+import trials
+from ich import folds, metrics, prediction, runs, splits
+from ich.errors import InputError
+
+PROTOCOLS = ("patient", "slice")
+TRAINING = "config.json run.json history.csv last.keras best.keras valid_slices.csv loss.png dice.png iou.png".split()
+WHOLE = ["valid_patients.csv", "valid_thresholds.csv"]
+REPORT = (
+    "table.csv comparison.csv statistics.csv loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png "
+    "folds_fig.png"
+).split()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A project after its last script."""
+
+    project: Project
+    root: Path
+
+    def flags(self, protocol: str, *given: str) -> list[str]:
+        folders = ["--runs", str(self.root / "runs"), "--reports", str(self.root / "reports")]
+        return [*self.project.flags, *folders, "--protocol", protocol, "--quiet", *given]
+
+    def run(self, protocol: str, name: str) -> Path:
+        return self.root / "runs" / protocol / name
+
+    def report(self, protocol: str) -> Path:
+        return self.root / "reports" / protocol
+
+    def split(self, protocol: str, kind: str = "kfold") -> pd.DataFrame:
+        return splits.read(self.project.data, protocol, kind)
+
+
+@pytest.fixture(scope="module")
+def done(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Both networks by patient, D-Unet by slice; one epoch each."""
+    made = Done(project, tmp_path_factory.mktemp("done"))
+    tiny = ["--models", "unet=2", "dunet=2", "--epochs", "1", "--batch-size", "16"]
+    for protocol in PROTOCOLS:
+        main_kfold.main(made.flags(protocol, *tiny, *(["--model", "dunet"] if protocol == "slice" else [])))
+        trials.main(made.flags(protocol))
+        test_set.main(made.flags(protocol))
+    main.main(made.flags("patient", *tiny))
+    return made
+
+
+def png(path: Path) -> np.ndarray:
+    return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_files_of_the_trainings(done: Done, protocol: str) -> None:
+    expected = sorted(TRAINING + (WHOLE if protocol == "patient" else []))
+    networks = ["dunet", "unet"] if protocol == "patient" else ["dunet"]
+    parts = [f"{name}/fold_{fold:02d}" for name in networks for fold in range(1, FOLDS + 1)]
+    parts += ["dunet/holdout"] * (protocol == "patient")
+    found = [folder.relative_to(done.root / "runs" / protocol) for folder in done.run(protocol, "").glob("*/*")]
+    assert sorted(map(str, found)) == sorted(parts)
+    for part in parts:
+        assert sorted(path.name for path in done.run(protocol, part).iterdir()) == expected
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_folds_together_predict_each_slice_once(done: Done, protocol: str) -> None:
+    (run,) = folds.gather(done.root / "runs", protocol, ("dunet",))
+    slices, split = run.table("slices"), done.split(protocol)
+    assert slices["id"].is_unique
+    joined = slices.merge(split[split["part"] != "test"], on="id", how="outer", indicator=True)
+    assert (joined["_merge"] == "both").all()
+    assert (joined["fold"].str[-2:].astype(int) == joined["part"].astype(int)).all()
+    assert (joined["tp"] + joined["fn"] == joined["lesion_pixels"]).all()
+    assert (slices[["tp", "fp", "fn", "tn"]].sum(axis=1) == IMAGE_SIZE**2).all()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_reports_of_trials(done: Done, protocol: str) -> None:
+    folder = done.report(protocol)
+    assert set(REPORT) <= {path.name for path in folder.iterdir()}
+    table = runs.read_csv(folder / "comparison.csv", ("run", "folds"), "").set_index("run")
+    assert len(runs.read_csv(folder / "table.csv", ("run", "val_dice_mean"), ""))
+    assert len(runs.read_csv(folder / "dunet_mean_history.csv", ("epoch", "folds"), "")) == 1
+    split = done.split(protocol)
+    inside = split[split["part"] != "test"]
+    assert table.loc["dunet", "n_slices"] == len(inside)
+    assert table.loc["dunet", "n_lesion_slices"] == (inside["lesion_pixels"] > 0).sum()
+    if protocol == "patient":
+        assert list(table.index) == ["unet", "dunet"]
+        assert table.loc["unet", "n_with_blood"] == inside.loc[inside["lesion_pixels"] > 0, "patient"].nunique()
+    else:
+        assert list(table.index) == ["dunet", "dunet (published)"]
+        last = runs.read_csv(done.run("slice", "dunet") / "fold_01" / "history.csv", ("val_paper_dice",), "")
+        other = runs.read_csv(done.run("slice", "dunet") / "fold_02" / "history.csv", ("val_paper_dice",), "")
+        mean = (last["val_paper_dice"].iloc[-1] + other["val_paper_dice"].iloc[-1]) / 2
+        assert table.loc["dunet", "paper_dice_mean"] == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_files_of_the_test_set(done: Done, protocol: str) -> None:
+    folder = done.report(protocol) / "test_dunet"
+    whole = ["patients.csv", "nifti"] if protocol == "patient" else []
+    names = {path.name for path in folder.iterdir()} - {"overlays", "patients.png"}  # a test set may hold no blood
+    assert names == {"slices.csv", "summary.csv", "run.json", "masks", *whole}
+    test = done.split(protocol).query("part == 'test'")
+    assert {path.stem for path in (folder / "masks").iterdir()} == set(test["id"])
+    assert set(runs.read_csv(folder / "slices.csv", ("id",), "")["id"]) == set(test["id"])
+    if whole:
+        scans = {path.name for path in (folder / "nifti").iterdir()}
+        assert scans == {f"{patient}_mask.nii.gz" for patient in test["patient"]}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_masks_are_the_mean_probability_at_the_threshold(done: Done, protocol: str) -> None:
+    from ich import stack
+
+    config = test_set.settings.Tests(data=done.project.data, protocol=protocol)
+    split = stack.read_split(config, "kfold", test=True)
+    (run,) = folds.gather(done.root / "runs", protocol, ("dunet",))
+    prob = np.mean([prediction.predict_mean([each], "last", split.slices) for each in run.trainings], axis=0)
+    folder = done.report(protocol) / "test_dunet"
+    threshold = runs.read_json(folder / "run.json")["used_threshold"]
+    near = np.abs(prob - threshold) < 1e-5  # rounding may fall on either side
+    masks = np.stack([png(folder / "masks" / f"{name}.png") for name in split.slices.table["id"]])
+    assert set(np.unique(masks)) <= {0, 255}
+    assert ((masks == 255) == (prob >= threshold))[~near].all()
+    table = runs.read_csv(folder / "slices.csv", ("tp",), "")
+    np.testing.assert_array_equal(table["tp"], ((masks == 255) & (split.slices.masks == 1)).sum((1, 2)))
+
+
+def test_summary_has_the_chosen_threshold_beside_one_half(done: Done) -> None:
+    summary = runs.read_csv(done.report("patient") / "test_dunet" / "summary.csv", ("measure",), "")
+    assert list(summary.columns) == ["measure", "chosen_out_of_fold", "fixed"]
+    (run,) = folds.gather(done.root / "runs", "patient", ("dunet",))
+    threshold = summary.set_index("measure").loc["threshold"]
+    assert threshold["fixed"] == 0.5
+    assert threshold["chosen_out_of_fold"] == pytest.approx(folds.choose_threshold(run.table("thresholds")), abs=1e-6)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_second_call_tests_nothing_again(done: Done, protocol: str, capsys: pytest.CaptureFixture) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.report(protocol).glob("test_*/**/*")}
+    test_set.main(done.flags(protocol))
+    assert "dunet: tested before" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in done.report(protocol).glob("test_*/**/*")}
+
+
+def test_another_split_than_that_of_the_training_is_refused(done: Done, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(done.project.data, data)
+    kfold = data / "patient" / "kfold.csv"
+    kfold.write_text(kfold.read_text() + "\n")
+    with pytest.raises(InputError, match="split_fingerprint is "):
+        test_set.main([*done.flags("patient"), "--data", str(data), "--reports", str(tmp_path)])
+
+
+@pytest.fixture
+def foretold(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str]]:
+    """The networks say the truth, at probability 0.8; what was asked of them."""
+    asked: list[tuple[list[str], str]] = []
+
+    def say(trainings: list, weights: str, slices: object) -> np.ndarray:
+        asked.append(([each.folder.name for each in trainings], weights))
+        return slices.masks.astype(np.float32) * np.float32(0.8)
+
+    monkeypatch.setattr(prediction, "predict_mean", say)
+    return asked
+
+
+def perfect(done: Done, reports: Path, *given: str) -> Path:
+    test_set.main([*done.flags("patient", "--threshold", "0.5"), "--reports", str(reports), *given])
+    return reports / "patient" / "test_dunet"
+
+
+def test_right_prediction_scores_one_and_comes_back_in_the_scans_space(
+    done: Done, foretold: list, tmp_path: Path
+) -> None:
+    folder = perfect(done, tmp_path)
+    patients = runs.read_csv(folder / "patients.csv", ("dice",), "")
+    blood = folds.with_blood(patients)
+    assert len(blood)
+    assert (blood["dice"] == 1).all()
+    np.testing.assert_allclose(blood["volume_pred_ml"], blood["volume_true_ml"])
+    assert (folder / "patients.png").exists()
+    hits = 0
+    for patient in patients["patient"]:
+        mask = nib.load(folder / "nifti" / f"{patient}_mask.nii.gz")
+        (path,) = (done.project.raw / "ct_scans").glob(f"{patient}.nii*")
+        ct, truth = nib.load(path), nib.load(str(path).replace("ct_scans", "masks"))
+        assert mask.shape == ct.shape
+        np.testing.assert_allclose(mask.affine, ct.affine, atol=1e-6)
+        for code in ("qform_code", "sform_code"):
+            assert mask.header[code] == ct.header[code]
+        found, wanted = mask.get_fdata() > 0, truth.get_fdata() > 0
+        if found.any():  # cut from 64 px to 32 px and back: the place is right, the rim is not
+            tp, fp, fn, _ = metrics.counts(wanted, found)
+            assert metrics.dice(tp, fp, fn) > 0.55
+            hits += 1
+    assert hits == len(blood)
+
+
+def test_overlays_are_of_the_slices_with_blood(done: Done, foretold: list, tmp_path: Path) -> None:
+    folder = perfect(done, tmp_path)
+    test = done.split("patient").query("part == 'test'")
+    assert {path.stem for path in (folder / "overlays").iterdir()} == set(test.loc[test["lesion_pixels"] > 0, "id"])
+
+
+@pytest.mark.parametrize(
+    ("given", "folder", "asked"),
+    [
+        (["--run", "dunet"], "test_dunet", [(["fold_01", "fold_02"], "last")]),
+        (["--run", "unet", "--fold", "2"], "test_unet_fold_02", [(["fold_02"], "last")]),
+        (["--run", "dunet", "--weights", "best"], "test_dunet_best", [(["fold_01", "fold_02"], "best")]),
+    ],
+)
+def test_networks_that_are_asked(
+    done: Done, foretold: list, tmp_path: Path, given: list[str], folder: str, asked: list
+) -> None:
+    test_set.main([*done.flags("patient"), "--reports", str(tmp_path), *given])
+    assert [path.name for path in (tmp_path / "patient").glob("test_*")] == [folder]
+    assert foretold == asked
+
+
+def test_another_threshold_is_tested_anew_and_leaves_no_old_picture(
+    done: Done, foretold: list, tmp_path: Path
+) -> None:
+    folder = perfect(done, tmp_path)
+    assert any((folder / "overlays").iterdir())
+    stale = folder / "overlays" / "000_001.png"
+    stale.touch()
+    test_set.main([*done.flags("patient", "--threshold", "0.9"), "--reports", str(tmp_path), "--run", "dunet"])
+    assert not stale.exists()
+    assert not any(png(path).any() for path in (folder / "masks").iterdir())  # 0.8 is below 0.9
+    summary = runs.read_csv(folder / "summary.csv", ("given", "fixed"), "").set_index("measure")
+    assert (summary.loc["dice_mean", "given"], summary.loc["dice_mean", "fixed"]) == (0, 1)
+
+
+def test_missing_scans_cost_the_nifti_masks_only(
+    done: Done, foretold: list, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Two patients are tested; the scan of one is gone."""
+    moved = Project(tmp_path / "moved")
+    shutil.copytree(done.project.root, moved.root)
+    test = sorted(set(done.split("patient").query("part == 'test'")["patient"]))
+    (gone,) = (moved.raw / "ct_scans").glob(f"{test[0]}.nii*")
+    gone.unlink()
+    folder = perfect(done, tmp_path, "--data", str(moved.data), "--run", "dunet")
+    told = capsys.readouterr().out
+    assert f"{gone.name}: not found, so 1 of {len(test)} NIfTI masks are not written" in told
+    assert {path.name for path in (folder / "nifti").iterdir()} == {f"{name}_mask.nii.gz" for name in test[1:]}
+    assert (folder / "run.json").exists()
+    assert (folder / "patients.csv").exists()
+
+
+@pytest.mark.parametrize("script", [main.main, main_kfold.main, test_set.main, trials.main])
+def test_steps_out_of_order_are_told_what_to_run(script: Callable, tmp_path: Path) -> None:
+    folders = [part for name in ("data", "runs", "reports") for part in (f"--{name}", str(tmp_path / name))]
+    with pytest.raises(InputError, match=r"run (the step|main_kfold|split_raw_data|create_data_set|`python)"):
+        script([*folders, "--quiet"])
+    assert not any(tmp_path.iterdir())
