@@ -20,7 +20,7 @@ class Common:
     protocol: Literal["patient", "slice"] = "patient"  # split by patient (honest), or by slice (as published; leaks)
     seed: int = 0  # of every random choice: splits, initial weights, augmentation
     quiet: bool = False  # print results and problems only
-    debug: bool = False  # show the traceback of an error
+    debug: bool = False  # show the traceback of an error (as a flag only)
 
     # What a number may be; anything else is refused before work begins.
     LIMITS: ClassVar[dict[str, tuple[float, float]]] = {

@@ -53,7 +53,8 @@ def _trained(run: folds.Run) -> dict:
     return {
         "run": run.name, "network": identity["model"], "filters": identity["n_filters"],
         "parameters": manifests[0]["parameters"], "image": f"{identity['image_size']} px",
-        "windows HU": identity["windows"].strip("[]").replace("'", ""), "recipe": identity["recipe_name"], "epochs": recipe["epochs"],
+        "windows HU": identity["windows"].strip("[]").replace("'", ""), "recipe": identity["recipe_name"],
+        "epochs": recipe["epochs"],
         "batch": recipe["batch_size"], "learning rate": recipe["learning_rate"], "seed": identity["seed"],
         "folds": len(run.folds), "device": manifests[0]["device"], "backend": manifests[0]["backend"],
         "hours": round(sum(manifest["training_seconds"] for manifest in manifests) / 3600, 2),

@@ -1,47 +1,65 @@
 """What is finished, one line a file, so that a run over hundreds of thousands of files can be killed and go on."""
 
+import contextlib
 import json
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from ich import runs
 
 FLUSH_SECONDS = 10.0  # the most work that a kill can cost
 
 
+class Note(NamedTuple):
+    """What came of one DICOM file. Kept as tuples: there may be 752,803 of them."""
+
+    id: str
+    source: str  # path relative to the raw folder
+    size: int  # bytes of the file
+    changed: int  # its modification time, ns
+    patient: str = ""
+    rows: int = 0
+    columns: int = 0
+    no_contour: bool = False  # nothing brighter than the window's lower end: region of interest = whole slice
+    repaired: bool = False  # 12-bit values wrapped back
+    crc32: int = 0  # of the windowed pixels
+    reason: str = ""  # why it was rejected; empty: it was not
+
+
 class Journal:
-    """Append-only JSON lines. The first says how the files were made; a journal of another way is begun anew."""
+    """Append-only JSON lines. The first says how the PNGs were made; a journal of another way is begun anew."""
 
     def __init__(self, path: Path, how: dict) -> None:
         self.path = path
-        self._waiting: list[dict] = []
+        self._waiting: list[Note] = []
         self._flushed = time.monotonic()
-        self.rows = self._read(how)
+        self.notes = self._read(json.dumps(runs.as_json(how)))
 
-    def add(self, row: dict) -> None:
-        """Note a finished file; `row` holds its `id`. It reaches the disk within FLUSH_SECONDS of work."""
-        self.rows[row["id"]] = row
-        self._waiting.append(row)
+    def add(self, note: Note) -> None:
+        """Keep a note; it reaches the disk within FLUSH_SECONDS."""
+        self.notes[note.id] = note
+        self._waiting.append(note)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is waiting; what it speaks of is forced to disk first."""
+        """Write what is waiting; the PNGs it speaks of are forced to disk first."""
         if self._waiting:
             os.sync()
             with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in self._waiting)
+                file.writelines(json.dumps(note) + "\n" for note in self._waiting)
         self._waiting, self._flushed = [], time.monotonic()
 
-    def _read(self, how: dict) -> dict[str, dict]:
-        wanted, rows = runs.as_json(how), {}
+    def _read(self, how: str) -> dict[str, Note]:
+        notes = {}
         if self.path.exists():
-            first, *lines = self.path.read_text(encoding="utf-8").split("\n")
-            if first == json.dumps(wanted):
-                for line in lines[:-1]:  # what follows the last line break was cut off by a kill
-                    row = json.loads(line)
-                    rows[row["id"]] = row
-        # Written anew each time: a torn line goes, and of a file that was done twice the first note.
-        runs.write_text(self.path, "\n".join(map(json.dumps, [wanted, *rows.values()])) + "\n")
-        return rows
+            with self.path.open(encoding="utf-8") as file:
+                if next(file, "").strip() == how:
+                    for line in file:
+                        with contextlib.suppress(ValueError):  # the last line, if a kill cut it off
+                            note = Note(*json.loads(line))
+                            notes[note.id] = note
+        runs.write_text(self.path, how + "\n" + "".join(json.dumps(note) + "\n" for note in notes.values()))
+        return notes

@@ -1,0 +1,78 @@
+"""One split by patient for all variants: train, valid, test, stratified by class."""
+
+import numpy as np
+import pandas as pd
+
+from ich import runs
+from ich.errors import InputError
+from ich.paths import Rsna
+from ich.rsna.layouts import CLASSES, LABELS, SEVERAL, TYPES
+
+PARTS = ("train", "test", "valid")  # of equal claims the earlier one comes first
+PREDICT = "predict"  # slices of unknown class
+
+
+def by_patient(table: pd.DataFrame, valid_share: float, test_share: float, seed: int) -> pd.Series:
+    """The part of each slice: train, valid, test, or PREDICT where the class is unknown.
+
+    A patient belongs to the rarest type it has. Within a type patients come in order of their slices with it (ties by
+    seed), and each goes to the part that lacks most of its share of those slices; a type of three patients or more is
+    in all parts. Raises InputError when a part stays empty.
+    """
+    shares = dict(zip(PARTS, (1 - valid_share - test_share, test_share, valid_share), strict=True))
+    known = table[table["any"].notna()]
+    part: dict[str, str] = {}
+    for load in _strata(known, seed):
+        part |= _deal(load, shares)
+    if lacking := [name for name in PARTS if name not in part.values()]:
+        raise InputError(f"{known['patient'].nunique()} patients with classes are too few: no patient for "
+                         f"{' and '.join(lacking)}; expected three or more, with shares above 0")  # fmt: skip
+    return known["patient"].map(part).reindex(table.index, fill_value=PREDICT)
+
+
+def _strata(known: pd.DataFrame, seed: int) -> list[pd.Series]:
+    """For each type, and for healthy, the slices of its patients, most first."""
+    flags = known[list(TYPES)].astype(int).assign(healthy=1 - known["any"].astype(int))
+    load = flags.groupby(known["patient"]).sum()
+    load = load.iloc[np.random.default_rng(seed).permutation(len(load))]
+    rarest_first = [*load[list(TYPES)].gt(0).sum().sort_values(kind="stable").index, "healthy"]
+    of = load[rarest_first].gt(0).idxmax(axis=1)
+    return [load.loc[of == name, name].sort_values(ascending=False, kind="stable") for name in rarest_first]
+
+
+def _deal(load: pd.Series, shares: dict[str, float]) -> dict[str, str]:
+    claim = {name: share * load.sum() for name, share in shares.items()}
+    part: dict[str, str] = {}
+    for place, (patient, slices) in enumerate(load.items()):
+        empty = [name for name in claim if shares[name] > 0 and name not in part.values()]
+        open_to = empty if len(load) - place <= len(empty) else list(claim)
+        chosen = max(open_to, key=claim.get)
+        part[patient] = chosen
+        claim[chosen] -= slices
+    return part
+
+
+def leaks(table: pd.DataFrame) -> dict[str, int]:
+    """Patients of each validation or test part that also stand in another labelled part."""
+    known = table[table["split"] != PREDICT]
+    patients = {name: set(known.loc[known["split"] == name, "patient"]) for name in PARTS}
+    return {
+        name: len(patients[name] & set.union(*(patients[other] for other in PARTS if other != name)))
+        for name in ("valid", "test")
+    }
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a part: patients, slices, and slices of each class."""
+    rows = []
+    for name in (*PARTS, PREDICT):
+        part = table[table["split"] == name]
+        counts = part["class"].value_counts()
+        classes = {each: int(counts.get(each, 0)) for each in (*CLASSES, SEVERAL)}
+        rows.append({"part": name, "patients": part["patient"].nunique(), "slices": len(part), **classes})
+    return pd.DataFrame(rows)
+
+
+def read(files: Rsna) -> pd.DataFrame:
+    """The rows of slices.csv. Raises InputError when it is missing or lacks a column."""
+    return runs.read_csv(files.slices, ("id", "patient", "split", "class", *LABELS), "rsna_preprocess.py")
