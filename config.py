@@ -29,6 +29,8 @@ class Common:
         "folds": (2, 100), "test_share": (0.0, 0.9), "negatives_per_positive": (0.0, 1000.0), "epochs": (1, 100_000),
         "batch_size": (1, 4096), "learning_rate": (1e-9, 10.0), "validate_every": (1, 100_000), "fold": (0, 100),
         "checkpoint_seconds": (0, 86_400), "threshold": (0.0, 1.0),
+        "valid_share": (0.0, 0.9), "rotation_deg": (0.0, 180.0), "shift_px": (0.0, 100.0), "repeats": (1, 100),
+        "draws": (100, 100_000),
     }  # fmt: skip
 
 
@@ -153,3 +155,47 @@ class Tests(Common):
     fold: int = 0  # only this fold's network; 0: the mean of all folds' probabilities
     weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data, so its scores there flatter
     threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions
+
+
+@dataclass
+class RsnaPreprocess(Common):
+    """rsna_preprocess.py"""
+
+    raw: Path = Path("rsna")  # DICOM slices: folders named after the six classes, or the competition's folder
+    window: str = "40/120"  # HU level/width for all slices, or `tag`: each file's own window tags
+    variants: tuple[str, ...] = ()  # which to write; empty: all seven
+    valid_share: float = 0.10  # of each class, by patient: chooses the weights
+    test_share: float = 0.10  # of each class, by patient: kept away from all training
+    workers: int = 0  # processes that read files; 0: one per CPU core
+
+
+@dataclass
+class RsnaTrain(Common):
+    """rsna_train.py"""
+
+    variant: str = "all"  # the preprocessing to train on, such as 2_roi_clahe; all: each of the seven
+    task: Literal["multiclass", "multilabel"] = "multiclass"  # one of six classes, or any number of five types
+    network: Literal[
+        "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
+        "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
+    ] = "EfficientNetB7"  # of keras.applications
+    image_size: int = 600  # pixels per side that the network sees
+    weights: str = "imagenet"  # to start from: imagenet (downloaded), none, or a file
+    epochs: int = 25  # passes over the training slices
+    learning_rates: tuple[float, ...] = (6e-5, 3e-5, 1e-5, 8e-6, 1e-6)  # of Adam, one after another in equal shares
+    batch_size: int = 8  # slices per step
+    rotation_deg: float = 20.0  # augmentation: angles from -x to +x
+    shift_px: float = 2.0  # augmentation: shifts from -x to +x, pixels of the network's input
+    repeats: int = 1  # trainings of each variant, with the seeds seed, seed + 1, ...
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU
+    jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
+    workers: int = 2  # threads that read and augment batches
+    checkpoint_seconds: int = 30  # shortest time between two checkpoints to restart from
+
+
+@dataclass
+class RsnaCompare(Common):
+    """rsna_compare.py"""
+
+    task: Literal["multiclass", "multilabel"] = "multiclass"  # which trainings to compare
+    draws: int = 1000  # of patients, for the bootstrap intervals

@@ -27,6 +27,7 @@ step split_raw_data.py "${places[@]}" "${slices[@]}"
 step create_data_set.py "${places[@]}" "${slices[@]}" "${split[@]}"
 if [ ${#networks[@]} -gt 0 ]; then
     # Small networks leave a core idle each: both at once. A failure of either ends the demo.
+    trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
     step main_kfold.py "${places[@]}" "${networks[@]}" --model unet & first=$!
     step main_kfold.py "${places[@]}" "${networks[@]}" --model dunet
     wait "$first"

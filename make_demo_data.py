@@ -3,6 +3,8 @@
     python make_demo_data.py --out demo --patients 30 --size 256 --seed 0
 
 writes  <out>/ct-ich/ct_scans/NNN.nii  masks/NNN.nii  hemorrhage_diagnosis_raw_ct.csv  Patient_demographics.csv
+        <out>/rsna/classes/<class>/*.dcm, test/*.dcm  slices of the same heads as DICOM, in folders by class
+        <out>/rsna/kaggle/stage_2_train.csv, stage_2_train/ID_*.dcm  the same in the layout of the RSNA competition
         <out>/phantoms.png, a contact sheet
 Then: python split_raw_data.py --raw demo/ct-ich
 """
@@ -10,16 +12,18 @@ Then: python split_raw_data.py --raw demo/ct-ich
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, phantom_files, phantom_sheet
+from ich import cli, phantom_dicom, phantom_files, phantom_sheet
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.DemoData, __doc__, argv)
     phantom_files.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, quiet=config.quiet)
+    phantom_dicom.write_rsna(config.out / "rsna", config.out / "ct-ich", quiet=config.quiet)
     sheet = config.out / "phantoms.png"
     if not sheet.exists():
         phantom_sheet.write(sheet, config.size, config.seed)
     print(f"{config.patients} phantom heads of {config.size} px -> {config.out / 'ct-ich'}; contact sheet {sheet}")
+    print(f"slices of them as DICOM -> {config.out / 'rsna' / 'classes'} and {config.out / 'rsna' / 'kaggle'}")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
     python tests.py --run dunet --fold 3   (one network)
 
 reads   <data>/<protocol>/kfold.csv (fold = test), <runs>/<protocol>/*/fold_*/
-writes  <reports>/<protocol>/test_<run>/: slices.csv patients.csv summary.csv patients.png run.json
-        masks/NNN_SSS.png overlays/NNN_SSS.png nifti/NNN_mask.nii.gz
+writes  <reports>/<protocol>/test_<run>/: slices.csv patients.csv summary.csv by_type.csv by_size.csv
+        patients.png run.json masks/NNN_SSS.png overlays/NNN_SSS.png nifti/NNN_mask.nii.gz
 The threshold is the one that is best on the out-of-fold predictions; scores at 0.5 stand beside it.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich import cli, evaluation, folds, metrics, native, paths, pictures, report, runs, scan_metrics, stack
+from ich import cli, evaluation, folds, metrics, native, paths, pictures, report, runs, scan_metrics, stack, subgroups
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -67,7 +67,10 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
     threshold, source = _threshold(config, run)
     tables = _tables(split, prob, threshold)
     summary = _summary(split, prob, {source: threshold, "fixed": 0.5}, config.protocol)
-    for name, table in {**tables, "summary": summary}.items():
+    groups = {"by_type": subgroups.by_type(tables["slices"], split.slices.table)}
+    if split.whole_scans:
+        groups["by_size"] = subgroups.by_size(tables["patients"])
+    for name, table in {**tables, **groups, "summary": summary}.items():
         runs.write_csv(folder / f"{name}.csv", table)
     _write_pictures(folder, split, prob, tables, threshold)
     if split.whole_scans:

@@ -145,7 +145,7 @@ def _options(hint: object) -> dict[str, object]:
     if origin is typing.Literal:
         return {"choices": args}
     if origin is tuple:
-        return {"nargs": "+", "action": _Tuple}
+        return {"nargs": "+", "type": args[0], "action": _Tuple}
     if origin is dict:
         return {"nargs": "+", "type": _name_and_number, "metavar": "NAME=FILTERS"}
     if hint is bool:

@@ -18,14 +18,14 @@ class Window:
     width: float
 
     @classmethod
-    def parse(cls, text: str) -> "Window":
+    def parse(cls, text: str, flag: str = "--windows") -> "Window":
         """Read `40/120`. Raises InputError."""
         try:
             level, width = map(float, text.split("/"))
         except ValueError:
-            raise InputError(f"--windows '{text}': expected level/width in HU, such as 40/120") from None
+            raise InputError(f"{flag} '{text}': expected level/width in HU, such as 40/120") from None
         if not (1 <= width <= 10_000 and abs(level) <= 10_000):  # NaN too
-            raise InputError(f"--windows '{text}': level must be within +-10000 HU, width 1 to 10000 HU")
+            raise InputError(f"{flag} '{text}': level must be within +-10000 HU, width 1 to 10000 HU")
         return cls(level, width)
 
     def __call__(self, hu: np.ndarray) -> np.ndarray:

@@ -55,3 +55,35 @@ def fold_trainings(runs: Path, protocol: str) -> dict[str, list[Training]]:
         if (training := Training(folder)).finished:
             found.setdefault(folder.parent.name, []).append(training)
     return found
+
+
+class Rsna:
+    """The files of rsna_preprocess.py, in `data/rsna`."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data / "rsna"
+        self.slices = self.folder / SLICES
+        self.rejected = self.folder / "rejected.csv"
+        self.preview = self.folder / "preview.png"
+        self.journal = self.folder / "journal.jsonl"
+        self.run = self.folder / RUN
+
+    def png(self, variant: str, name: str) -> Path:
+        """A slice under a variant."""
+        return self.folder / variant / f"{name}.png"
+
+
+class Classification(Training):
+    """The files of one training of rsna_train.py, in `runs/rsna/<variant>`, repeats in `.../repeat_02`."""
+
+    def __init__(self, runs: Path, task: str, variant: str, repeat: int = 1) -> None:
+        self.variant, self.repeat = variant, repeat
+        whole = rsna_folder(runs, task) / variant
+        super().__init__(whole if repeat == 1 else whole / f"repeat_{repeat:02d}")
+        self.predictions = self.folder / "predictions.csv"
+        self.curves = self.folder / "loss_accuracy.png"
+
+
+def rsna_folder(root: Path, task: str) -> Path:
+    """`runs/rsna` or `reports/rsna`; of the multilabel task `.../rsna_multilabel`."""
+    return root / ("rsna" if task == "multiclass" else f"rsna_{task}")

@@ -50,7 +50,6 @@ def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], tit
         above = line[0].text(0, 1.17, name, transform=line[0].transAxes, **style)
         above.set_in_layout(False)  # it runs over the tiles beside it
     figure.suptitle(title, fontsize=10)
-    figure.get_layout_engine().set(h_pad=0.08)
     figure.get_layout_engine().set(h_pad=0.12)  # inches; room for the rows' names
     if legend:
         handles = [_patch(label, colour) for label, colour in LEGEND.items()]

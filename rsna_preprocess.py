@@ -1,0 +1,102 @@
+"""Step R1. Make the seven preprocessing variants of DICOM head-CT slices, and split them by patient.
+
+    python rsna_preprocess.py --raw rsna                  (all seven variants from one reading of each file)
+    python rsna_preprocess.py --raw rsna --variants 0_dicom2png 2_roi_clahe
+
+reads   <raw>/<class>/*.dcm: healthy epidural intraparenchymal intraventricular subarachnoid subdural, and test
+        or the competition's <raw>/stage_2_train.csv and stage_2_train/ID_*.dcm (found out by itself)
+writes  <data>/rsna/<variant>/<id>.png  slices.csv  rejected.csv  preview.png  run.json
+Interrupted, the same command goes on where it stopped.
+"""
+
+import functools
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+
+import config as settings
+from ich import audit, cli, parallel, paths, runs
+from ich.ct import Window
+from ich.errors import InputError
+from ich.rsna import layouts, pictures, preprocessing, split, variants
+from ich.rsna.journal import Journal
+
+MEASURED = 200  # files after which the time for the rest is told
+WORTH_TELLING_S = 600
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = cli.parse(settings.RsnaPreprocess, __doc__, argv)
+    started = time.time()
+    if config.valid_share + config.test_share >= 1:
+        raise InputError("--valid-share and --test-share: leave nothing to train on; give shares such as 0.1 and 0.1")
+    files, how = paths.Rsna(config.data), _how(config)
+    found = layouts.find(config.raw)
+    print(found.told)
+    journal = Journal(files.journal, how.key())
+    _process(config, found.table, journal, how)
+    table, rejected = preprocessing.tables(found.table, journal)
+    rejected = pd.concat([found.rejected, rejected])
+    runs.write_csv(files.rejected, rejected)
+    table["class"] = layouts.class_of(table)
+    table["split"] = split.by_patient(table, config.valid_share, config.test_share, config.seed)
+    pictures.preview(files, table, how.names)
+    leaks = split.leaks(table)
+    facts = {"leak_audit": leaks, "variants": how.key()["steps"], "rejected": len(rejected)}
+    runs.write_json(files.run, runs.manifest(config, started, **facts))
+    runs.write_csv(files.slices, table)  # last: its presence says that all of it is whole
+    _tell(config, table, rejected, leaks)
+
+
+def _how(config: settings.RsnaPreprocess) -> preprocessing.How:
+    window = None if config.window == "tag" else Window.parse(config.window, "--window")
+    names = tuple(variants.chosen(config.variants))
+    return preprocessing.How(config.raw, paths.Rsna(config.data).folder, window, names)
+
+
+def _process(
+    config: settings.RsnaPreprocess, files: pd.DataFrame, journal: Journal, how: preprocessing.How
+) -> None:
+    """Do what is missing; until it is done there is no slices.csv."""
+    todo = preprocessing.missing(files, journal, how)
+    if len(todo) < len(files):
+        print(f"{len(files) - len(todo)} of {len(files)} files were done before")
+    if not todo:
+        return
+    paths.Rsna(config.data).slices.unlink(missing_ok=True)
+    began = time.monotonic()
+    work = functools.partial(preprocessing.process, how=how)
+    try:
+        notes = parallel.stream(work, todo, config.workers, "slices read", config.quiet)
+        for number, note in enumerate(notes, 1):
+            journal.add(note)
+            if number == MEASURED:
+                _tell_duration((time.monotonic() - began) / MEASURED * (len(todo) - MEASURED))
+    finally:
+        journal.flush()
+
+
+def _tell_duration(seconds: float) -> None:
+    if seconds > WORTH_TELLING_S:
+        print(f"estimated time: {seconds / 3600:.1f} h; it can be stopped and run again", flush=True)
+
+
+def _tell(
+    config: settings.RsnaPreprocess, table: pd.DataFrame, rejected: pd.DataFrame, leaks: dict[str, int]
+) -> None:
+    files = paths.Rsna(config.data)
+    if not config.quiet:
+        print(split.summary(table).to_string(index=False))
+    for column, meaning in (("no_contour", "are black: no region of interest, left as they are"),
+                            ("repaired", "had wrapped 12-bit values, repaired")):  # fmt: skip
+        if number := int(table[column].sum()):
+            print(f"{number} slices {meaning}")
+    print(f"split by patient, leak audit: {audit.sentence(leaks)}")
+    if len(rejected):
+        print(f"warning: {len(rejected)} files were rejected; the reasons stand in {files.rejected}")
+    print(f"{len(table)} slices of {table['patient'].nunique()} patients -> {files.folder}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
