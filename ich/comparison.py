@@ -109,7 +109,8 @@ def sentence(test: pd.Series) -> str:
         f"{test['a']} - {test['b']}: {test['metric']} {test['mean_difference']:+.3f}{interval}, "
         f"p = {test['p_value']:.3g}, n = {test['n']:.0f} {'patients with blood' if by_patient else 'folds'}"
     )
-    return text + (f"; {test['note']}" if isinstance(test["note"], str) and test["note"] else "")
+    note = test.get("note")  # an empty cell of a CSV comes back as NaN
+    return text + (f"; {note}" if isinstance(note, str) and note else "")
 
 
 def strip_values(runs: list[Run], protocol: str) -> dict[str, dict[str, np.ndarray]]:

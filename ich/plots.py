@@ -53,6 +53,8 @@ def training_curves(folder: Path, history: pd.DataFrame, title: str) -> None:
 def fold_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
     """Mean over folds of training and validation with a band of one deviation; a panel a run, best epoch marked."""
     figure, panels = new_figure(5.5 * len(histories), 4.5, len(histories))
+    for axes in panels[1:]:
+        axes.sharey(panels[0])
     for axes, (run, history) in zip(panels, histories.items(), strict=True):
         for column, colour, kind in ((name, COLOURS[0], "training"), (f"val_{name}", COLOURS[1], "validation")):
             _band(axes, history, column, colour, kind)

@@ -18,17 +18,25 @@ from ich.losses import LOSSES
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 
-LOSS_ON_ONE_BATCH = """
+LEVELS = 2  # of the network: JAX compiles the five of models.py for a minute
+LOSS_ON_ONE_BATCH = f"""
 import json, sys
 import keras, numpy as np
 import models
 from ich.losses import LOSSES
+models.LEVELS = {LEVELS}
 saved = np.load(sys.argv[1])
 model = models.build("dunet", 32, 1, 2)
-model.set_weights([saved[f"w{place}"] for place in range(len(model.get_weights()))])
+model.set_weights([saved["w" + str(place)] for place in range(len(model.get_weights()))])
 prob = keras.ops.convert_to_numpy(model(saved["images"], training=False))
-losses = {name: float(loss()(saved["masks"], prob)) for name, loss in LOSSES.items()}
-print(json.dumps({"backend": keras.backend.backend(), "mean": float(prob.mean()), **losses}))
+losses = dict((name, float(loss()(saved["masks"], prob))) for name, loss in LOSSES.items())
+print(json.dumps(dict(losses, backend=keras.backend.backend(), mean=float(prob.mean()))))
+"""
+TRAINING = f"""
+import sys
+import main, models
+models.LEVELS = {LEVELS}
+main.main(sys.argv[1:])
 """
 
 
@@ -39,7 +47,8 @@ def under_jax(*command: str) -> str:
     return done.stdout
 
 
-def test_loss_of_one_batch_is_that_of_the_own_backend(tmp_path: Path) -> None:
+def test_loss_of_one_batch_is_that_of_the_own_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "LEVELS", LEVELS)
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     model = models.build("dunet", 32, 1, 2)
@@ -55,9 +64,10 @@ def test_loss_of_one_batch_is_that_of_the_own_backend(tmp_path: Path) -> None:
     assert told == pytest.approx({name: float(loss()(masks, prob)) for name, loss in LOSSES.items()}, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_one_epoch_from_the_command_line(project: Project, tmp_path: Path) -> None:
     tiny = ["--models", "dunet=2", "--epochs", "1", "--quiet"]
-    under_jax("main.py", *project.flags, "--runs", str(tmp_path), *tiny)
+    under_jax("-c", TRAINING, *project.flags, "--runs", str(tmp_path), *tiny)
     folder = tmp_path / "patient" / "dunet" / "holdout"
     facts = json.loads((folder / "run.json").read_text())
     assert facts["backend"] == "jax"
