@@ -12,21 +12,18 @@ Interrupted, the same command goes on where it stopped.
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, stack
-from ich.errors import InputError
+from ich import cli, jobs, stack
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.Main, __doc__, argv)
+    split = stack.read_split(config, "holdout")
+    if jobs.all_finished(config, split, ["valid"]):
+        return  # without starting Keras
     with cli.starting_backend():
         import models
-        from ich import jobs
-    name = models.find(config.model)
-    filters = {models.find(each): number for each, number in config.models.items()}
-    if name not in filters:
-        raise InputError(f"--model {name}: has no number of filters; add it to `models` in config.py")
-    split = stack.read_split(config, "holdout")
-    jobs.run_all([jobs.job(config, split, name, filters[name], "valid")], split, models.build)
+        from ich import sessions
+    sessions.run_all(jobs.trainings(config, split, ["valid"], models.find), split, models.build)
 
 
 if __name__ == "__main__":

@@ -11,30 +11,19 @@ Interrupted, the same command goes on where it stopped.
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, stack
-from ich.errors import InputError
+from ich import cli, jobs, stack
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.MainKfold, __doc__, argv)
-    with cli.starting_backend():
-        import models
-        from ich import jobs
-    networks = {models.find(name): filters for name, filters in config.models.items()}
-    if config.model:
-        name = models.find(config.model)
-        if name not in networks:
-            raise InputError(f"--model {name}: not among the models of config.py ({', '.join(networks)}); add it there")
-        networks = {name: networks[name]}
-    jobs.unique_run(config, networks)
     split = stack.read_split(config, "kfold")
     folds = jobs.check_folds(split, config.fold)
-    trainings = [
-        jobs.job(config, split, name, filters, fold)
-        for name, filters in networks.items()
-        for fold in folds
-    ]
-    jobs.run_all(trainings, split, models.build)
+    if jobs.all_finished(config, split, folds):
+        return  # without starting Keras
+    with cli.starting_backend():
+        import models
+        from ich import sessions
+    sessions.run_all(jobs.trainings(config, split, folds, models.find), split, models.build)
 
 
 if __name__ == "__main__":

@@ -1,96 +1,114 @@
-"""From a split on disk to trainings: shared by main.py and main_kfold.py."""
+"""What there is to train: from settings and a split to jobs, known by their folder and identity. Needs no Keras."""
 
-import functools
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import keras
-
-from ich import paths, runs, training
+from ich import paths, runs
 from ich.errors import InputError
-from ich.network import Network
 from ich.stack import Split
 
-# Images a second of dunet n=32 at 256 px on two CPU cores; only decides whether an estimate is worth measuring.
-SLOW_CPU_RATE = 3
-WORTH_MEASURING_S = 600
-LONG_S = 12 * 3600
+
+@dataclass(frozen=True)
+class Job:
+    """What one training depends on. A run folder that was begun with another identity is refused."""
+
+    files: paths.Training
+    recipe: object  # config.Recipe
+    steps: int  # an epoch; the same in every fold, so that a network is compiled once
+    identity: dict  # goes into config.json
+    config: object  # config.Train
+    audit: dict
+
+    @property
+    def name(self) -> str:
+        """Run and part, as printed: `dunet/fold_01`."""
+        return f"{self.files.folder.parent.name}/{self.files.folder.name}"
 
 
-def job(config: object, split: Split, name: str, n_filters: int, part: str) -> training.Job:
+def job(config: object, split: Split, name: str, n_filters: int, part: str) -> Job:
     """The training of network `name` that is validated on `part` (`valid`, or the number of a fold)."""
     recipe = config.resolved_recipe()
     place = "holdout" if part == "valid" else paths.fold_name(int(part))
-    return training.Job(
+    return Job(
         paths.Training(config.runs / config.protocol / (config.run or name) / place),
         recipe,
         split.steps(recipe.batch_size),
-        training.identity(config, recipe, name, n_filters, part, split.prints),
+        identity(config, recipe, name, n_filters, part, split.prints),
         config,
         split.audit,
     )
 
 
-def run_all(jobs: list[training.Job], split: Split, build: Callable[..., keras.Model]) -> None:
-    """Run the trainings that are not finished, one after another; print first how long it will take."""
-    for each in jobs:
-        training.begin(each)  # all refusals before the first hour of work
-    todo = [each for each in jobs if not each.files.finished]
-    for each in jobs:
-        if each not in todo:
-            print(f"{each.name}: finished before")
-    networks = {key: [each for each in todo if network_key(each) == key] for key in map(network_key, todo)}
-    if sum(_guess_seconds(each, split) for each in todo) > WORTH_MEASURING_S:
-        tell_duration(networks, split, build)
-    for same in networks.values():
-        network = compiled(same[0], split, build)
-        for each in same:
-            part = each.identity["part"]
-            training.run(each, network, split.training(part), split.validation(part), split.whole_scans)
-            print(f"{each.name}: {summary_line(each)}")
+def begin(job: Job) -> None:
+    """Write config.json, or refuse a run that holds another configuration, naming the differences.
+
+    The folds of a run are one configuration: the mean over folds is that of one method.
+    """
+    wanted = runs.as_json(job.identity)
+    folder = job.files.folder
+    for path in sorted(folder.parent.glob("fold_*/config.json" if folder.name != "holdout" else "holdout/config.json")):
+        refuse_difference(path, {**runs.read_json(path), "part": ""}, {**wanted, "part": ""})
+    if not job.files.config.exists():
+        runs.write_json(job.files.config, wanted)
 
 
-def network_key(job: training.Job) -> tuple[str, int]:
-    """Trainings of one key share a compiled network."""
-    return job.identity["model"], job.identity["n_filters"]
+def refuse_difference(path: Path, found: dict, wanted: dict, advice: str = "Give --run another name") -> None:
+    """Raise InputError naming each setting in which two identities differ."""
+    if pairs := runs.differences(found, wanted):
+        told = "; ".join(f"{key} {before}, now {now}" for key, before, now in pairs)
+        raise InputError(f"{path}: this run was begun with {told}. {advice}, or delete its folder")
 
 
-def compiled(job: training.Job, split: Split, build: Callable[..., keras.Model]) -> Network:
-    """The network of a training; what an earlier one left in the session is dropped."""
-    keras.backend.clear_session()
-    name, n_filters = network_key(job)
-    make = functools.partial(build, name, split.prints["image_size"], split.prints["channels"], n_filters)
-    return Network(make, job.config, job.recipe, job.steps)
+def trainings(config: object, split: Split, parts: list[str], find: Callable[[str], str] = str) -> list[Job]:
+    """Every network of the configuration on every part; `find` gives a network's own name (models.find)."""
+    networks = chosen(config, find)
+    return [job(config, split, name, filters, part) for name, filters in networks.items() for part in parts]
 
 
-def tell_duration(
-    networks: dict[tuple[str, int], list[training.Job]], split: Split, build: Callable[..., keras.Model]
-) -> None:
-    """Print the estimated time of the trainings on this device, measured on one fold of each network."""
-    number = sum(map(len, networks.values()))
-    print(f"{number} trainings on {training.device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
-    total = 0.0
-    for same in networks.values():
-        part = same[0].identity["part"]
-        network = compiled(same[0], split, build)
-        total += len(same) * training.estimate_seconds(
-            same[0], network, split.training(part), split.validation(part)
-        )  # folds of one network differ little
-    print(f"estimated time: {training.duration(total)}")
-    if total > LONG_S:
-        print(
-            "that is long: `--models unet=16 dunet=16` needs about a third of it, PNGs of half the side "
-            "(split_raw_data.py --image-size 128, then create_data_set.py) a quarter; a GPU a hundredth"
-        )
+def all_finished(config: object, split: Split, parts: list[str]) -> bool:
+    """Whether nothing is left to train; finished ones are named, those of another configuration refused."""
+    if config.model and config.model not in config.models:
+        return False  # the published code's name for one of them, or none at all: models.find tells
+    found = trainings(config, split, parts)
+    if not all(each.files.finished for each in found):
+        return False
+    for each in found:
+        begin(each)
+        print(f"{each.name}: finished before")
+    return True
 
 
-def _guess_seconds(job: training.Job, split: Split) -> float:
-    table = split.slices.table
-    slices = (table["in_training"] & (table["part"] != job.identity["part"])).sum()
-    work = (split.prints["image_size"] / 256) ** 2 * (job.identity["n_filters"] / 32) ** 1.5
-    return job.recipe.epochs * slices * work / SLOW_CPU_RATE
+def chosen(config: object, find: Callable[[str], str] = str) -> dict[str, int]:
+    """Networks to train and their filters; `find` gives a network's own name (models.find).
+
+    Raises InputError for a model that is not in the configuration, and for one `--run` name for several networks.
+    """
+    networks = {find(name): filters for name, filters in config.models.items()}
+    if config.model:
+        name = find(config.model)
+        if name not in networks:
+            names = ", ".join(networks)
+            raise InputError(f"--model {name}: not among the models of config.py ({names}); add it there")
+        networks = {name: networks[name]}
+    if config.run and len(networks) > 1:
+        raise InputError(f"--run {config.run}: is one run, but {len(networks)} models are to be trained; add --model")
+    return networks
 
 
-def summary_line(job: training.Job) -> str:
+def identity(config: object, recipe: object, name: str, n_filters: int, part: str, prints: dict) -> dict:
+    """What makes a training this one: network, recipe, seed, part, and fingerprints of data and split."""
+    if config.init_weights and not config.init_weights.is_file():
+        raise InputError(f"{config.init_weights}: not found (--init-weights)")
+    weights = runs.fingerprint(config.init_weights) if config.init_weights else None
+    return {
+        "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,
+        "recipe_name": config.recipe, "recipe": asdict(recipe), "validate_every": config.validate_every,
+        "init_weights": weights, **prints,
+    }  # fmt: skip
+
+
+def summary_line(job: Job) -> str:
     """The scores of a finished training in one line."""
     whole = job.files.patients.exists()
     path, unit = (job.files.patients, "patient") if whole else (job.files.slices, "slice")
@@ -101,13 +119,7 @@ def summary_line(job: training.Job) -> str:
 
 def check_folds(split: Split, fold: int) -> list[str]:
     """The numbers of the folds to run. Raises InputError for a fold that the split does not have."""
-    found = sorted(split.slices.table["part"].unique(), key=int)
+    found = sorted(split.table["part"].unique(), key=int)
     if fold and str(fold) not in found:
         raise InputError(f"--fold {fold}: the split has folds {found[0]} to {found[-1]}; make another by --folds")
     return [str(fold)] if fold else found
-
-
-def unique_run(config: object, networks: dict[str, int]) -> None:
-    """Raise InputError when one `--run` name would have to hold two networks."""
-    if config.run and len(networks) > 1:
-        raise InputError(f"--run {config.run}: is one run, but {len(networks)} models are to be trained; add --model")

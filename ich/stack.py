@@ -1,5 +1,6 @@
 """A split and its slices in memory."""
 
+import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,25 +40,31 @@ class Slices:
 class Split:
     """A split with what runs depend on. `whole_scans`: every slice of a validation patient is there."""
 
-    slices: Slices
+    data: Path
+    table: pd.DataFrame
     prints: dict
     audit: dict[str, int]
     whole_scans: bool
 
+    @functools.cached_property
+    def slices(self) -> Slices:
+        """All slices with their pixels, read at the first use. Raises InputError."""
+        return Slices.read(self.data, self.table, self.prints["image_size"], self.prints["channels"])
+
     def training(self, part: str) -> Slices:
         """What is trained on when `part` is validated: all other parts."""
-        return self.slices.part(self.slices.table["part"] != part)
+        return self.slices.part(self.table["part"] != part)
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch: those of the part that leaves most to train on."""
-        balanced = self.slices.table.loc[self.slices.table["in_training"], "part"]
-        if "valid" in set(self.slices.table["part"]):
+        balanced = self.table.loc[self.table["in_training"], "part"]
+        if "valid" in set(self.table["part"]):
             return math.ceil((balanced != "valid").sum() / batch_size)
         return math.ceil((len(balanced) - balanced.value_counts().min()) / batch_size)
 
     def validation(self, part: str) -> Slices:
         """What is validated."""
-        return self.slices.part(self.slices.table["part"] == part)
+        return self.slices.part(self.table["part"] == part)
 
 
 def split_prints(config: object, kind: str) -> dict:
@@ -75,7 +82,7 @@ def split_prints(config: object, kind: str) -> dict:
 
 
 def read_split(config: object, kind: str, test: bool = False) -> Split:
-    """Read `holdout` or `kfold` and its slices into memory: what is trained and validated on, or the test set.
+    """Read `holdout` or `kfold`: what is trained and validated on, or the test set. Pixels are read when needed.
 
     Raises InputError when an earlier step is missing.
     """
@@ -85,6 +92,5 @@ def read_split(config: object, kind: str, test: bool = False) -> Split:
     if table.empty:
         part = "test set" if test else "slices to train on"
         raise InputError(f"{config.data / config.protocol}: the split has no {part}; run create_data_set.py again")
-    slices = Slices.read(config.data, table, prints["image_size"], prints["channels"])
     audit = runs.read_json(paths.split_csv(config.data, config.protocol, kind).parent / paths.RUN)["leak_audit"]
-    return Split(slices, prints, audit, whole_scans=config.protocol == "patient")
+    return Split(config.data, table, prints, audit, whole_scans=config.protocol == "patient")

@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -12,27 +11,10 @@ import pandas as pd
 from ich import calibration, checkpoint, device, evaluation, plots, prediction, runs
 from ich.batches import PlainBatches, TrainingBatches
 from ich.errors import InputError
+from ich.jobs import Job
 from ich.losses import PAPER_BATCH
 from ich.network import Network
-from ich.paths import Training
 from ich.stack import Slices
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one training depends on. A run folder that was begun with another identity is refused."""
-
-    files: Training
-    recipe: object  # config.Recipe
-    steps: int  # an epoch; the same in every fold, so that a network is compiled once
-    identity: dict  # goes into config.json
-    config: object  # config.Train
-    audit: dict
-
-    @property
-    def name(self) -> str:
-        """Run and part, as printed: `dunet/fold_01`."""
-        return f"{self.files.folder.parent.name}/{self.files.folder.name}"
 
 
 def run(job: Job, network: Network, train: Slices, valid: Slices, whole_scans: bool) -> None:
@@ -65,26 +47,6 @@ def run(job: Job, network: Network, train: Slices, valid: Slices, whole_scans: b
     }  # fmt: skip
     runs.write_json(job.files.run, runs.manifest(job.config, started, **facts))
     job.files.checkpoint.unlink(missing_ok=True)  # of use to an unfinished training only
-
-
-def begin(job: Job) -> None:
-    """Write config.json, or refuse a run that holds another configuration, naming the differences.
-
-    The folds of a run are one configuration: the mean over folds is that of one method.
-    """
-    wanted = runs.as_json(job.identity)
-    folder = job.files.folder
-    for path in sorted(folder.parent.glob("fold_*/config.json" if folder.name != "holdout" else "holdout/config.json")):
-        refuse_difference(path, {**runs.read_json(path), "part": ""}, {**wanted, "part": ""})
-    if not job.files.config.exists():
-        runs.write_json(job.files.config, wanted)
-
-
-def refuse_difference(path: Path, found: dict, wanted: dict) -> None:
-    """Raise InputError naming each setting in which two identities differ."""
-    if pairs := runs.differences(found, wanted):
-        told = "; ".join(f"{key} {before}, now {now}" for key, before, now in pairs)
-        raise InputError(f"{path}: this run was begun with {told}. Give --run another name, or delete its folder")
 
 
 def training_batches(job: Job, train: Slices, epoch: int) -> TrainingBatches:
@@ -184,15 +146,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
-
-
-def identity(config: object, recipe: object, name: str, n_filters: int, part: str, prints: dict) -> dict:
-    """What makes a training this one: network, recipe, seed, part, and fingerprints of data and split."""
-    if config.init_weights and not config.init_weights.is_file():
-        raise InputError(f"{config.init_weights}: not found (--init-weights)")
-    weights = runs.fingerprint(config.init_weights) if config.init_weights else None
-    return {
-        "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,
-        "recipe_name": config.recipe, "recipe": asdict(recipe), "validate_every": config.validate_every,
-        "init_weights": weights, **prints,
-    }  # fmt: skip

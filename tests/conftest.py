@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import create_data_set
+import main
+import main_kfold
 import make_demo_data
 import split_raw_data
+import tests as test_set
+import trials
+from ich import splits
 
 IMAGE_SIZE, FOLDS = 32, 2
 
@@ -50,4 +56,42 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for protocol in ("patient", "slice"):
         shares = ["--folds", str(FOLDS), "--test-share", "0.2", "--protocol", protocol]
         create_data_set.main([*made.flags, *shares, "--quiet"])
+    return made
+
+
+@dataclass(frozen=True)
+class Done:
+    """A project after its last script."""
+
+    project: Project
+    root: Path
+
+    def flags(self, protocol: str, *given: str) -> list[str]:
+        folders = ["--runs", str(self.root / "runs"), "--reports", str(self.root / "reports")]
+        return [*self.project.flags, *folders, "--protocol", protocol, "--quiet", *given]
+
+    def run(self, protocol: str, name: str) -> Path:
+        return self.root / "runs" / protocol / name
+
+    def report(self, protocol: str) -> Path:
+        return self.root / "reports" / protocol
+
+    def split(self, protocol: str, kind: str = "kfold") -> pd.DataFrame:
+        return splits.read(self.project.data, protocol, kind)
+
+
+@pytest.fixture(scope="session")
+def done(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Both networks by patient, D-Unet by slice; two levels and one epoch each."""
+    import models
+
+    made = Done(project, tmp_path_factory.mktemp("done"))
+    tiny = ["--models", "unet=2", "dunet=2", "--epochs", "1", "--batch-size", "16"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "LEVELS", 2)  # compiled in a third of the time
+        for protocol in ("patient", "slice"):
+            main_kfold.main(made.flags(protocol, *tiny, *(["--model", "dunet"] if protocol == "slice" else [])))
+            trials.main(made.flags(protocol))
+            test_set.main(made.flags(protocol))
+        main.main(made.flags("patient", *tiny))
     return made

@@ -11,7 +11,7 @@ from conftest import FOLDS, Project
 import config as settings
 import main
 import main_kfold
-from ich import jobs, paths, runs, stack, training
+from ich import jobs, paths, runs, sessions, stack, training
 from ich.errors import InputError
 from ich.stack import Slices, Split
 
@@ -21,14 +21,16 @@ PRINTS = {"image_size": 32, "channels": 1}
 def split_of(parts: list[str], in_training: list[bool] | None = None) -> Split:
     table = pd.DataFrame({"part": parts, "in_training": in_training or [True] * len(parts)})
     pixels = np.zeros((len(parts), 2, 2), np.uint8)
-    return Split(Slices(table, pixels[..., None], pixels), PRINTS, {}, whole_scans=True)
+    split = Split(Path(), table, PRINTS, {}, whole_scans=True)
+    split.__dict__["slices"] = Slices(table, pixels[..., None], pixels)  # as if read
+    return split
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[training.Job]:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[jobs.Job]:
     """The trainings that a command would run."""
-    found: list[training.Job] = []
-    monkeypatch.setattr(jobs, "run_all", lambda todo, split, build: found.extend(todo))
+    found: list[jobs.Job] = []
+    monkeypatch.setattr(sessions, "run_all", lambda todo, split, build: found.extend(todo))
     return found
 
 
@@ -47,7 +49,7 @@ def flags(project: Project, tmp_path: Path) -> list[str]:
     ],
 )
 def test_trainings_of_a_command(
-    recorded: list[training.Job], flags: list[str], given: list[str], expected: list[str]
+    recorded: list[jobs.Job], flags: list[str], given: list[str], expected: list[str]
 ) -> None:
     main_kfold.main([*flags, *given])
     assert [each.name for each in recorded] == expected
@@ -55,7 +57,7 @@ def test_trainings_of_a_command(
     assert [int(each.identity["part"]) for each in recorded] == [int(name[-2:]) for name in expected]
 
 
-def test_hold_out_training(recorded: list[training.Job], flags: list[str]) -> None:
+def test_hold_out_training(recorded: list[jobs.Job], flags: list[str]) -> None:
     main.main([*flags, "--models", "unet=3", "dunet=5", "--model", "dunet"])
     (only,) = recorded
     assert (only.name, only.identity["n_filters"], only.identity["part"]) == ("dunet/holdout", 5, "valid")
@@ -69,12 +71,12 @@ def test_hold_out_training(recorded: list[training.Job], flags: list[str]) -> No
         (main_kfold, ["--models", "unet=4", "--model", "dunet"], r"--model dunet: not among the models"),
         (main_kfold, ["--model", "resnet"], r"model 'resnet': not in models\.MODELS"),
         (main_kfold, ["--init-weights", "nowhere.keras"], r"nowhere\.keras: not found"),
-        (main, ["--models", "unet=4"], r"--model dunet: has no number of filters"),
+        (main, ["--models", "unet=4"], r"--model dunet: not among the models"),
         (main, ["--model", "resnet"], r"model 'resnet': not in models\.MODELS"),
     ],
 )
 def test_what_cannot_be_is_refused(
-    recorded: list[training.Job], flags: list[str], script: object, given: list[str], told: str
+    recorded: list[jobs.Job], flags: list[str], script: object, given: list[str], told: str
 ) -> None:
     with pytest.raises(InputError, match=told):
         script.main([*flags, *given])
@@ -104,25 +106,25 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What run_all does, without networks: `compile NAME` and `train NAME`."""
     done: list[str] = []
 
-    def run(job: training.Job, *_: object) -> None:
+    def run(job: jobs.Job, *_: object) -> None:
         done.append(f"train {job.name}")
         job.files.folder.mkdir(parents=True, exist_ok=True)
         runs.write_json(job.files.run, {})
 
-    monkeypatch.setattr(jobs, "compiled", lambda job, split, build: done.append(f"compile {job.identity['model']}"))
+    monkeypatch.setattr(sessions, "compiled", lambda job, split, build: done.append(f"compile {job.identity['model']}"))
     monkeypatch.setattr(training, "run", run)
     monkeypatch.setattr(jobs, "summary_line", lambda job: "scores")
     return done
 
 
-def two_networks(folder: Path, **given: object) -> list[training.Job]:
+def two_networks(folder: Path, **given: object) -> list[jobs.Job]:
     config = settings.MainKfold(runs=folder, epochs=1, **given)
     split = split_of(["1", "2"])
     return [jobs.job(config, split, name, 2, part) for name in ("unet", "dunet") for part in ("1", "2")]
 
 
 def test_a_network_is_compiled_once_for_all_its_folds(tmp_path: Path, calls: list[str]) -> None:
-    jobs.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    sessions.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == [
         "compile unet", "train unet/fold_01", "train unet/fold_02",
         "compile dunet", "train dunet/fold_01", "train dunet/fold_02",
@@ -131,30 +133,30 @@ def test_a_network_is_compiled_once_for_all_its_folds(tmp_path: Path, calls: lis
 
 def test_finished_trainings_are_skipped(tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture) -> None:
     todo = two_networks(tmp_path)
-    jobs.run_all(todo[:3], split_of(["1", "2"]), None)
+    sessions.run_all(todo[:3], split_of(["1", "2"]), None)
     calls.clear()
-    jobs.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    sessions.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == ["compile dunet", "train dunet/fold_02"]
     assert capsys.readouterr().out.count("finished before") == 3
     calls.clear()
-    jobs.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    sessions.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == []
 
 
 def test_a_refusal_comes_before_the_first_training(tmp_path: Path, calls: list[str]) -> None:
-    jobs.run_all(two_networks(tmp_path)[3:], split_of(["1", "2"]), None)  # dunet, fold 2
+    sessions.run_all(two_networks(tmp_path)[3:], split_of(["1", "2"]), None)  # dunet, fold 2
     calls.clear()
     with pytest.raises(InputError, match=r"dunet/fold_02/config\.json: .* seed 0, now 4"):
-        jobs.run_all(two_networks(tmp_path, seed=4), split_of(["1", "2"]), None)
+        sessions.run_all(two_networks(tmp_path, seed=4), split_of(["1", "2"]), None)
     assert calls == []
 
 
 def test_long_work_is_estimated_first(
     tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(jobs, "_guess_seconds", lambda job, split: jobs.WORTH_MEASURING_S)
+    monkeypatch.setattr(sessions, "_guess_seconds", lambda job, split: sessions.WORTH_MEASURING_S)
     monkeypatch.setattr(training, "estimate_seconds", lambda *_: 3600.0 * 7)
-    jobs.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    sessions.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     told = capsys.readouterr().out
     assert "4 trainings on " in told
     assert "estimated time: 28.0 h" in told  # four trainings of seven hours

@@ -76,7 +76,7 @@ def test_comparison_can_be_recomputed_from_the_patients(done: Done) -> None:
 def test_statistics_can_be_recomputed_from_the_patients(done: Done) -> None:
     folder = done.report("patient")
     blood = folds.with_blood(pd.read_csv(folder / "patients.csv", dtype={"patient": str}))
-    wide = blood.pivot(index="patient", columns="run", values="dice")
+    wide = blood.pivot_table(index="patient", columns="run", values="dice")
     test = pd.read_csv(folder / "statistics.csv").query("metric == 'dice' and test.str.startswith('patients')").iloc[0]
     again = statistics.paired_by_patient(wide["dunet"].to_numpy(), wide["unet"].to_numpy(), seed=0)
     for name in ("mean_difference", "ci_low", "ci_high", "p_value"):

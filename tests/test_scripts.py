@@ -2,22 +2,19 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import nibabel as nib
 import numpy as np
-import pandas as pd
 import pytest
-from conftest import FOLDS, IMAGE_SIZE, Project
+from conftest import FOLDS, IMAGE_SIZE, Done, Project
 
 import main
 import main_kfold
-import models
 import tests as test_set
 import trials
-from ich import folds, metrics, prediction, runs, splits
+from ich import folds, metrics, prediction, runs
 from ich.errors import InputError
 
 PROTOCOLS = ("patient", "slice")
@@ -26,42 +23,6 @@ TRAINING = ["config.json", "run.json", "history.csv", "last.keras", "best.keras"
 WHOLE = ["valid_patients.csv", "valid_thresholds.csv"]
 FIGURES = ["loss_fig.png", "dice_fig.png", "iou_fig.png", "dice_fig_vs.png", "iou_fig_vs.png", "folds_fig.png"]
 REPORT = ["table.csv", "comparison.csv", "statistics.csv", *FIGURES]
-
-
-@dataclass(frozen=True)
-class Done:
-    """A project after its last script."""
-
-    project: Project
-    root: Path
-
-    def flags(self, protocol: str, *given: str) -> list[str]:
-        folders = ["--runs", str(self.root / "runs"), "--reports", str(self.root / "reports")]
-        return [*self.project.flags, *folders, "--protocol", protocol, "--quiet", *given]
-
-    def run(self, protocol: str, name: str) -> Path:
-        return self.root / "runs" / protocol / name
-
-    def report(self, protocol: str) -> Path:
-        return self.root / "reports" / protocol
-
-    def split(self, protocol: str, kind: str = "kfold") -> pd.DataFrame:
-        return splits.read(self.project.data, protocol, kind)
-
-
-@pytest.fixture(scope="module")
-def done(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """Both networks by patient, D-Unet by slice; two levels and one epoch each."""
-    made = Done(project, tmp_path_factory.mktemp("done"))
-    tiny = ["--models", "unet=2", "dunet=2", "--epochs", "1", "--batch-size", "16"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "LEVELS", 2)  # compiled in a third of the time
-        for protocol in PROTOCOLS:
-            main_kfold.main(made.flags(protocol, *tiny, *(["--model", "dunet"] if protocol == "slice" else [])))
-            trials.main(made.flags(protocol))
-            test_set.main(made.flags(protocol))
-        main.main(made.flags("patient", *tiny))
-    return made
 
 
 def png(path: Path) -> np.ndarray:

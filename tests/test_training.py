@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 import config as settings
-from ich import checkpoint, jobs, network, prediction, runs, stack, training
+from ich import checkpoint, jobs, network, prediction, runs, sessions, stack, training
 from ich.errors import InputError
 
 SIZE, EPOCHS = 32, 4
@@ -39,7 +39,13 @@ def bright_squares(patients: int = 12, each: int = 4) -> stack.Slices:
 
 @pytest.fixture(scope="module")
 def split() -> stack.Split:
-    return stack.Split(bright_squares(), PRINTS, {"fold 1": 0}, whole_scans=True)
+    return split_of(bright_squares(), whole_scans=True)
+
+
+def split_of(slices: stack.Slices, whole_scans: bool) -> stack.Split:
+    split = stack.Split(Path(), slices.table, PRINTS, {"fold 1": 0}, whole_scans)
+    split.__dict__["slices"] = slices  # as if read
+    return split
 
 
 def small(name: str, image_size: int, channels: int, n_filters: int) -> keras.Model:
@@ -51,25 +57,25 @@ def small(name: str, image_size: int, channels: int, n_filters: int) -> keras.Mo
     return keras.Model(inputs, layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(x))
 
 
-def job(folder: Path, split: stack.Split, recipe: object = RECIPE, part: str = "1", **given: object) -> training.Job:
+def job(folder: Path, split: stack.Split, recipe: object = RECIPE, part: str = "1", **given: object) -> jobs.Job:
     config = settings.MainKfold(runs=folder, quiet=True, checkpoint_seconds=0, workers=0, **given)
     config.resolved_recipe = lambda: recipe
     return jobs.job(config, split, "dunet", 2, part)
 
 
-def train(each: training.Job, split: stack.Split) -> None:
-    jobs.run_all([each], split, small)
+def train(each: jobs.Job, split: stack.Split) -> None:
+    sessions.run_all([each], split, small)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> training.Job:
+def finished(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.Job:
     """An undisturbed training of four epochs."""
     each = job(tmp_path_factory.mktemp("undisturbed"), split)
     train(each, split)
     return each
 
 
-def history(each: training.Job) -> pd.DataFrame:
+def history(each: jobs.Job) -> pd.DataFrame:
     return pd.read_csv(each.files.history).drop(columns="seconds")
 
 
@@ -77,7 +83,7 @@ def weights(path: Path) -> list[np.ndarray]:
     return keras.models.load_model(path, compile=False).get_weights()
 
 
-def test_files_of_a_training(finished: training.Job) -> None:
+def test_files_of_a_training(finished: jobs.Job) -> None:
     names = "config.json run.json history.csv last.keras best.keras valid_slices.csv valid_patients.csv "
     names += "valid_thresholds.csv loss.png dice.png iou.png"
     found = {path.name for path in finished.files.folder.iterdir()}
@@ -88,7 +94,7 @@ def test_files_of_a_training(finished: training.Job) -> None:
     assert (facts["training_slices"], facts["valid_slices"]) == (24, 24)
 
 
-def test_it_learns_what_is_easy(finished: training.Job) -> None:
+def test_it_learns_what_is_easy(finished: jobs.Job) -> None:
     shown = history(finished)
     assert list(shown["epoch"]) == [1, 2, 3, 4]
     assert shown["loss"].iloc[-1] < 0.85 * shown["loss"].iloc[0]
@@ -96,7 +102,7 @@ def test_it_learns_what_is_easy(finished: training.Job) -> None:
     assert shown["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-9)
 
 
-def test_tables_are_of_the_last_weights_and_of_the_validation_part(finished: training.Job, split: stack.Split) -> None:
+def test_tables_are_of_the_last_weights_and_of_the_validation_part(finished: jobs.Job, split: stack.Split) -> None:
     valid = split.validation("1")
     prob = prediction.predict(keras.models.load_model(finished.files.last, compile=False), valid)
     table = runs.read_csv(finished.files.slices, ("score",), "")
@@ -110,7 +116,7 @@ def test_tables_are_of_the_last_weights_and_of_the_validation_part(finished: tra
     np.testing.assert_allclose(patients["volume_true_ml"], (patients["tp"] + patients["fn"]) * 0.005)
 
 
-def test_best_is_the_epoch_with_the_highest_validation_dice(finished: training.Job, split: stack.Split) -> None:
+def test_best_is_the_epoch_with_the_highest_validation_dice(finished: jobs.Job, split: stack.Split) -> None:
     valid = split.validation("1")
     best = keras.models.load_model(finished.files.best, compile=False)
     found, truth = prediction.predict(best, valid) >= 0.5, valid.masks == 1
@@ -134,7 +140,7 @@ def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> training.Job:
+def stopped(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.Job:
     """The same training, stopped after epoch 2. Copy it before it goes on."""
     each = job(tmp_path_factory.mktemp("stopped"), split)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
@@ -144,7 +150,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> tra
 
 
 def test_a_stopped_training_ends_as_an_undisturbed_one(
-    stopped: training.Job, finished: training.Job, split: stack.Split, capsys: pytest.CaptureFixture
+    stopped: jobs.Job, finished: jobs.Job, split: stack.Split, capsys: pytest.CaptureFixture
 ) -> None:
     assert not stopped.files.finished
     assert len(history(stopped)) == 2
@@ -157,7 +163,7 @@ def test_a_stopped_training_ends_as_an_undisturbed_one(
 
 
 def test_a_finished_training_is_not_run_again(
-    finished: training.Job, split: stack.Split, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    finished: jobs.Job, split: stack.Split, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "run", lambda *_: pytest.fail("trained again"))
     before = {path: path.stat().st_mtime_ns for path in finished.files.folder.iterdir()}
@@ -176,24 +182,24 @@ def test_a_finished_training_is_not_run_again(
     ],
 )
 def test_another_configuration_in_the_same_run_is_refused(
-    finished: training.Job, split: stack.Split, changed: dict, told: str
+    finished: jobs.Job, split: stack.Split, changed: dict, told: str
 ) -> None:
     other = job(finished.config.runs, split, **changed)
     with pytest.raises(InputError, match=told) as caught:
-        training.begin(other)
+        jobs.begin(other)
     assert str(caught.value).count(", now ") == 1  # nothing else is named
     assert other.files.folder == finished.files.folder or not other.files.folder.exists()
 
 
-def test_another_network_in_the_same_run_is_refused(finished: training.Job, split: stack.Split) -> None:
+def test_another_network_in_the_same_run_is_refused(finished: jobs.Job, split: stack.Split) -> None:
     config = replace(finished.config, run="dunet")
     config.resolved_recipe = lambda: RECIPE
     with pytest.raises(InputError, match="model dunet, now unet"):
-        training.begin(jobs.job(config, split, "unet", 2, "2"))
+        jobs.begin(jobs.job(config, split, "unet", 2, "2"))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "no checkpoint at all"])
-def test_damaged_checkpoint_is_told_in_one_line(finished: training.Job, tmp_path: Path, damage: str) -> None:
+def test_damaged_checkpoint_is_told_in_one_line(finished: jobs.Job, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "checkpoint"
     model = compiled(finished).model
     checkpoint.save(path, model, 3, [{"loss": 1.0}])
@@ -210,19 +216,19 @@ def test_damaged_checkpoint_is_told_in_one_line(finished: training.Job, tmp_path
         checkpoint.restore(path, model)
 
 
-def compiled(each: training.Job, n_filters: int = 2, **given: object) -> network.Network:
+def compiled(each: jobs.Job, n_filters: int = 2, **given: object) -> network.Network:
     config = replace(each.config, **given)
     return network.Network(lambda: small("dunet", SIZE, 1, n_filters), config, each.recipe, each.steps)
 
 
-def test_checkpoint_of_another_network_is_refused(finished: training.Job, tmp_path: Path) -> None:
+def test_checkpoint_of_another_network_is_refused(finished: jobs.Job, tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "checkpoint", compiled(finished).model, 3, [])
     with pytest.raises(InputError, match="state of another network"):
         checkpoint.restore(tmp_path / "checkpoint", compiled(finished, n_filters=3).model)
 
 
 def test_random_state_of_dropout_and_optimizer_come_back(
-    finished: training.Job, split: stack.Split, tmp_path: Path
+    finished: jobs.Job, split: stack.Split, tmp_path: Path
 ) -> None:
     """The step after a restart is the step that would have come: same loss, which dropout and momentum decide."""
     images, masks = split.slices.images[:4], split.slices.masks[:4, ..., None]
@@ -244,7 +250,7 @@ def test_random_state_of_dropout_and_optimizer_come_back(
         np.testing.assert_allclose(own, wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_reset_is_a_fresh_build(finished: training.Job, split: stack.Split) -> None:
+def test_reset_is_a_fresh_build(finished: jobs.Job, split: stack.Split) -> None:
     used, fresh = compiled(finished), compiled(finished)
     used.model.train_on_batch(split.slices.images[:4], split.slices.masks[:4, ..., None])
     used.reset()
@@ -252,7 +258,7 @@ def test_reset_is_a_fresh_build(finished: training.Job, split: stack.Split) -> N
         np.testing.assert_array_equal(own, wanted)
 
 
-def test_saved_network_predicts_what_the_trained_one_does(finished: training.Job, split: stack.Split) -> None:
+def test_saved_network_predicts_what_the_trained_one_does(finished: jobs.Job, split: stack.Split) -> None:
     """`bare` shares its layers with `model`: batch normalisation statistics travel too."""
     net = compiled(finished)
     net.model.train_on_batch(split.slices.images[:4], split.slices.masks[:4, ..., None])
@@ -285,34 +291,34 @@ def test_the_last_epoch_is_always_validated(
 
 
 @pytest.fixture(scope="module")
-def paper(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> training.Job:
+def paper(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.Job:
     """Five epochs of the paper's recipe, weights kept every two, validated every three, started from weights."""
     folder = tmp_path_factory.mktemp("paper")
     keras.utils.set_random_seed(77)
     small("dunet", SIZE, 1, 2).save(folder / "start.keras")
     recipe = replace(settings.RECIPES["paper"], epochs=5, batch_size=4, checkpoint_every=2)
     given = {"protocol": "slice", "recipe": recipe, "validate_every": 3, "init_weights": folder / "start.keras"}
-    by_slice = replace(split, whole_scans=False)
+    by_slice = split_of(split.slices, whole_scans=False)
     each = job(folder, by_slice, **given)
     train(each, by_slice)
     return each
 
 
-def test_the_papers_recipe_keeps_weights(paper: training.Job) -> None:
+def test_the_papers_recipe_keeps_weights(paper: jobs.Job) -> None:
     assert sorted(path.name for path in paper.files.folder.glob("checkpoint*")) == [
         "checkpoint_0002.keras", "checkpoint_0004.keras",
     ]  # fmt: skip
     assert not paper.files.patients.exists()  # no whole scans
 
 
-def test_history_of_the_papers_recipe(paper: training.Job) -> None:
+def test_history_of_the_papers_recipe(paper: jobs.Job) -> None:
     shown = history(paper)
     assert list(shown.loc[shown["val_dice"].notna(), "epoch"]) == [3, 5]
     # lr / (1 + step * lr / epochs), 6 batches an epoch: after epoch 2 that is step 12
     assert shown["learning_rate"].iloc[1] == pytest.approx(1e-4 / (1 + 12 * 1e-4 / 5), rel=1e-6)
 
 
-def test_published_metric_of_validation_is_pooled_over_32_slices(paper: training.Job, split: stack.Split) -> None:
+def test_published_metric_of_validation_is_pooled_over_32_slices(paper: jobs.Job, split: stack.Split) -> None:
     """24 slices are one batch of the published metric, though training has batches of four."""
     from ich import metrics
 
@@ -324,7 +330,7 @@ def test_published_metric_of_validation_is_pooled_over_32_slices(paper: training
         assert last[f"val_{name}"] == pytest.approx(value, abs=1e-4)
 
 
-def test_initial_weights_are_used_and_their_content_is_part_of_the_identity(paper: training.Job) -> None:
+def test_initial_weights_are_used_and_their_content_is_part_of_the_identity(paper: jobs.Job) -> None:
     started = compiled(paper, init_weights=paper.config.init_weights)
     for own, wanted in zip(started.bare.get_weights(), weights(paper.config.init_weights), strict=True):
         np.testing.assert_array_equal(own, wanted)
@@ -333,7 +339,7 @@ def test_initial_weights_are_used_and_their_content_is_part_of_the_identity(pape
 
 @pytest.mark.parametrize("kind", ["missing", "damaged", "another network", "another ending"])
 def test_initial_weights_that_do_not_fit_are_told_in_one_line(
-    finished: training.Job, split: stack.Split, tmp_path: Path, kind: str
+    finished: jobs.Job, split: stack.Split, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / ("start.txt" if kind == "another ending" else "start.keras")
     if kind == "another network":
@@ -370,7 +376,7 @@ def test_durations_in_words(seconds: float, text: str) -> None:
     assert training.duration(seconds) == text
 
 
-def test_history_survives_json(tmp_path: Path, finished: training.Job) -> None:
+def test_history_survives_json(tmp_path: Path, finished: jobs.Job) -> None:
     """A checkpoint keeps the history as it was, floats to the last digit."""
     model, past = compiled(finished).model, [{"epoch": 1, "loss": 0.1 + 0.2}]
     checkpoint.save(tmp_path / "c", model, 1, past)
