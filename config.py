@@ -30,7 +30,7 @@ class Common:
         "batch_size": (1, 4096), "learning_rate": (1e-9, 10.0), "validate_every": (1, 100_000), "fold": (0, 100),
         "checkpoint_seconds": (0, 86_400), "threshold": (0.0, 1.0),
         "valid_share": (0.0, 0.9), "rotation_deg": (0.0, 180.0), "shift_px": (0.0, 100.0), "repeats": (1, 100),
-        "draws": (100, 100_000),
+        "draws": (100, 100_000), "min_lesion_mm3": (0.0, 1e6),
     }  # fmt: skip
 
 
@@ -199,3 +199,27 @@ class RsnaCompare(Common):
 
     task: Literal["multiclass", "multilabel"] = "multiclass"  # which trainings to compare
     draws: int = 1000  # of patients, for the bootstrap intervals
+
+
+@dataclass
+class Predict(Common):
+    """predict.py"""
+
+    scans: tuple[Path, ...] = ()  # NIfTI files, DICOM folders, or folders of them
+    out: Path = Path("predicted")  # folder to write; one folder a scan in it
+    run: str = ""  # the run whose networks predict; empty: the one with the highest out-of-fold Dice
+    fold: int = 0  # only this fold's network; 0: the mean of all folds' probabilities
+    weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data
+    model: Path | None = None  # exported folder to predict with, instead of a run
+    engine: Literal["auto", "openvino", "onnx", "keras"] = "auto"  # auto: the first of them that is installed
+    precision: Literal["float32", "bfloat16"] = "float32"  # of OpenVINO; bfloat16 is faster on CPUs that have it
+    threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions
+    flip: bool = False  # average with the prediction of the left-right mirrored slice; takes twice as long
+    min_lesion_mm3: float = 0.0  # remove predicted lesions smaller than this
+    probabilities: bool = False  # write probabilities.nii.gz too
+    view: bool = False  # write view.html, a page to scroll through the scan with the mask on it; opens offline
+    series: str = ""  # DICOM: number, description or UID of the series to take where a folder holds several
+    orientation: str = ""  # axis codes such as RAS or LPS for files whose header has none; empty: trust the header
+    export: Path | None = None  # write the networks there as OpenVINO and ONNX with a model card, and end
+
+    POSITIONAL: ClassVar[str] = "scans"  # given without a flag

@@ -5,6 +5,7 @@
 writes  <out>/ct-ich/ct_scans/NNN.nii  masks/NNN.nii  hemorrhage_diagnosis_raw_ct.csv  Patient_demographics.csv
         <out>/rsna/classes/<class>/*.dcm, test/*.dcm  slices of the same heads as DICOM, in folders by class
         <out>/rsna/kaggle/stage_2_train.csv, stage_2_train/ID_*.dcm  the same in the layout of the RSNA competition
+        <out>/unseen/scan.nii, unseen/dicom/*.dcm  one more head, for predict.py
         <out>/phantoms.png, a contact sheet
 Then: python split_raw_data.py --raw demo/ct-ich
 """
@@ -12,17 +13,19 @@ Then: python split_raw_data.py --raw demo/ct-ich
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, phantom_dicom, phantom_files, phantom_sheet
+from ich import cli, phantom_dicom, phantom_files, phantom_series, phantom_sheet
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.DemoData, __doc__, argv)
     phantom_files.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, quiet=config.quiet)
     phantom_dicom.write_rsna(config.out / "rsna", config.out / "ct-ich", quiet=config.quiet)
+    phantom_series.write_unseen(config.out / "unseen", config.patients, config.size, config.seed)
     sheet = config.out / "phantoms.png"
     if not sheet.exists():
         phantom_sheet.write(sheet, config.size, config.seed)
     print(f"{config.patients} phantom heads of {config.size} px -> {config.out / 'ct-ich'}; contact sheet {sheet}")
+    print(f"one more head, as NIfTI and as a DICOM series -> {config.out / 'unseen'}")
     print(f"slices of them as DICOM -> {config.out / 'rsna' / 'classes'} and {config.out / 'rsna' / 'kaggle'}")
 
 

@@ -43,6 +43,10 @@ def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Con
     for field in dataclasses.fields(cls):
         value = getattr(defaults, field.name)
         help_text = f"{comments.get(field.name, '')} (default: {_shown(value)})".replace("%", "%%")
+        if field.name == getattr(cls, "POSITIONAL", None):
+            options = _options(hints[field.name]) | {"nargs": "*", "metavar": field.name.upper().removesuffix("S")}
+            parser.add_argument(field.name, help=help_text, **options)
+            continue
         parser.add_argument(_flag(field.name), help=help_text, **_options(hints[field.name]))
     given = vars(parser.parse_args(argv))
     if "models" in given:
@@ -52,7 +56,7 @@ def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Con
     config = dataclasses.replace(defaults, **given)
     check_limits(config)
     for name, value in given.items():
-        if value != getattr(defaults, name) and not config.quiet:
+        if value != getattr(defaults, name) and name != getattr(cls, "POSITIONAL", None) and not config.quiet:
             print(f"{_flag(name)} {_shown(value)}  (config.py: {_shown(getattr(defaults, name))})")
     return config
 

@@ -1,5 +1,7 @@
 """Which device the backend computes on: the one place that speaks to TensorFlow, JAX or PyTorch itself."""
 
+import contextlib
+
 import keras
 
 
@@ -33,3 +35,19 @@ def choose_jit(wanted: str) -> bool:
     if wanted == "auto":
         return keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and gpu_name() is not None)
     return wanted == "on"
+
+
+def all_gpus() -> contextlib.AbstractContextManager:
+    """Within it a network is built and trained on all GPUs, each taking a share of every batch; one or none: no change.
+
+    TensorFlow and JAX only; PyTorch uses the first GPU.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        if len(tf.config.list_physical_devices("GPU")) > 1:
+            return tf.distribute.MirroredStrategy().scope()
+    elif backend == "jax" and len(devices := keras.distribution.list_devices("gpu")) > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    return contextlib.nullcontext()

@@ -20,7 +20,12 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
     if scan.shape[2] != len(prob):
         raise InputError(f"{source}: has {scan.shape[2]} slices, {len(prob)} were cut from it; run step 1 again")
     mask = nifti.to_file_grid(prob, nifti.grid(scan, orientation)) >= threshold
-    image = nib.Nifti1Image(mask.astype(np.uint8), scan.affine)
+    save_like(path, mask.astype(np.uint8), scan)
+
+
+def save_like(path: Path, voxels: np.ndarray, scan: nib.Nifti1Image) -> None:
+    """Write voxels as NIfTI in exactly the grid, affine and orientation codes of `scan`."""
+    image = nib.Nifti1Image(voxels, scan.affine)
     for kind in ("sform", "qform"):
         matrix, code = getattr(scan, f"get_{kind}")(coded=True)
         getattr(image, f"set_{kind}")(matrix, int(code))

@@ -112,6 +112,17 @@ def grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
     A header without orientation gets nibabel's base affine, with one warning.
     Raises InputError for an affine that cannot be right and for slices that are not axial.
     """
+    found = any_grid(image, orientation)
+    if found.ornt[2, 0] != 2:
+        codes = "".join(nib.aff2axcodes(found.affine))
+        raise InputError(
+            f"{image.get_filename()}: slices along the third axis are not axial (axes {codes}); reorient the file first"
+        )
+    return found
+
+
+def any_grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
+    """As `grid`, for any order of the axes."""
     path, affine = image.get_filename(), image.affine
     if orientation:
         affine = _affine_from_codes(orientation, image.header.get_zooms())
@@ -121,10 +132,7 @@ def grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
     codes = "".join(nib.aff2axcodes(affine))
     if not orientation and not has_orientation(image):
         warnings.warn(f"{path}: header has no orientation; taken as {codes} (--orientation overrides)", stacklevel=2)
-    found = Grid(image.shape, affine)
-    if found.ornt[2, 0] != 2:
-        raise InputError(f"{path}: slices along the third axis are not axial (axes {codes}); reorient the file first")
-    return found
+    return Grid(image.shape, affine)
 
 
 def _check_affine(path: str, affine: np.ndarray) -> None:

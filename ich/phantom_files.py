@@ -64,13 +64,18 @@ def write_patient(folder: Path, seed: int, size: int, patient: int) -> Record:
     """Make one phantom and write its CT and mask."""
     made, number = make_patient(seed, patient, size), patient_number(patient)
     for part, volume in (("ct_scans", made.hu), ("masks", made.mask)):
-        image = nib.Nifti1Image(volume, made.affine)
-        image.set_qform(made.affine, SCANNER)
-        image.set_sform(made.affine, SCANNER)
-        image.header.set_xyzt_units("mm")
-        with atomic(folder / part / f"{number:03d}.nii") as temporary:
-            nib.save(image, temporary)
+        write_nifti(folder / part / f"{number:03d}.nii", volume, made.affine)
     return number, made.age, made.sex, made.slices
+
+
+def write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
+    """Write a volume with its affine in both forms, atomically."""
+    image = nib.Nifti1Image(volume, affine)
+    image.set_qform(affine, SCANNER)
+    image.set_sform(affine, SCANNER)
+    image.header.set_xyzt_units("mm")
+    with atomic(path) as temporary:
+        nib.save(image, temporary)
 
 
 def _diagnosis(records: list[Record]) -> str:

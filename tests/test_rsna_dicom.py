@@ -151,7 +151,8 @@ def test_what_is_no_axial_ct_slice_is_refused(tmp_path: Path, tags: dict, reason
 
 def test_a_tilted_gantry_is_axial(tmp_path: Path) -> None:
     tilted = [1, 0, 0, 0, 0.87, -0.5]  # 30 degrees
-    assert dicom.read_slice(written(tmp_path, dataset(signed(60), ImageOrientationPatient=tilted))).hu.tolist() == [[60]]
+    path = written(tmp_path, dataset(signed(60), ImageOrientationPatient=tilted))
+    assert dicom.read_slice(path).hu.tolist() == [[60]]
 
 
 @pytest.mark.parametrize("cut", [4, 40])

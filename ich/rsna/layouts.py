@@ -40,7 +40,7 @@ def find(raw: Path) -> Found:
     if any((raw / name).is_dir() for name in CLASSES):
         return _class_folders(raw)
     raise InputError(
-        f"{raw}: found {', '.join(sorted(os.listdir(raw))[:5]) or 'nothing'}; expected the folders "
+        f"{raw}: found {', '.join(sorted(path.name for path in raw.iterdir())[:5]) or 'nothing'}; expected the folders "
         f"{', '.join(CLASSES)} with .dcm files, or stage_2_train.csv beside stage_2_train/"
     )
 
@@ -53,11 +53,27 @@ def class_of(table: pd.DataFrame) -> pd.Series:
     return pd.Series(name, table.index, dtype=str)
 
 
+def names_of(task: str) -> tuple[str, ...]:
+    """What the network's outputs mean: CLASSES, or LABELS."""
+    return CLASSES if task == "multiclass" else LABELS
+
+
+def targets(table: pd.DataFrame, task: str) -> np.ndarray:
+    """float32 (n, 6) of 0 and 1: the one class of each slice, or all its labels; zeros where they are unknown."""
+    if task == "multilabel":
+        return table[list(LABELS)].fillna(0).to_numpy(np.float32)
+    return (table["class"].to_numpy()[:, None] == np.array(CLASSES)).astype(np.float32)
+
+
+def usable(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The slices of a task: slices of several types have no place among six exclusive classes."""
+    return table[table["class"] != SEVERAL] if task == "multiclass" else table
+
+
 def _class_folders(raw: Path) -> Found:
     files = [(path, name) for name in (*CLASSES, TEST_FOLDER) for path in _dicoms(raw / name)]
-    table = pd.DataFrame(
-        [(path.stem, path.relative_to(raw).as_posix(), name) for path, name in files], columns=["id", "source", "folder"]
-    )
+    rows = [(path.stem, path.relative_to(raw).as_posix(), name) for path, name in files]
+    table = pd.DataFrame(rows, columns=["id", "source", "folder"])
     for name in TYPES:
         table[name] = np.where(table["folder"] == TEST_FOLDER, np.nan, table["folder"] == name)
     twice, rejected = table["id"].duplicated(keep=False), {}
@@ -87,9 +103,9 @@ def _kaggle(raw: Path, stage: str) -> Found:
     if train.empty:
         raise InputError(f"{raw / f'{stage}_train'}: no .dcm file in it; expected those of {stage}_train.csv")
     table = train.merge(labels, left_on="id", right_index=True, how="left")
-    rejected = {name: f"has no row in {stage}_train.csv" for name in table.loc[table["any"].isna(), "id"]}
-    odd = table["any"] != table[list(TYPES)].max(axis=1)
-    rejected = {name: "label `any` disagrees with its types" for name in table.loc[odd, "id"]} | rejected | conflicts
+    odd = table.loc[table["any"] != table[list(TYPES)].max(axis=1), "id"]
+    rejected = dict.fromkeys(odd, "label `any` disagrees with its types")
+    rejected |= dict.fromkeys(table.loc[table["any"].isna(), "id"], f"has no row in {stage}_train.csv") | conflicts
     told = f"{raw}: the competition's layout, {stage}_train.csv, {len(train)} DICOM files"
     told += f" and {len(test)} without labels" if len(test) else ""
     if absent := len(labels) - int(labels.index.isin(train["id"]).sum()):

@@ -15,8 +15,7 @@ def preview(files: Rsna, table: pd.DataFrame, names: Sequence[str]) -> None:
     parts = {name: table.loc[table["class"] == name, "id"] for name in CLASSES}
     shown = {name: ids.iloc[len(ids) // 2] for name, ids in parts.items() if len(ids)}
     rows = {
-        variant: [(read_image(files.png(variant, slice_id), 1, TILE)[:, :, 0], f"{name}\n{slice_id}")
-                  for name, slice_id in shown.items()]
+        variant: [(read_image(files.png(variant, one), 1, TILE)[:, :, 0], name) for name, one in shown.items()]
         for variant in names
-    }  # fmt: skip
+    }
     contact_sheet(files.preview, rows, "The same slices under each preprocessing")

@@ -41,7 +41,7 @@ def process(file: tuple[str, str], how: How) -> Note:
         found = dicom.read_slice(path)
         window = how.window or _own_window(path, found)
     except InputError as error:
-        return begun._replace(reason=str(error))
+        return begun._replace(reason=str(error).removeprefix(f"{path}: "))
     grey = window(found.hu)
     for variant, pixels in variants.apply(grey, how.names).items():
         # Not forced to disk one by one: the journal does that for many at a time, before it notes them.
