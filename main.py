@@ -22,8 +22,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return  # without starting Keras
     with cli.starting_backend():
         import models
-        from ich import sessions
-    sessions.run_all(jobs.trainings(config, split, ["valid"], models.find), split, models.build)
+        from ich import runner
+    runner.run_all(jobs.trainings(config, split, ["valid"], models.find), split, models.build)
 
 
 if __name__ == "__main__":

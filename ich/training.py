@@ -100,10 +100,12 @@ class Keeper(keras.callbacks.Callback):
         self.done_before = len(history)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Draw the slices of the epoch; Keras calls this before it reads any."""
         self.epoch_began = time.monotonic()
         self.batches.begin(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Keep what the epoch gave. Raises InputError when the loss is no number any more."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         if not np.isfinite(row["loss"]):
             raise InputError(f"{self.job.name}: the loss is {row['loss']} in epoch {epoch + 1}; lower --learning-rate")

@@ -11,7 +11,7 @@ from conftest import FOLDS, Project
 import config as settings
 import main
 import main_kfold
-from ich import jobs, paths, runs, sessions, stack, training
+from ich import jobs, paths, runner, runs, stack, training
 from ich.errors import InputError
 from ich.stack import Slices, Split
 
@@ -30,7 +30,7 @@ def split_of(parts: list[str], in_training: list[bool] | None = None) -> Split:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[jobs.Job]:
     """The trainings that a command would run."""
     found: list[jobs.Job] = []
-    monkeypatch.setattr(sessions, "run_all", lambda todo, split, build: found.extend(todo))
+    monkeypatch.setattr(runner, "run_all", lambda todo, split, build: found.extend(todo))
     return found
 
 
@@ -111,7 +111,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         job.files.folder.mkdir(parents=True, exist_ok=True)
         runs.write_json(job.files.run, {})
 
-    monkeypatch.setattr(sessions, "compiled", lambda job, split, build: done.append(f"compile {job.identity['model']}"))
+    monkeypatch.setattr(runner, "compiled", lambda job, split, build: done.append(f"compile {job.identity['model']}"))
     monkeypatch.setattr(training, "run", run)
     monkeypatch.setattr(jobs, "summary_line", lambda job: "scores")
     return done
@@ -124,7 +124,7 @@ def two_networks(folder: Path, **given: object) -> list[jobs.Job]:
 
 
 def test_a_network_is_compiled_once_for_all_its_folds(tmp_path: Path, calls: list[str]) -> None:
-    sessions.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    runner.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == [
         "compile unet", "train unet/fold_01", "train unet/fold_02",
         "compile dunet", "train dunet/fold_01", "train dunet/fold_02",
@@ -133,30 +133,30 @@ def test_a_network_is_compiled_once_for_all_its_folds(tmp_path: Path, calls: lis
 
 def test_finished_trainings_are_skipped(tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture) -> None:
     todo = two_networks(tmp_path)
-    sessions.run_all(todo[:3], split_of(["1", "2"]), None)
+    runner.run_all(todo[:3], split_of(["1", "2"]), None)
     calls.clear()
-    sessions.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    runner.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == ["compile dunet", "train dunet/fold_02"]
     assert capsys.readouterr().out.count("finished before") == 3
     calls.clear()
-    sessions.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    runner.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == []
 
 
 def test_a_refusal_comes_before_the_first_training(tmp_path: Path, calls: list[str]) -> None:
-    sessions.run_all(two_networks(tmp_path)[3:], split_of(["1", "2"]), None)  # dunet, fold 2
+    runner.run_all(two_networks(tmp_path)[3:], split_of(["1", "2"]), None)  # dunet, fold 2
     calls.clear()
     with pytest.raises(InputError, match=r"dunet/fold_02/config\.json: .* seed 0, now 4"):
-        sessions.run_all(two_networks(tmp_path, seed=4), split_of(["1", "2"]), None)
+        runner.run_all(two_networks(tmp_path, seed=4), split_of(["1", "2"]), None)
     assert calls == []
 
 
 def test_long_work_is_estimated_first(
     tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(sessions, "_guess_seconds", lambda job, split: sessions.WORTH_MEASURING_S)
+    monkeypatch.setattr(runner, "_guess_seconds", lambda job, split: runner.WORTH_MEASURING_S)
     monkeypatch.setattr(training, "estimate_seconds", lambda *_: 3600.0 * 7)
-    sessions.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
+    runner.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     told = capsys.readouterr().out
     assert "4 trainings on " in told
     assert "estimated time: 28.0 h" in told  # four trainings of seven hours

@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 import config as settings
-from ich import checkpoint, jobs, network, prediction, runs, sessions, stack, training
+from ich import checkpoint, jobs, network, prediction, runner, runs, stack, training
 from ich.errors import InputError
 
 SIZE, EPOCHS = 32, 4
@@ -64,7 +64,7 @@ def job(folder: Path, split: stack.Split, recipe: object = RECIPE, part: str = "
 
 
 def train(each: jobs.Job, split: stack.Split) -> None:
-    sessions.run_all([each], split, small)
+    runner.run_all([each], split, small)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def network_key(job: Job) -> tuple[str, int]:
 
 
 def compiled(job: Job, split: Split, build: Callable[..., keras.Model]) -> Network:
-    """The network of a training; what an earlier one left in the session is dropped."""
+    """The network of a training; what Keras kept of an earlier one is dropped."""
     keras.backend.clear_session()
     name, n_filters = network_key(job)
     make = functools.partial(build, name, split.prints["image_size"], split.prints["channels"], n_filters)
