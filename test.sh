@@ -5,8 +5,9 @@ cd "$(dirname "$0")"
 source ./environment.sh
 make_environment requirements.txt requirements-dev.txt
 ruff check .
+parallel=(-n 2 --dist loadfile)  # a file's tests share what is trained once
 if [ "${1:-}" = "--all" ]; then
-    python -m pytest
+    python -m pytest "${parallel[@]}"
 else
-    python -m pytest -m "not slow" "$@"
+    python -m pytest "${parallel[@]}" -m "not slow" "$@"
 fi
