@@ -18,8 +18,9 @@ import pandas as pd
 
 from ich.errors import InputError
 
-PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pandas", "nibabel",
-            "opencv-python-headless", "scikit-learn", "scipy", "surface-distance", "matplotlib")  # fmt: skip
+PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pandas", "nibabel", "pydicom",
+            "opencv-python-headless", "openvino", "onnxruntime", "highdicom", "scikit-learn", "scipy",
+            "surface-distance", "matplotlib")  # fmt: skip
 TEXT = ("id", "patient")  # columns that are never numbers nor missing
 RESEARCH_ONLY = "For research, not for diagnosis."
 
@@ -30,7 +31,8 @@ def atomic(path: Path, sync: bool = True) -> Iterator[Path]:
 
     `sync` forces it to disk first. The suffix is kept, since Keras and matplotlib choose the format by it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary

@@ -81,10 +81,9 @@ def slice_pixels(hu: np.ndarray, lesion: np.ndarray, where: nifti.Grid, how: Sli
     if len(channels) == 2:  # PNG knows one or three channels
         channels.append(np.zeros_like(channels[0]))
     image = channels[0] if len(channels) == 1 else np.dstack(channels)
-    plane = where.upright(lesion)
-    if not plane.any():  # most slices: nothing to average
+    if not lesion.any():  # most slices: nothing to average
         return image, np.zeros((how.image_size, how.image_size), bool)
-    return image, square_mask(plane, how.image_size)
+    return image, square_mask(where.upright(lesion), how.image_size)
 
 
 def _names(patient: str, number: int) -> dict[str, str]:
