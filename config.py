@@ -169,16 +169,19 @@ class RsnaPreprocess(Common):
     workers: int = 0  # processes that read files; 0: one per CPU core
 
 
+EfficientNet = Literal[
+    "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
+    "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
+]  # fmt: skip
+
+
 @dataclass
 class RsnaTrain(Common):
     """rsna_train.py"""
 
     variant: str = "all"  # the preprocessing to train on, such as 2_roi_clahe; all: each of the seven
     task: Literal["multiclass", "multilabel"] = "multiclass"  # one of six classes, or any number of five types
-    network: Literal[
-        "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
-        "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
-    ] = "EfficientNetB7"  # of keras.applications
+    network: EfficientNet = "EfficientNetB7"  # of keras.applications; B0 is the smallest
     image_size: int = 600  # pixels per side that the network sees
     weights: str = "imagenet"  # to start from: imagenet (downloaded), none, or a file
     epochs: int = 25  # passes over the training slices

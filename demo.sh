@@ -36,12 +36,23 @@ else
 fi
 step trials.py "${places[@]}"
 step tests.py "${places[@]}"
+reports=${places[7]}
+open=("$reports/patient/report.html" "$reports/patient/comparison.csv" "$reports/patient/statistics.csv"
+    "$reports/patient/test_dunet/patients.png" "$reports/patient/test_dunet/overlays" "$reports/patient/test_dunet/nifti"
+    "${places[3]}/patient/preview.png")
+
+if [ $# -eq 0 ]; then
+    rsna=(--raw demo/rsna/classes --data demo/data --runs demo/runs --reports demo/reports)
+    step rsna_preprocess.py "${rsna[@]}" --valid-share 0.2 --test-share 0.25
+    step rsna_train.py "${rsna[@]}" --network EfficientNetB0 --image-size 64 --weights none \
+        --epochs 3 --batch-size 16 --learning-rates 1e-3 3e-4
+    step rsna_compare.py "${rsna[@]}"
+    step predict.py demo/unseen/scan.nii demo/unseen/dicom "${places[@]}" --out demo/predicted --view
+    open+=(demo/data/rsna/preview.png "$reports/rsna/comparison.csv" demo/predicted)
+fi
 
 echo
 echo "Done. Open these:"
-reports="${places[7]}/patient"
-for file in report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png test_dunet/patients.png \
-    test_dunet/overlays test_dunet/nifti; do
-    [ -e "$reports/$file" ] && echo "  $reports/$file"
+for file in "${open[@]}"; do
+    if [ -e "$file" ]; then echo "  $file"; fi
 done
-echo "  ${places[3]}/patient/preview.png"

@@ -4,6 +4,8 @@ import contextlib
 
 import keras
 
+from ich.errors import InputError
+
 
 def gpu_name() -> str | None:
     """The name of the first GPU that the backend sees; None without one."""
@@ -37,17 +39,21 @@ def choose_jit(wanted: str) -> bool:
     return wanted == "on"
 
 
-def all_gpus() -> contextlib.AbstractContextManager:
+def all_gpus(batch_size: int) -> contextlib.AbstractContextManager:
     """Within it a network is built and trained on all GPUs, each taking a share of every batch; one or none: no change.
 
-    TensorFlow and JAX only; PyTorch uses the first GPU.
+    TensorFlow and JAX only; PyTorch uses the first GPU. Raises InputError where JAX can't share the batch out evenly.
     """
     backend = keras.backend.backend()
+    if gpu_name() is None:
+        return contextlib.nullcontext()
     if backend == "tensorflow":
         import tensorflow as tf
 
         if len(tf.config.list_physical_devices("GPU")) > 1:
             return tf.distribute.MirroredStrategy().scope()
     elif backend == "jax" and len(devices := keras.distribution.list_devices("gpu")) > 1:
+        if batch_size % len(devices):
+            raise InputError(f"--batch-size {batch_size}: expected a multiple of the {len(devices)} GPUs")
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
     return contextlib.nullcontext()

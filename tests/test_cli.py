@@ -14,7 +14,8 @@ from ich.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 STEPS = (settings.DemoData, settings.SplitRawData, settings.CreateDataSet, settings.Main, settings.MainKfold,
-         settings.Trials, settings.Tests)  # fmt: skip
+         settings.Trials, settings.Tests,
+         settings.RsnaPreprocess, settings.RsnaTrain, settings.RsnaCompare)  # fmt: skip
 SHARED = ("--raw", "--data", "--runs", "--reports", "--protocol", "--seed", "--quiet", "--debug")
 
 

@@ -1,0 +1,112 @@
+"""What computes: OpenVINO or ONNX Runtime with exported networks, or Keras with the trained ones.
+
+An engine takes upright HU (slices, rows, columns) and gives probabilities float32 of the same shape.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ich.ct import unsquare
+from ich.errors import InputError
+from ich.paths import Training
+from ich.predict.method import Method
+
+Engine = Callable[[np.ndarray], np.ndarray]
+INPUT, OUTPUT = "hu", "probability"  # names of an exported file's tensors
+FILES = {"openvino": "ich.xml", "onnx": "ich.onnx"}  # what each engine reads
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}  # engine -> package; fastest first
+EXPORTERS = ("keras", "onnx", "tf2onnx")  # packages that write them
+
+
+def installed(engine: str) -> bool:
+    """Whether the engine's package can be imported."""
+    return importlib.util.find_spec(PACKAGES[engine]) is not None
+
+
+def can_export() -> bool:
+    """Whether the packages that write exported files are installed."""
+    return all(importlib.util.find_spec(name) for name in EXPORTERS)
+
+
+def choose(wanted: str) -> str:
+    """The fastest installed engine for `auto`, else `wanted`. Raises InputError when it is not installed."""
+    if wanted == "auto":
+        if found := next(filter(installed, PACKAGES), None):
+            return found
+        raise InputError(f"none of {', '.join(PACKAGES.values())} is installed; pip install openvino")
+    if not installed(wanted):
+        raise InputError(f"--engine {wanted}: {PACKAGES[wanted]} is not installed; pip install {PACKAGES[wanted]}")
+    return wanted
+
+
+def openvino(folder: Path, precision: str = "float32") -> Engine:
+    """OpenVINO on the CPU. bfloat16 is a hint: CPUs without it compute in float32."""
+    import openvino as ov
+
+    core = ov.Core()
+    network = core.read_model(_existing(folder / FILES["openvino"]))
+    hints = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "ENABLE_CPU_PINNING": False,  # threads may leave a core that another program uses
+    }
+    compiled: dict[tuple[int, ...], ov.CompiledModel] = {}
+
+    def predict(part: np.ndarray) -> np.ndarray:
+        if part.shape not in compiled:  # a fixed shape lets OpenVINO plan its memory
+            network.reshape(part.shape)
+            compiled[part.shape] = core.compile_model(network, "CPU", hints)
+        return compiled[part.shape](part)[0]
+
+    return lambda hu: _one_by_one(predict, hu)
+
+
+def onnx(folder: Path) -> Engine:
+    """ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    path = _existing(folder / FILES["onnx"])
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda hu: _one_by_one(lambda part: session.run(None, {INPUT: part})[0], hu)
+
+
+def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
+    """Keras with the networks of some folds; one network is in memory, the folds' weights take turns in it."""
+    from ich import prediction
+
+    network = prediction.load(trainings[0], weights)
+    members = [network.get_weights()]
+    for training in trainings[1:]:
+        prediction.load_weights(network, training, weights)
+        members.append(network.get_weights())
+
+    def predict(hu: np.ndarray) -> np.ndarray:
+        grey, total = method.grey(hu), np.zeros((len(hu), method.size, method.size), np.float32)
+        for member in members:
+            network.set_weights(member)
+            total += np.asarray(network.predict(grey, batch_size=prediction.BATCH_SIZE, verbose=0))[..., 0]
+        return np.stack([unsquare(plane, *hu.shape[1:]) for plane in total / len(members)])
+
+    return predict
+
+
+def with_flip(engine: Engine) -> Engine:
+    """The mean of an engine's answers to the slices and to their left-right mirror images."""
+    return lambda hu: (engine(hu) + engine(np.ascontiguousarray(hu[:, :, ::-1]))[:, :, ::-1]) / 2
+
+
+def _one_by_one(predict: Engine, hu: np.ndarray) -> np.ndarray:
+    """A slice at a time: as fast on a CPU as several, and memory does not grow with the scan."""
+    return np.concatenate([predict(hu[place : place + 1].astype(np.float32)) for place in range(len(hu))])
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise InputError(f"{path}: not found; write it with predict.py --export {path.parent}")
+    return path

@@ -1,0 +1,75 @@
+"""What a user named on the command line, as a list of scans that can be read one after another."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.misc import is_dicom
+
+from ich.errors import InputError
+from ich.predict import dicom_series, scan
+from ich.runs import fingerprint
+
+NIFTI = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A scan not read yet: the name of its output folder, where it is, and its files."""
+
+    name: str
+    path: Path
+    files: tuple[Path, ...]
+    read: Callable[[], scan.Scan]
+
+    def fingerprint(self) -> str:
+        """Changes with the names, sizes and times of the files: cheaper than their contents."""
+        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.files]
+        return fingerprint(str(facts))
+
+
+def find(given: Sequence[Path], orientation: str = "", series: str = "") -> list[Input]:
+    """NIfTI files, DICOM folders, and all of both in other folders. Raises InputError for what holds no scan."""
+    if not given:
+        raise InputError("no scan named; expected NIfTI files or DICOM folders: python predict.py SCAN --out DIR")
+    found = [each for path in given for each in _in(path, orientation, series)]
+    names: dict[str, int] = {}
+    for place, each in enumerate(found):
+        names[each.name] = number = names.get(each.name, 0) + 1
+        if number > 1:
+            found[place] = Input(f"{each.name}_{number}", each.path, each.files, each.read)
+    return found
+
+
+def _in(path: Path, orientation: str, series: str) -> list[Input]:
+    if path.is_file():
+        if not _is_nifti(path):
+            raise InputError(f"{path}: is no NIfTI file (.nii, .nii.gz); of DICOM name the folder")
+        return [_nifti(path, orientation)]
+    if not path.is_dir():
+        raise InputError(f"{path}: not found; expected a NIfTI file or a folder")
+    found = []
+    for here, folders, names in os.walk(path):
+        folders.sort()
+        files = [Path(here, name) for name in sorted(names) if not name.startswith(".")]
+        found += [_nifti(file, orientation) for file in files if _is_nifti(file)]
+        others = [file for file in files if not _is_nifti(file)]
+        if dicoms := tuple(file for file in others if is_dicom(file)):
+            found.append(_dicom(Path(here), dicoms, series))
+    if not found:
+        raise InputError(f"{path}: holds no NIfTI file and no DICOM file; expected scans")
+    return found
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith(NIFTI)
+
+
+def _nifti(path: Path, orientation: str) -> Input:
+    name = path.name.lower().removesuffix(".gz").removesuffix(".nii")
+    return Input(path.name[: len(name)], path, (path,), lambda: scan.read_nifti(path, orientation))
+
+
+def _dicom(folder: Path, files: tuple[Path, ...], series: str) -> Input:
+    return Input(folder.resolve().name, folder, files, lambda: dicom_series.read(folder, files, series))

@@ -1,0 +1,63 @@
+"""What is said of a predicted mask: volume, lesions, diameter, slices, density."""
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from ich.predict.scan import Scan
+
+TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a face, an edge or a corner are one lesion
+CORNERS = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])  # of a pixel about its centre
+
+
+def without_specks(mask: np.ndarray, voxel_mm3: float, least_mm3: float) -> np.ndarray:
+    """The bool mask without its 26-connected lesions smaller than `least_mm3`."""
+    if not least_mm3:
+        return mask
+    labels, number = ndimage.label(mask, TOUCHING)
+    large = np.bincount(labels.ravel(), minlength=number + 1) * voxel_mm3 >= least_mm3
+    large[0] = False
+    return large[labels]
+
+
+def measures(mask: np.ndarray, scan: Scan) -> dict[str, object]:
+    """Values of a bool mask on the file's voxels.
+
+    `volume_ml`, `lesions` (number, 26-connected), `lesion_ml` (largest first), `largest_diameter_mm` (longest line
+    within one slice, over all lesions), `slices` (axial, touched), `mean_hu`; no blood: 0, and None for `mean_hu`.
+    """
+    box = _around(mask)  # a tenth of the scan, as a rule
+    labels, number = ndimage.label(mask[box], TOUCHING)
+    voxels = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    planes = scan.upright(labels) if number else np.zeros((0, 1, 1), int)
+    return {
+        "volume_ml": float(voxels.sum() * scan.voxel_mm3 / 1000),
+        "lesions": int(number),
+        "lesion_ml": [round(float(each), 3) for each in np.sort(voxels)[::-1] * scan.voxel_mm3 / 1000],
+        "largest_diameter_mm": largest_diameter_mm(planes, scan.grid.spacing_mm[1:]),
+        "slices": int(planes.any(axis=(1, 2)).sum()),
+        "mean_hu": float(scan.voxels[mask].mean()) if number else None,
+    }
+
+
+def _around(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all of a mask; of an empty one nothing."""
+    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(places[0], places[-1] + 1) if places.size else slice(0, 0) for places in found)
+
+
+def largest_diameter_mm(planes: np.ndarray, spacing_mm: tuple[float, float]) -> float:
+    """The longest line between two corners of pixels of one lesion in one slice.
+
+    `planes`: labels (slices, rows, columns), 0 is no lesion; `spacing_mm` of rows and of columns.
+    """
+    longest = 0.0
+    for plane in planes[planes.any(axis=(1, 2))]:
+        for label, box in enumerate(ndimage.find_objects(plane), start=1):
+            if box is None:  # this lesion is in other slices
+                continue
+            hull = cv2.convexHull(np.argwhere(plane[box] == label).astype(np.int32))[:, 0]
+            corners = (hull[:, None] + CORNERS).reshape(-1, 2) * spacing_mm
+            lines = corners[:, None] - corners[None]
+            longest = max(longest, float(np.hypot(lines[..., 0], lines[..., 1]).max()))
+    return longest

@@ -1,0 +1,75 @@
+"""The page that goes with exported networks: what they learnt from, how well they do, what they are not for."""
+
+from ich import folds
+from ich.predict.engines import INPUT, OUTPUT
+
+CARD_PAGE = "MODEL_CARD.md"
+TEMPLATE = """# Model card: {model}, {networks}
+
+**For research, not for diagnosis.**
+
+## What it does
+
+Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
+
+* Input `{input}`: float32 (slices, rows, columns), Hounsfield units; anterior at the top, the patient's right on
+  the left.
+* Output `{output}`: float32, the same shape, 0 to 1. Blood is where it is >= **{threshold:.4f}** ({threshold_is}).
+* Inside: window {windows} (level/width in HU), padding to a square, area averaging to {size} x {size} pixels,
+  the mean of {count} network(s), linear resampling to the input's pixels.
+
+## Training
+
+* Network {model}, {filters} filters in the first level, recipe `{recipe}`, {epochs} epochs, `{weights}` weights.
+* Data: fingerprint `{data}`, {slices} training slices in the first fold.
+* Split by **{protocol}**: {protocol_note}
+
+## Scores
+
+{scores}
+
+{scores_note}
+
+## Use and limits
+
+* For comparing methods and for teaching. Not a medical device; not tested on any clinical task.
+* Adults' non-contrast axial CT, about 5 mm slices, from the scanners of the training data. Nothing is known about other
+  scanners, children, contrast agent, surgery or metal.
+* Small and thin bleedings are missed most often. A mask without blood does not mean a head without blood.
+* Networks trained on phantoms show that the program works, and say nothing about patients.
+* Largest difference from Keras on phantom slices: {agreement}.
+"""
+NOTES = {
+    "patient": "no patient is in two parts, so scores are of unseen patients.",
+    "slice": "slices of one patient are on both sides of the split, so scores flatter; kept to repeat a publication.",
+}
+SCORES_NOTE = (
+    "Out-of-fold, at threshold 0.5: each patient is scored by a network that did not learn from that patient. "
+    "The mean of several networks was not scored here; `tests.py` scores it on the held-out test set."
+)
+
+
+def scores_of(run: folds.Run) -> dict[str, float]:
+    """Out-of-fold scores of a run: patients with blood when split by patient, slices with blood otherwise."""
+    table = folds.with_blood(run.table("patients" if run.identity()["protocol"] == "patient" else "slices"))
+    which = "patients" if "hd95_mm" in table else "slices"
+    names = {"dice": "Dice", "iou": "IoU", "precision": "precision", "sensitivity": "sensitivity"}
+    return {
+        f"{which} with blood": len(table),
+        **{f"mean {told} over {which} with blood": float(table[name].mean()) for name, told in names.items()},
+    }
+
+
+def page(card: dict) -> str:
+    """The card in Markdown."""
+    facts, count = card["facts"], len(card["facts"]["folds"])
+    return TEMPLATE.format(
+        model=facts["model"], networks=f"mean of {count} networks" if count > 1 else "one network", count=count,
+        input=INPUT, output=OUTPUT, threshold=card["threshold"],
+        threshold_is=facts["threshold_is"], size=card["image_size"],
+        windows=", ".join(f"{level:g}/{width:g}" for level, width in card["windows"]), filters=facts["n_filters"],
+        recipe=facts["recipe"], epochs=facts["epochs"], weights=facts["weights"], data=facts["data"],
+        slices=facts["training_slices"], protocol=facts["protocol"], protocol_note=NOTES[facts["protocol"]],
+        scores="\n".join(f"* {name}: {value:.3g}" for name, value in card["scores"].items()), scores_note=SCORES_NOTE,
+        agreement=", ".join(f"{name} {value:.1e}" for name, value in card["largest_difference_from_keras"].items()),
+    )  # fmt: skip

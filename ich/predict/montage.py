@@ -1,0 +1,63 @@
+"""One picture of a predicted scan: its slices, the mask outlined. Drawn by OpenCV, in a tenth of matplotlib's time."""
+
+import math
+
+import cv2
+import numpy as np
+
+from ich.ct import Window, square
+from ich.runs import RESEARCH_ONLY
+
+TILE, BAR, MOST_TILES = 224, 26, 40  # pixels, pixels, slices
+COLOUR = (255, 140, 0)  # RGB of the outline
+WHITE, GREY = (235, 235, 235), (150, 150, 150)
+
+
+def montage(planes: np.ndarray, masks: np.ndarray, window: Window, title: str) -> np.ndarray:
+    """RGB picture of upright HU and bool masks, both (slices, rows, columns): slices in order, feet to head.
+
+    Of more than 40 slices those with blood come first, the rest are spread evenly.
+    """
+    shown = _shown(masks)
+    columns = math.ceil(math.sqrt(len(shown) * 1.4))
+    rows = math.ceil(len(shown) / columns)
+    canvas = np.zeros((2 * BAR + rows * TILE, columns * TILE, 3), np.uint8)
+    for place, index in enumerate(shown):
+        top, left = BAR + place // columns * TILE, place % columns * TILE
+        canvas[top : top + TILE, left : left + TILE] = _tile(planes[index], masks[index], window, int(index) + 1)
+    _write(canvas, title, 8, BAR - 8, WHITE)
+    note = f"window {window.level:g}/{window.width:g} HU, image left = patient's right, outline = prediction. "
+    _write(canvas, note + RESEARCH_ONLY, 8, canvas.shape[0] - 8, GREY)
+    return canvas
+
+
+def _shown(masks: np.ndarray) -> np.ndarray:
+    """Places of the slices to show, in order."""
+    found = masks.any(axis=(1, 2))
+    if len(masks) <= MOST_TILES:
+        return np.arange(len(masks))
+    evenly = np.linspace(0, len(masks) - 1, MOST_TILES).round().astype(int)
+    with_blood = np.flatnonzero(found)
+    if len(with_blood) >= MOST_TILES:
+        return with_blood[np.linspace(0, len(with_blood) - 1, MOST_TILES).round().astype(int)]
+    others = evenly[~found[evenly]][: MOST_TILES - len(with_blood)]
+    return np.sort(np.concatenate([with_blood, others]))
+
+
+def _tile(plane: np.ndarray, mask: np.ndarray, window: Window, number: int) -> np.ndarray:
+    tile = cv2.cvtColor(square(window(np.ascontiguousarray(plane)), TILE), cv2.COLOR_GRAY2RGB)
+    if mask.any():
+        # Outlined at three times the size, so that the line does not cover small lesions.
+        large = cv2.resize(tile, None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR)
+        part = square(mask.astype(np.float32), 3 * TILE) >= 0.5
+        borders, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(large, borders, -1, COLOUR, 3)
+        tile = cv2.resize(large, (TILE, TILE), interpolation=cv2.INTER_AREA)
+    _write(tile, str(number), 4, TILE - 6, WHITE if mask.any() else GREY)
+    _write(tile, "R", 4, TILE // 2, GREY)
+    return tile
+
+
+def _write(canvas: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
+    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts know no other letters
+    cv2.putText(canvas, plain, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)

@@ -1,0 +1,130 @@
+"""EfficientNet for one grey slice: six outputs, with or without ImageNet weights, compiled once for many trainings."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from ich import checkpoint, device
+from ich.errors import InputError
+from ich.network import load_weights
+from ich.rsna.scores import ANY_WEIGHT
+
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of RGB in 0..1
+IMAGENET_SD = np.array([0.229, 0.224, 0.225])
+DROPOUT = dict(zip("01234567", (0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5), strict=True))  # as published for B0 to B7
+OUTPUTS = 6
+
+
+def build(config: object) -> keras.Model:
+    """(batch, image_size, image_size, 1) grey 0..255 -> six probabilities, with the weights that the user chose.
+
+    Raises InputError when the weights can't be had or do not fit.
+    """
+    backbone = backbone_of(config.network, config.image_size)
+    inputs = keras.Input((config.image_size, config.image_size, 1))
+    features = backbone(layers.Concatenate()([inputs] * 3))  # grey as red, green and blue
+    features = layers.Dropout(DROPOUT[config.network[-1]])(features)
+    activation = "softmax" if config.task == "multiclass" else "sigmoid"
+    outputs = layers.Dense(OUTPUTS, activation=activation, dtype="float32")(features)
+    network = keras.Model(inputs, outputs, name=config.network)
+    if config.weights == "imagenet":
+        backbone.set_weights(_downloaded(config.network).get_weights())
+        rescale_as_imagenet(backbone)
+    elif config.weights != "none":
+        _load(network, backbone, Path(config.weights))
+    return network
+
+
+def backbone_of(name: str, image_size: int) -> keras.Model:
+    """An EfficientNet without its top, not yet trained."""
+    shape = (image_size, image_size, 3)
+    return getattr(keras.applications, name)(include_top=False, weights=None, input_shape=shape, pooling="avg")
+
+
+def rescale_as_imagenet(backbone: keras.Model) -> None:
+    """Divide the normalised input by the square root of ImageNet's deviations, which its weights expect.
+
+    Keras adds a layer for it, but only to a network made with `weights="imagenet"`. Here it goes into the variance of
+    the layer before: (x - mean) / sqrt(variance * sd), so that the network is the same wherever its weights are from.
+    """
+    normalization = next(layer for layer in backbone.layers if isinstance(layer, layers.Normalization))
+    normalization.adapt_variance.assign(IMAGENET_SD**3)
+    normalization.finalize_state()
+
+
+def has_plain_imagenet_input(backbone: keras.Model) -> bool:
+    """Whether the weights are those of ImageNet as published, without the second rescaling."""
+    normalization = next(layer for layer in backbone.layers if isinstance(layer, layers.Normalization))
+    mean, variance = (np.ravel(keras.ops.convert_to_numpy(values))
+                      for values in (normalization.adapt_mean, normalization.adapt_variance))  # fmt: skip
+    return np.allclose(mean, IMAGENET_MEAN, atol=1e-3) and np.allclose(variance, IMAGENET_SD**2, atol=1e-4)
+
+
+def _downloaded(name: str) -> keras.Model:
+    try:
+        return getattr(keras.applications, name)(include_top=False, weights="imagenet", pooling="avg")
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"ImageNet weights of {name} could not be downloaded ({first}); give --weights none, or --weights FILE "
+            f"with {name.lower()}_notop.h5 from storage.googleapis.com/keras-applications"
+        ) from None
+
+
+def _load(network: keras.Model, backbone: keras.Model, path: Path) -> None:
+    """A .keras or .weights.h5 file is of the whole network, a plain .h5 of the part before the top, as published."""
+    if not path.is_file():
+        raise InputError(f"{path}: not found; --weights is imagenet, none or a file")
+    published = path.suffix == ".h5" and not path.name.endswith(".weights.h5")
+    load_weights(backbone if published else network, path)
+    if has_plain_imagenet_input(backbone):
+        rescale_as_imagenet(backbone)
+
+
+def competition_loss(truth: keras.KerasTensor, prob: keras.KerasTensor) -> keras.KerasTensor:
+    """The competition's weighted log loss of each slice: the mean over labels, `any` counting 2 of 7."""
+    prob = keras.ops.clip(prob, 1e-7, 1 - 1e-7)
+    each = keras.ops.binary_crossentropy(truth, prob)
+    weight = keras.ops.convert_to_tensor([ANY_WEIGHT] + [1.0] * (OUTPUTS - 1))
+    return keras.ops.sum(each * weight, axis=-1) / keras.ops.sum(weight)
+
+
+class Classifier:
+    """`bare` is the network that is saved; `model` is compiled on the same layers, with the optimizer.
+
+    `reset` brings it back to the initial weights of a seed: those are the same for every variant.
+    """
+
+    def __init__(self, config: object, steps: int) -> None:
+        keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
+        self.config, self.steps = config, steps
+        self.bare, self.model = self._made(config.seed)
+        self._seed, self._initial = config.seed, checkpoint.read_state(self.model)
+
+    def reset(self, seed: int) -> None:
+        """Initial weights, optimizer and random states of `seed`, without compiling again."""
+        if seed != self._seed:
+            self._seed, self._initial = seed, checkpoint.read_state(self._made(seed)[1])
+        checkpoint.write_state(self.model, self._initial)
+
+    def _made(self, seed: int) -> tuple[keras.Model, keras.Model]:
+        keras.utils.set_random_seed(seed)
+        bare = build(self.config)
+        model = keras.Model(bare.inputs, bare.outputs)
+        several = self.config.task == "multilabel"
+        model.compile(
+            optimizer=keras.optimizers.Adam(schedule(self.config, self.steps)),
+            loss=competition_loss if several else "categorical_crossentropy",
+            metrics=[keras.metrics.BinaryAccuracy("accuracy") if several else "accuracy"],
+            jit_compile=device.choose_jit(self.config.jit),
+        )
+        return bare, model
+
+
+def schedule(config: object, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rates one after another, each for an equal share of the epochs; `steps` an epoch."""
+    rates = list(config.learning_rates)
+    ends = [round(config.epochs * k / len(rates)) * steps - 1 for k in range(1, len(rates))]  # last step of each
+    return keras.optimizers.schedules.PiecewiseConstantDecay(ends, rates) if ends else rates[0]

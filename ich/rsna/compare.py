@@ -1,0 +1,176 @@
+"""Which preprocessing is best? Tables over variants, with intervals over patients, from finished trainings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ich import paths, runs, statistics
+from ich.errors import InputError
+from ich.rsna import scores
+from ich.rsna.layouts import LABELS, names_of, targets
+from ich.rsna.scores import MEASURES, Predicted
+from ich.rsna.variants import BASELINE, VARIANTS
+
+PERCENTILES = [0.025, 0.975]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The finished trainings of a variant on the same test slices, one for each seed, and their scores.
+
+    `whole`: a row a training, its MEASURES. `drawn`: (draws, measures), means over trainings, of the same bootstrap
+    draws of patients for every variant, so that differences between variants are paired.
+    """
+
+    name: str
+    trainings: list[Predicted]
+    whole: pd.DataFrame
+    drawn: pd.DataFrame
+
+
+def gather(folder: Path, task: str, draws: int, seed: int) -> list[Result]:
+    """Score the finished trainings under `runs/rsna`.
+
+    Raises InputError when there are none, or when they were tested on other slices or trained in another way.
+    """
+    found = {name: _finished(folder, task, name) for name in VARIANTS}
+    found = {name: trainings for name, trainings in found.items() if trainings}
+    if not found:
+        raise InputError(f"{paths.rsna_folder(folder, task)}: no finished training; run `python rsna_train.py` first")
+    every = [training for trainings in found.values() for training in trainings]
+    tables = {training: _read(training, task) for training in every}
+    for training in every[1:]:
+        _refuse_mixture(training, tables[training], every[0], tables[every[0]])
+    weight = patient_draws(tables[every[0]]["patient"].to_numpy(), draws, seed)
+    predicted = {name: [_predicted(tables[each], task) for each in trainings] for name, trainings in found.items()}
+    return [_result(name, each, weight) for name, each in predicted.items()]
+
+
+def _finished(folder: Path, task: str, name: str) -> list[paths.Classification]:
+    whole = paths.rsna_folder(folder, task) / name
+    repeats = [1, *sorted(int(path.name.removeprefix("repeat_")) for path in whole.glob("repeat_*"))]
+    trainings = [paths.Classification(folder, task, name, repeat) for repeat in repeats]
+    return [training for training in trainings if training.finished]
+
+
+def _read(training: paths.Classification, task: str) -> pd.DataFrame:
+    columns = ("id", "patient", "split", "class", *LABELS, *(f"prob_{name}" for name in names_of(task)))
+    table = runs.read_csv(training.predictions, columns, "rsna_train.py")
+    return table[table["split"] == "test"].sort_values("id", ignore_index=True)
+
+
+def _refuse_mixture(
+    one: paths.Classification, table: pd.DataFrame, first: paths.Classification, wanted: pd.DataFrame
+) -> None:
+    """Raise InputError unless two trainings have the same test slices and the same method, variant and seed apart."""
+    truth = ["id", "patient", "class", *LABELS]
+    if not table[truth].equals(wanted[truth]):
+        raise InputError(
+            f"{one.predictions}: holds {len(table)} test slices, and not the same as the {len(wanted)} of "
+            f"{first.predictions}; train both on one split: delete {one.folder} and run rsna_train.py"
+        )
+    own, other = ({**runs.read_json(training.run)["identity"], "variant": "", "repeat": "", "seed": "", "steps": ""}
+                  for training in (one, first))  # fmt: skip
+    if pairs := runs.differences(own, other):
+        told = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
+        raise InputError(f"{one.run}: was trained otherwise than {first.run}: {told}; they can't be compared")
+
+
+def _predicted(table: pd.DataFrame, task: str) -> Predicted:
+    prob = table[[f"prob_{name}" for name in names_of(task)]].to_numpy(np.float64)
+    return Predicted(targets(table, task), prob, table["patient"].to_numpy(), task == "multilabel")
+
+
+def patient_draws(patient: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """How often each slice counts, (draws, n): patients are drawn with replacement, each with all its slices.
+
+    Slices of one patient are not independent, so they go together (cluster bootstrap; Davison and Hinkley 1997).
+    """
+    _, place = np.unique(patient, return_inverse=True)
+    number = place.max() + 1
+    chosen = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
+    return chosen[:, place].astype(np.float64)
+
+
+def _result(name: str, trainings: list[Predicted], weight: np.ndarray) -> Result:
+    once = np.ones((1, weight.shape[1]))
+    whole = pd.concat([pd.DataFrame(scores.measures(each, once)) for each in trainings], ignore_index=True)
+    drawn = sum(pd.DataFrame(scores.measures(each, weight)) for each in trainings) / len(trainings)
+    return Result(name, trainings, whole, drawn)
+
+
+def comparison(results: Sequence[Result]) -> pd.DataFrame:
+    """A row a variant: each measure (mean over trainings), its 95 % interval over patients, its spread over seeds."""
+    rows = []
+    for result in results:
+        first = result.trainings[0]
+        row = {"variant": result.name, "repeats": len(result.trainings), "slices": len(first.truth),
+               "patients": len(set(first.patient))}  # fmt: skip
+        for name in MEASURES:
+            low, high = _interval(result.drawn[name])
+            row |= {name: result.whole[name].mean(), f"{name}_low": low, f"{name}_high": high,
+                    f"{name}_sd_seeds": result.whole[name].std(ddof=1)}  # fmt: skip
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def differences(results: Sequence[Result]) -> pd.DataFrame:
+    """Each variant minus BASELINE: each measure with its 95 % interval over patients; McNemar's p, by Holm too.
+
+    McNemar's test (exact, of the first seed) takes slices for independent, which those of a patient are not: it is a
+    second opinion. Empty where BASELINE was not trained.
+    """
+    base = next((result for result in results if result.name == BASELINE), None)
+    others = [result for result in results if base and result is not base]
+    rows = []
+    for result in others:
+        row = {"variant": result.name, "minus": BASELINE}
+        for name in MEASURES:
+            low, high = _interval(result.drawn[name] - base.drawn[name])
+            change = result.whole[name].mean() - base.whole[name].mean()
+            row |= {name: change, f"{name}_low": low, f"{name}_high": high}
+        rows.append(row | mcnemar(result.trainings[0].right, base.trainings[0].right))
+    table = pd.DataFrame(rows)
+    return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"])) if rows else table
+
+
+def mcnemar(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """Exact McNemar test (McNemar 1947) of two bool (n,): right by only a against right by only b."""
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return {"only_this_right": only_a, "only_baseline_right": only_b, "mcnemar_p": float(p)}
+
+
+def per_class(results: Sequence[Result], task: str) -> pd.DataFrame:
+    """A row a variant and class; means over trainings."""
+    tables = []
+    for result in results:
+        each = pd.concat([pd.DataFrame(scores.per_class(one, names_of(task))) for one in result.trainings])
+        tables.append(each.groupby("class", sort=False).mean().reset_index().assign(variant=result.name))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["variant", *table.columns.drop("variant")]].astype({"slices": int})
+
+
+def confusion(results: Sequence[Result], task: str) -> dict[str, pd.DataFrame]:
+    """By variant, slices of the first seed: true class by predicted class; in multilabel each label's four counts."""
+    names = names_of(task)
+    tables = {}
+    for result in results:
+        first = result.trainings[0]
+        if first.multilabel:
+            four = scores.counts(first.truth, first.decided, np.ones((1, len(first.truth))))
+            columns = ("found", "false alarm", "missed", "rightly none")
+            tables[result.name] = pd.DataFrame(np.vstack(four).T.astype(int), list(names), list(columns))
+        else:
+            tables[result.name] = pd.DataFrame(scores.confusion(first), list(names), list(names))
+    return tables
+
+
+def _interval(values: pd.Series) -> tuple[float, float]:
+    """Draws without any patient of a class have no value, and are left out."""
+    low, high = values.quantile(PERCENTILES)
+    return float(low), float(high)

@@ -1,0 +1,80 @@
+"""What one training of a classifier depends on."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ich import runs
+from ich.errors import InputError
+from ich.jobs import refuse_difference
+from ich.paths import Classification, Rsna
+from ich.rsna.batches import Batches, Change
+
+SAME = ("task", "network", "image_size", "epochs", "learning_rates", "batch_size", "rotation_deg", "shift_px", "seed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a variant, a seed, and the slices of all parts."""
+
+    config: object  # config.RsnaTrain
+    files: Classification
+    data: Rsna
+    table: pd.DataFrame
+    prints: dict
+
+    @property
+    def name(self) -> str:
+        """As printed: `2_roi_clahe`, or `2_roi_clahe repeat 2`."""
+        return self.files.variant + (f" repeat {self.files.repeat}" if self.files.repeat > 1 else "")
+
+    @property
+    def seed(self) -> int:
+        """Of initial weights, order and augmentation; the same for every variant."""
+        return self.config.seed + self.files.repeat - 1
+
+    @property
+    def identity(self) -> dict:
+        """What makes a training this one. A folder that was begun with another identity is refused."""
+        settings = {name: getattr(self.config, name) for name in SAME}
+        return {**settings, "variant": self.files.variant, "repeat": self.files.repeat, **self.prints}
+
+    def batches(self, part: str, change: Change | None = None) -> Batches:
+        """The slices of a part under this variant."""
+        how = self.config
+        rows = self.table[self.table["split"] == part]
+        return Batches(rows, self.data, self.files.variant, how.task, how.image_size, how.batch_size,
+                       change, self.seed, how.workers)  # fmt: skip
+
+
+def make(config: object, variant: str, repeat: int, table: pd.DataFrame) -> Job:
+    """The training of a variant. Raises InputError when the variant or the weights to start from are not there."""
+    data = Rsna(config.data)
+    made = runs.read_json(data.run)
+    if variant not in made["variants"]:
+        raise InputError(f"{data.folder / variant}: not made yet; run `python rsna_preprocess.py --variants {variant}`")
+    weights = config.weights
+    if weights not in ("imagenet", "none"):
+        weights = _fingerprint(weights)
+    prints = {"weights": weights, "steps": made["variants"][variant], "window": made["config"]["window"],
+              "data_fingerprint": runs.fingerprint(data.slices)}  # fmt: skip
+    return Job(config, Classification(config.runs, config.task, variant, repeat), data, table, prints)
+
+
+@functools.cache
+def _fingerprint(weights: str) -> str:
+    path = Path(weights)
+    if not path.is_file():
+        raise InputError(f"{path}: not found; --weights is imagenet, none or a file")
+    return runs.fingerprint(path)
+
+
+def begin(job: Job) -> None:
+    """Write config.json, or refuse a folder that holds another configuration, naming the differences."""
+    wanted = runs.as_json(job.identity)
+    if job.files.config.exists():
+        refuse_difference(job.files.config, runs.read_json(job.files.config), wanted, "Give --runs another folder")
+    else:
+        runs.write_json(job.files.config, wanted)

@@ -1,0 +1,83 @@
+"""Curves of a classifier's training, confusion matrices, and the one plot that answers the question."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from ich.plots import COLOURS, new_figure, save
+from ich.rsna.variants import BASELINE
+
+LOWER_IS_BETTER = "log_loss"
+SHOWN = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC",
+         "log_loss": "log loss"}  # fmt: skip
+BETTER, WORSE, UNCLEAR = COLOURS[2], COLOURS[1], "0.45"
+
+
+def loss_accuracy(path: Path, history: pd.DataFrame, title: str) -> None:
+    """Loss and accuracy by epoch, training and validation; the epoch whose weights are scored is marked."""
+    figure, panels = new_figure(10, 4, 2)
+    best = history.loc[history["val_loss"].idxmin(), "epoch"]
+    for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
+        axes.plot(history["epoch"], history[name], color=COLOURS[0], marker=".", label="training")
+        axes.plot(history["epoch"], history[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
+        axes.axvline(best, color="0.5", linestyle=":", label=f"lowest validation loss: epoch {best}")
+        axes.set(title=f"{title}: {name}", xlabel="epoch", ylabel=name)
+        axes.legend()
+    panels[1].set_ylim(0, 1)
+    save(figure, path)
+
+
+def answer(path: Path, table: pd.DataFrame, differences: pd.DataFrame, subtitle: str) -> None:
+    """A panel a measure: each variant's difference to BASELINE with its interval, coloured by whether it helps."""
+    figure, panels = new_figure(15, 0.55 * len(table) + 1.8, len(SHOWN))
+    base = table.set_index("variant").loc[BASELINE]
+    for axes, name in zip(panels, SHOWN, strict=True):
+        axes.axvline(0, color="black", linewidth=1)
+        for place, row in enumerate(differences.itertuples()):
+            value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+            colour = _verdict(low, high, name)
+            axes.plot([low, high], [place, place], color=colour, linewidth=2)
+            axes.plot(value, place, "o", color=colour)
+        better = "left is better" if name == LOWER_IS_BETTER else "right is better"
+        axes.set(title=f"{SHOWN[name]}\n{BASELINE}: {base[name]:.3f}", xlabel=f"difference ({better})")
+        names = differences["variant"] if axes is panels[0] else [""] * len(differences)
+        axes.set_yticks(range(len(differences)), names)
+        axes.invert_yaxis()
+    verdicts = {"better": BETTER, "worse": WORSE, "no difference shown": UNCLEAR}
+    handles = [Line2D([], [], color=colour, marker="o", label=label) for label, colour in verdicts.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.suptitle(f"Does the preprocessing help? Difference to {BASELINE}, 95 % interval over patients\n{subtitle}")
+    save(figure, path)
+
+
+def _verdict(low: float, high: float, measure: str) -> str:
+    if not (low > 0 or high < 0):  # NaN too
+        return UNCLEAR
+    return BETTER if (low > 0) != (measure == LOWER_IS_BETTER) else WORSE
+
+
+def confusion(path: Path, tables: dict[str, pd.DataFrame], subtitle: str) -> None:
+    """A panel a variant: slices in numbers, share of the row as colour."""
+    columns = min(4, len(tables))
+    lines = -(-len(tables) // columns)
+    figure, _ = new_figure(4.1 * columns, 4 * lines + 0.6)
+    figure.clear()
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in grid[len(tables) :]:
+        axes.axis("off")
+    for axes, (name, table) in zip(grid, tables.items(), strict=False):
+        counts = table.to_numpy()
+        share = counts / counts.sum(1, keepdims=True).clip(1)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), number in np.ndenumerate(counts):
+            dark = share[row, column] > 0.5
+            axes.text(column, row, number, ha="center", va="center", color="white" if dark else "black", fontsize=8)
+        axes.set_title(name)
+        axes.set_xticks(range(table.shape[1]), table.columns, rotation=45, ha="right", fontsize=8)
+        axes.set_yticks(range(table.shape[0]), table.index, fontsize=8)
+        axes.grid(visible=False)
+    figure.get_layout_engine().set(h_pad=0.12)  # inches
+    figure.suptitle(f"Rows: truth; columns: prediction; numbers of slices, colour: share of the row\n{subtitle}")
+    save(figure, path)

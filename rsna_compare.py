@@ -1,0 +1,66 @@
+"""Step R3. Which preprocessing is best? Compares the finished trainings of all variants on the test slices.
+
+    python rsna_compare.py
+
+reads   <runs>/rsna/*/predictions.csv and their repeats
+writes  <reports>/rsna/: comparison.csv differences.csv per_class.csv confusion_<variant>.csv
+        answer.png confusion.png run.json
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+import config as settings
+from ich import cli, paths, runs
+from ich.rsna import compare, plots
+from ich.rsna.scores import MEASURES
+from ich.rsna.variants import BASELINE
+
+FEW_PATIENTS = 20  # bootstrap intervals over fewer are too narrow
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = cli.parse(settings.RsnaCompare, __doc__, argv)
+    started = time.time()
+    results = compare.gather(config.runs, config.task, config.draws, config.seed)
+    folder = paths.rsna_folder(config.reports, config.task)
+    table, differences = compare.comparison(results), compare.differences(results)
+    runs.write_csv(folder / "comparison.csv", table)
+    runs.write_csv(folder / "differences.csv", differences)
+    runs.write_csv(folder / "per_class.csv", compare.per_class(results, config.task))
+    matrices = compare.confusion(results, config.task)
+    for name, matrix in matrices.items():
+        runs.write_csv(folder / f"confusion_{name}.csv", matrix.rename_axis("truth").reset_index())
+    first = table.iloc[0]
+    about = f"{first['slices']} test slices of {first['patients']} patients, split by patient; {config.task}"
+    if first["patients"] < FEW_PATIENTS:
+        about += "; too few patients for an answer"
+    plots.confusion(folder / "confusion.png", matrices, about)
+    if len(differences):
+        plots.answer(folder / "answer.png", table, differences, about)
+    runs.write_json(folder / paths.RUN, runs.manifest(config, started, variants=list(table["variant"])))
+    _tell(table, differences, matrices, about, folder)
+
+
+def _tell(
+    table: pd.DataFrame, differences: pd.DataFrame, matrices: dict[str, pd.DataFrame], about: str, folder: Path
+) -> None:
+    print(f"\n{about}; 95 % intervals over patients stand in the files:")
+    print(table[["variant", "repeats", *MEASURES]].to_string(index=False, float_format="%.3f", na_rep="-"))
+    if differences.empty:
+        print(f"no difference can be told: {BASELINE} and another variant are needed; run `python rsna_train.py`")
+    for row in differences.itertuples():
+        interval = f"{row.balanced_accuracy_low:+.3f} to {row.balanced_accuracy_high:+.3f}"
+        print(f"{row.variant} - {BASELINE}: balanced accuracy {row.balanced_accuracy:+.3f} (95 % interval {interval}), "
+              f"McNemar p = {row.mcnemar_p:.2g}, by Holm {row.mcnemar_p_holm:.2g}")  # fmt: skip
+    for name, matrix in matrices.items():
+        if len(predicted := matrix.columns[matrix.sum() > 0]) == 1:
+            print(f"warning: {name} calls every slice {predicted[0]}: it has learned nothing")
+    print(f"-> {folder}: answer.png confusion.png comparison.csv differences.csv per_class.csv")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,33 @@
+"""Step R2. Train an EfficientNet on one preprocessing variant, or on all of them.
+
+    python rsna_train.py --variant 2_roi_clahe
+    python rsna_train.py --repeats 3 --weights none        (all seven variants, three seeds each)
+
+reads   <data>/rsna/slices.csv and <variant>/<id>.png
+writes  <runs>/rsna/<variant>/: config.json run.json history.csv best.keras predictions.csv loss_accuracy.png
+        (repeats: <variant>/repeat_02/ ...; --task multilabel: <runs>/rsna_multilabel/)
+Weights are chosen on the validation part (lowest loss) and scored on the test part.
+Interrupted, the same command goes on where it stopped.
+"""
+
+from collections.abc import Sequence
+
+import config as settings
+from ich import cli, paths
+from ich.rsna import layouts, split, variants
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = cli.parse(settings.RsnaTrain, __doc__, argv)
+    names = variants.chosen([config.variant])
+    table = split.read(paths.Rsna(config.data))
+    with cli.starting_backend():
+        from ich.rsna import training
+    slices = layouts.usable(table, config.task)
+    if left_out := len(table) - len(slices):
+        print(f"{left_out} slices of several types are left out: {config.task} knows one class a slice")
+    training.run_all(config, names, slices)
+
+
+if __name__ == "__main__":
+    cli.run(main)

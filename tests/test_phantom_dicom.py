@@ -1,0 +1,72 @@
+"""DICOM phantoms: the heads of the CT-ICH phantoms, in both layouts, as different scanners write them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from conftest import Project
+
+from ich import ct_ich, nifti, phantom_dicom, runs
+from ich.errors import InputError
+from ich.phantom_dicom import FORMS, WINDOWS
+from ich.rsna import dicom, layouts
+
+
+@pytest.fixture(scope="module")
+def classes(project: Project) -> Path:
+    return project.root / "rsna" / "classes"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_scanner_writes_is_read_back_as_the_same_hu(form: phantom_dicom.Form, tmp_path: Path) -> None:
+    hu = np.random.default_rng(0).integers(-1000, 3000, (64, 48)).astype(np.int16)
+    (tmp_path / "a.dcm").write_bytes(phantom_dicom.dicom_bytes(hu, form, "049", 7, WINDOWS[1]))
+    found = dicom.read_slice(tmp_path / "a.dcm")
+    rows, columns = np.meshgrid(np.arange(64) - 31.5, np.arange(48) - 23.5, indexing="ij")
+    outside = (np.hypot(rows, columns) > 32) & form.padded
+    assert np.array_equal(found.hu, np.where(outside, dicom.AIR_HU, hu))
+    assert (found.patient, found.repaired, found.window.level) == ("049", form.wrapped, 36)
+
+
+def test_slices_are_those_of_the_heads(project: Project, classes: Path) -> None:
+    case = next(case for case in ct_ich.survey(project.raw)[0] if case.patient == "049")
+    image = nifti.read_nifti(case.ct)
+    path = sorted(classes.glob("*/049_*.dcm"))[0]
+    place = int(path.stem[-3:]) - 1
+    upright = nifti.grid(image).upright(nifti.read_hu(image)[:, :, place])
+    assert np.array_equal(dicom.read_slice(path).hu, upright)
+
+
+def test_every_form_every_class_and_the_flaws_are_there(classes: Path) -> None:
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in classes.rglob("0*.dcm")]
+    assert {header.file_meta.TransferSyntaxUID for header in headers} == {form.syntax for form in FORMS}
+    assert {header.PixelRepresentation for header in headers} == {0, 1}
+    assert any(header.Rows != header.Columns for header in headers)
+    assert any(isinstance(header.WindowCenter, pydicom.multival.MultiValue) for header in headers)
+    assert {path.name for path in classes.iterdir()} <= {*layouts.CLASSES, layouts.TEST_FOLDER}
+    flaws = {path.stem for path in (classes / "healthy").iterdir()}
+    assert {"ID_6431af929", "scout", "black"} <= flaws
+
+
+def test_labels_of_the_competitions_table_are_the_folders(project: Project, classes: Path) -> None:
+    rows = pd.read_csv(project.root / "rsna" / "kaggle" / "stage_2_train.csv")
+    assert rows["ID"].duplicated().sum() == 6
+    found = layouts.find(project.root / "rsna" / "kaggle")
+    own = layouts.find(classes).table
+    own = own[own["any"].notna() & own["id"].str.match(r"\d+_")]
+    names = "ID_" + own["id"].map(lambda each: runs.fingerprint(f"{each[:3]} {int(each[-3:])}")[:9])
+    kaggle = found.table.set_index("id")[list(layouts.LABELS)].drop("ID_6431af929")
+    assert kaggle.loc[names].to_numpy().tolist() == own[list(layouts.LABELS)].to_numpy().tolist()
+    assert len(names) == len(kaggle)
+
+
+def test_a_second_call_leaves_all_as_it_is_and_other_folders_alone(project: Project, tmp_path: Path) -> None:
+    path = next((project.root / "rsna").rglob("*.dcm"))
+    before = path.stat().st_mtime_ns
+    phantom_dicom.write_rsna(project.root / "rsna", project.raw, workers=1, quiet=True)
+    assert path.stat().st_mtime_ns == before
+    (tmp_path / "own.dcm").write_text("a user's file")
+    with pytest.raises(InputError, match="holds other files"):
+        phantom_dicom.write_rsna(tmp_path, project.raw, workers=1, quiet=True)

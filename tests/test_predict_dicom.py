@@ -1,0 +1,183 @@
+"""DICOM folders: one series, in order, in its place; what does not belong to it is left out or refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from predict_files import phantom
+from pydicom.uid import JPEG2000Lossless, RLELossless, generate_uid
+
+from ich import nifti
+from ich.errors import InputError
+from ich.phantom_series import NAME, write_series
+from ich.predict import segmentation
+from ich.predict.inputs import find
+from ich.predict.scan import Scan
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All slices of a phantom and a scout."""
+    folder = tmp_path_factory.mktemp("dicom") / "head"
+    write_series(folder, phantom())
+    return folder
+
+
+@pytest.fixture
+def copy(series: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(series, tmp_path / "head"))
+
+
+def read(folder: Path, **given: str) -> Scan:
+    (found,) = find([folder], **given)
+    return found.read()
+
+
+def changed(path: Path, change: Callable[[pydicom.Dataset], None]) -> None:
+    header = pydicom.dcmread(path)
+    change(header)
+    header.save_as(path)
+
+
+def slices_of(folder: Path) -> list[Path]:
+    """The files of the head, from the feet up."""
+    files = [path for path in folder.iterdir() if path.name != "IM00000.dcm"]
+    return sorted(files, key=lambda path: pydicom.dcmread(path).ImagePositionPatient[2])
+
+
+def test_files_in_no_order_become_the_phantom(series: Path) -> None:
+    made, scan = phantom(), read(series)
+    where = nifti.Grid(made.hu.shape, made.affine)
+    expected = np.stack([where.upright(made.hu[:, :, k]) for k in range(made.hu.shape[2])])
+    np.testing.assert_array_equal(scan.upright(), expected)
+    assert scan.notes == (f"left out 1 of {len(expected) + 1} files: scout (LOCALIZER)",)
+    numbers = [pydicom.dcmread(path).InstanceNumber for path in scan.sources]
+    assert numbers == list(range(1, len(expected) + 1))  # the files' names are shuffled
+
+
+def test_every_voxel_lies_where_it_lies_in_the_nifti_file(series: Path) -> None:
+    """The NIfTI phantom and its series hold their axes differently; the places in mm of a voxel agree."""
+    made, scan = phantom(), read(series)
+    assert np.abs(scan.affine - made.affine).max() > 0.1 or np.array_equal(scan.voxels, made.hu)
+    place = np.array([10, 20, 7, 1])
+    mm = scan.affine @ place
+    there = np.linalg.solve(made.affine, mm)
+    np.testing.assert_allclose(there, there.round(), atol=1e-4)
+    i, j, k = there.round().astype(int)[:3]
+    assert made.hu[i, j, k] == scan.voxels[10, 20, 7]
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_compressed_files_give_the_same_voxels(series: Path, tmp_path: Path, syntax: str) -> None:
+    write_series(tmp_path / "head", phantom(), syntax=syntax)
+    np.testing.assert_array_equal(read(tmp_path / "head").voxels, read(series).voxels)
+
+
+def test_gantry_tilt_is_noted_and_kept(tmp_path: Path) -> None:
+    write_series(tmp_path / "head", phantom(), tilt_deg=20, scout=False)
+    scan = read(tmp_path / "head")
+    assert scan.notes == ("gantry tilt of 20.0 degrees; kept in the affine",)
+    # Each slice 5 mm higher lies 5 mm * tan(20) = 1.82 mm farther back, which is negative in RAS.
+    np.testing.assert_allclose(scan.affine[:3, 2], (0, -1.8199, 5), atol=1e-3)
+    assert (scan.image.header["qform_code"], scan.image.header["sform_code"]) == (0, 1)  # a qform holds no shear
+
+
+def test_missing_slices_are_noted_and_left_empty(tmp_path: Path, series: Path) -> None:
+    write_series(tmp_path / "head", phantom(), missing=(5, 6), scout=False)
+    scan = read(tmp_path / "head")
+    assert scan.notes[0].startswith("2 slices are missing")
+    assert np.flatnonzero(~scan.real).tolist() == [5, 6]
+    assert (scan.voxels[:, :, 5:7] == -1024).all()
+    np.testing.assert_array_equal(scan.voxels[:, :, 7], read(series).voxels[:, :, 7])
+    assert len(scan.sources) == scan.voxels.shape[2] - 2
+
+
+def test_unequal_distances_are_refused(copy: Path) -> None:
+    def lower(header: pydicom.Dataset) -> None:
+        header.ImagePositionPatient = [*header.ImagePositionPatient[:2], header.ImagePositionPatient[2] - 1.5]
+
+    changed(slices_of(copy)[4], lower)
+    with pytest.raises(InputError, match=r"head: slice distances run from 3\.50 to 6\.50 mm, expected equal ones"):
+        read(copy)
+
+
+def test_two_series_need_a_choice(copy: Path) -> None:
+    write_series(copy, phantom(), number=3, description="Bone", scout=False)
+    with pytest.raises(InputError, match=r"holds 2 series \(.*2 'Head 5mm'.*3 'Bone'.*\); choose one with --series"):
+        read(copy)
+    for wanted in ("3", "Bone"):
+        scan = read(copy, series=wanted)
+        assert pydicom.dcmread(scan.sources[0]).SeriesNumber == 3
+        assert "series 2 'Head 5mm' left out: not the one asked for" in scan.notes
+    with pytest.raises(InputError, match="choose one with --series"):
+        read(copy, series="4")
+
+
+def test_foreign_files_are_left_out_by_name(copy: Path) -> None:
+    first, second, *_ = slices_of(copy)
+    (copy / "notes.txt").write_text("no DICOM")
+    shutil.copy(first, copy / "again.dcm")  # the same image twice
+    for name, change in {
+        "mr.dcm": lambda header: setattr(header, "Modality", "MR"),
+        "dose.dcm": lambda header: (setattr(header, "SeriesInstanceUID", generate_uid()),
+                                    setattr(header, "SeriesDescription", "Dose")),
+    }.items():  # fmt: skip
+        shutil.copy(second, copy / name)
+        changed(copy / name, change)
+    scan = read(copy)
+    assert any("modality MR, expected CT" in note for note in scan.notes)
+    assert any("'Dose' left out: has 1 images only" in note for note in scan.notes)
+    assert scan.voxels.shape[2] == phantom().hu.shape[2]
+
+
+def test_two_different_slices_at_one_place_are_refused(copy: Path) -> None:
+    first, *_ = slices_of(copy)
+    shutil.copy(first, copy / "again.dcm")
+    changed(copy / "again.dcm", lambda header: setattr(header, "SOPInstanceUID", generate_uid()))
+    with pytest.raises(InputError, match="different slices at one place"):
+        read(copy)
+
+
+def test_folder_of_scouts_is_refused(series: Path, tmp_path: Path) -> None:
+    (tmp_path / "head").mkdir()
+    shutil.copy(series / "IM00000.dcm", tmp_path / "head")
+    with pytest.raises(InputError, match=r"head: holds no axial CT series.*scout"):
+        read(tmp_path / "head")
+
+
+def test_damaged_pixels_are_told_with_the_file(copy: Path) -> None:
+    path = slices_of(copy)[3]
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(InputError, match=rf"{path.name}: pixels cannot be read"):
+        read(copy)
+
+
+def test_sagittal_series_is_refused(copy: Path) -> None:
+    for place, path in enumerate(slices_of(copy)):
+        def turn(header: pydicom.Dataset, place: int = place) -> None:
+            header.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+            header.ImagePositionPatient = [place * 5.0, 0, 0]
+
+        changed(path, turn)
+    with pytest.raises(InputError, match=r"no axial CT series.*left out 32 of 33 files: not axial"):
+        read(copy)
+
+
+def test_segmentation_lies_on_the_slices_it_was_made_from(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    write_series(tmp_path / "head", phantom(), missing=(5,))
+    scan = read(tmp_path / "head")
+    mask = np.zeros(scan.voxels.shape, bool)
+    mask[3:6, 8, 7] = True  # columns 3 to 5 of row 8
+    segmentation.write(tmp_path / "mask.dcm", mask, scan)
+    made = pydicom.dcmread(tmp_path / "mask.dcm")
+    (frame,) = made.PerFrameFunctionalGroupsSequence  # of slices with blood only
+    source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+    assert source == pydicom.dcmread(scan.sources[6]).SOPInstanceUID  # place 7, one below is missing
+    assert np.argwhere(made.pixel_array.reshape(made.Rows, made.Columns)).tolist() == [[8, 3], [8, 4], [8, 5]]
+    assert made.Modality == "SEG"
+    assert NAME not in str(made)
+    assert made.PatientID == "phantom"

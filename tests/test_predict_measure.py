@@ -1,0 +1,75 @@
+"""What is measured of a mask, worked by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from predict_files import write_nifti
+
+from ich.ct import Window
+from ich.predict import measure, montage
+from ich.predict.scan import Scan, read_nifti
+
+SHAPE = (10, 8, 4)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Scan:
+    """2 x 1 x 5 mm voxels = 10 mm3; HU is 100 * the first index."""
+    hu = np.broadcast_to(np.arange(SHAPE[0])[:, None, None] * 100 - 300, SHAPE).astype(np.int16)
+    return read_nifti(write_nifti(tmp_path / "a.nii", hu, np.diag([-1.5, -1.0, 5.0, 1.0])))
+
+
+def test_two_lesions(scan: Scan) -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[2:6, 1, 1] = True  # 4 voxels of 7.5 mm3 in a line of 6 mm
+    mask[6, 2, 2] = True  # touches it by a corner: the same lesion
+    mask[9, 7, 3] = True
+    found = measure.measures(mask, scan)
+    assert found["lesions"] == 2
+    assert found["volume_ml"] == pytest.approx(6 * 7.5 / 1000)
+    assert found["lesion_ml"] == [pytest.approx(0.0375, abs=6e-4), pytest.approx(0.0075, abs=6e-4)]
+    assert found["slices"] == 3
+    # From corner to corner of the line: 4 * 1.5 mm along, 1 mm across.
+    assert found["largest_diameter_mm"] == pytest.approx(np.hypot(6, 1))
+    assert found["mean_hu"] == pytest.approx(np.mean([-100, 0, 100, 200, 300, 600]))
+
+
+def test_empty_mask(scan: Scan) -> None:
+    found = measure.measures(np.zeros(SHAPE, bool), scan)
+    assert (found["lesions"], found["volume_ml"], found["slices"], found["largest_diameter_mm"]) == (0, 0, 0, 0)
+    assert found["lesion_ml"] == []
+    assert found["mean_hu"] is None
+
+
+def test_specks_below_the_size_go() -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[0, 0, :2] = mask[5, 5, 0] = True
+    np.testing.assert_array_equal(measure.without_specks(mask, 10, 0), mask)
+    np.testing.assert_array_equal(measure.without_specks(mask, 10, 10), mask)  # 10 mm3 is not below 10
+    kept = measure.without_specks(mask, 10, 10.5)
+    assert np.argwhere(kept).tolist() == [[0, 0, 0], [0, 0, 1]]
+
+
+def test_montage_outlines_the_slices_with_blood() -> None:
+    planes = np.full((5, 20, 30), 40, np.int16)  # grey in the window, and black where it is padded
+    masks = np.zeros(planes.shape, bool)
+    masks[3, 8:14, 10:20] = True
+    picture = montage.montage(planes, masks, Window(40, 120), "name")
+    tiles = [(montage.BAR + row * montage.TILE, column * montage.TILE) for row in range(2) for column in range(3)]
+    coloured = [
+        bool((np.ptp(picture[top : top + montage.TILE, left : left + montage.TILE].astype(int), axis=2) > 30).any())
+        for top, left in tiles[:5]
+    ]
+    assert coloured == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize(("slices", "with_blood"), [(100, range(60, 70)), (100, range(80)), (41, range(0)), (12, [3])])
+def test_montage_of_many_slices_keeps_those_with_blood(slices: int, with_blood: range) -> None:
+    masks = np.zeros((slices, 2, 2), bool)
+    masks[list(with_blood), 0, 0] = True
+    shown = montage._shown(masks)
+    assert len(shown) <= montage.MOST_TILES
+    assert (np.diff(shown) > 0).all()
+    if len(with_blood) <= montage.MOST_TILES:
+        assert set(with_blood) <= set(shown.tolist())

@@ -1,0 +1,121 @@
+"""The classifier: networks, where their weights come from, schedule and loss."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Project
+from keras import layers
+
+import config as settings
+import rsna_preprocess
+import rsna_train
+from ich import device, paths
+from ich.errors import InputError
+from ich.rsna import classifier, scores
+
+SIZE = 32
+
+
+def small_backbone(name: str, image_size: int) -> keras.Model:
+    """The input layers of an EfficientNet and little more."""
+    inputs = keras.Input((image_size, image_size, 3))
+    x = layers.Normalization(axis=-1)(layers.Rescaling(1 / 255)(inputs))
+    x = layers.Conv2D(4, 3, strides=4, activation="relu")(x)
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "backbone_of", small_backbone)
+
+
+def test_the_schedule_steps_down_in_equal_shares() -> None:
+    config = settings.RsnaTrain()
+    rate = classifier.schedule(config, steps=10)
+    at = [float(keras.ops.convert_to_numpy(rate(epoch * 10 + step))) for epoch in range(25) for step in (0, 9)]
+    assert at == pytest.approx([value for value in (6e-5, 3e-5, 1e-5, 8e-6, 1e-6) for _ in range(10)])
+
+
+def test_the_loss_is_the_competitions() -> None:
+    rng = np.random.default_rng(0)
+    truth, prob = (rng.random((5, 6)) < 0.5).astype(np.float32), rng.random((5, 6)).astype(np.float32)
+    got = keras.ops.convert_to_numpy(classifier.competition_loss(truth, prob))
+    assert got == pytest.approx(scores.log_losses(truth, prob, True), rel=1e-4)
+
+
+def imagenet_like() -> keras.Model:
+    """A backbone with the input statistics of the published files, and weights of its own."""
+    backbone = small_backbone("", SIZE)
+    normalization = next(layer for layer in backbone.layers if isinstance(layer, layers.Normalization))
+    normalization.adapt_mean.assign(classifier.IMAGENET_MEAN)
+    normalization.adapt_variance.assign(classifier.IMAGENET_SD**2)
+    normalization.finalize_state()
+    return backbone
+
+
+def configured(weights: object) -> settings.RsnaTrain:
+    return settings.RsnaTrain(network="EfficientNetB0", image_size=SIZE, weights=str(weights))
+
+
+def test_published_weights_get_the_second_rescaling(small: None, tmp_path: Path) -> None:
+    backbone = imagenet_like()
+    backbone.save(tmp_path / "b0_notop.h5")  # legacy HDF5, as published
+    network = classifier.build(configured(tmp_path / "b0_notop.h5"))
+    image = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 1)).astype(np.float32)
+    grey = np.repeat(image, 3, axis=-1)
+    # As Keras builds it for weights="imagenet": /255, normalise, divide by sqrt(sd), then the first convolution.
+    normalised = (grey / 255 - classifier.IMAGENET_MEAN) / classifier.IMAGENET_SD / np.sqrt(classifier.IMAGENET_SD)
+    rest = keras.Model(backbone.layers[3].input, backbone.output)
+    expected = keras.ops.convert_to_numpy(rest(normalised.astype(np.float32)))
+    features = next(layer for layer in network.layers if isinstance(layer, keras.Model))
+    assert keras.ops.convert_to_numpy(features(grey)) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_own_weights_are_taken_as_they_are(small: None, tmp_path: Path) -> None:
+    network = classifier.build(configured("none"))
+    network.save(tmp_path / "best.keras")
+    loaded = classifier.build(configured(tmp_path / "best.keras"))
+    for a, b in zip(network.get_weights(), loaded.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_weights_that_are_not_there_or_do_not_fit(small: None, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not found; --weights is imagenet, none or a file"):
+        classifier.build(configured(tmp_path / "none.h5"))
+    (tmp_path / "bad.h5").write_text("no weights")
+    with pytest.raises(InputError, match="do not fit this network"):
+        classifier.build(configured(tmp_path / "bad.h5"))
+
+
+def test_without_a_network_the_two_other_ways_are_named(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(**_: object) -> keras.Model:
+        raise Exception("URL fetch failure on https://...: None -- no route")
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", offline)
+    with pytest.raises(InputError, match=r"URL fetch failure.*--weights none, or --weights FILE.*efficientnetb0_notop"):
+        classifier.build(configured("imagenet"))
+
+
+def test_the_default_network_is_b7() -> None:
+    assert classifier.backbone_of(settings.RsnaTrain().network, SIZE).count_params() == 64_097_687  # as in Keras
+
+
+def test_one_gpu_or_none_changes_nothing() -> None:
+    with device.all_gpus(7) as scope:
+        assert scope is None
+
+
+@pytest.mark.slow
+def test_an_efficientnet_trains(project: Project, tmp_path: Path) -> None:
+    places = ["--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs"), "--quiet", "--workers", "1"]
+    raw = ["--raw", str(project.root / "rsna" / "classes"), "--variants", "1_roi"]
+    rsna_preprocess.main([*places, *raw, "--valid-share", "0.2", "--test-share", "0.2"])
+    how = ["--network", "EfficientNetB0", "--image-size", str(SIZE), "--weights", "none", "--epochs", "1"]
+    rsna_train.main([*places, *how, "--variant", "1_roi", "--batch-size", "16"])
+    files = paths.Classification(tmp_path / "runs", "multiclass", "1_roi")
+    assert json.loads(files.run.read_text())["parameters"] == 4_049_571 + 6 * (1280 + 1)
+    assert np.isfinite(pd.read_csv(files.history)["val_loss"]).all()

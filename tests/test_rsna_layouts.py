@@ -1,0 +1,175 @@
+"""Which files there are, what is known of them, and whose they are: layouts and the split by patient."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ich.errors import InputError
+from ich.rsna import layouts, split
+
+
+def touch(path: Path, content: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def kaggle(raw: Path, rows: dict[str, int], files: tuple[str, ...] = ("ID_a",)) -> layouts.Found:
+    for name in files:
+        touch(raw / "stage_2_train" / f"{name}.dcm")
+    lines = [f"{name},{label}" for name, label in rows.items()]
+    touch(raw / "stage_2_train.csv", "\n".join(["ID,Label", *lines]) + "\n")
+    return layouts.find(raw)
+
+
+def labels(name: str, **ones: int) -> dict[str, int]:
+    return {f"{name}_{label}": ones.get(label, 0) for label in layouts.LABELS}
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    for name in ("healthy/a.dcm", "epidural/b.DCM", "subdural/deep/c.dcm", "test/d.dcm", "healthy/readme.txt"):
+        touch(tmp_path / name)
+    found = layouts.find(tmp_path)
+    table = found.table.set_index("id")
+    assert "class folders with 4 DICOM files (healthy 1, epidural 1, subdural 1, test 1)" in found.told
+    assert layouts.class_of(table).to_dict() == {"a": "healthy", "b": "epidural", "c": "subdural", "d": ""}
+    assert table.loc["b", list(layouts.LABELS)].tolist() == [1, 1, 0, 0, 0, 0]
+    assert table.loc["c", "source"] == "subdural/deep/c.dcm"
+    assert table.loc["d", list(layouts.LABELS)].isna().all()
+    assert found.rejected.empty
+
+
+def test_one_slice_in_two_class_folders_has_two_types(tmp_path: Path) -> None:
+    for name in ("epidural", "subdural"):
+        touch(tmp_path / name / "a.dcm", "same")
+    table = layouts.find(tmp_path).table
+    assert table[list(layouts.LABELS)].to_numpy().tolist() == [[1, 1, 0, 0, 0, 1]]
+    assert layouts.class_of(table).tolist() == [layouts.SEVERAL]
+
+
+@pytest.mark.parametrize(
+    ("other", "content", "reason"),
+    [("subdural", "other", "two different files"), ("healthy", "same", "which is true"), ("test", "same", "which")],
+)
+def test_names_that_contradict_are_rejected(tmp_path: Path, other: str, content: str, reason: str) -> None:
+    touch(tmp_path / "epidural" / "a.dcm", "same")
+    touch(tmp_path / other / "a.dcm", content)
+    touch(tmp_path / "healthy" / "b.dcm")
+    found = layouts.find(tmp_path)
+    assert found.table["id"].tolist() == ["b"]
+    assert reason in found.rejected.iloc[0]["reason"]
+
+
+def test_the_competitions_layout(tmp_path: Path) -> None:
+    rows = labels("ID_a") | labels("ID_b", any=1, epidural=1) | labels("ID_gone", any=1, subdural=1)
+    touch(tmp_path / "stage_2_test" / "ID_t.dcm")
+    found = kaggle(tmp_path, rows, ("ID_a", "ID_b"))
+    assert "the competition's layout, stage_2_train.csv, 2 DICOM files and 1 without labels" in found.told
+    assert "1 slices of the table have no file" in found.told
+    table = found.table.set_index("id")
+    assert layouts.class_of(table).to_dict() == {"ID_a": "healthy", "ID_b": "epidural", "ID_t": ""}
+    assert table.loc["ID_b", "source"] == "stage_2_train/ID_b.dcm"
+    assert table.loc["ID_t", list(layouts.LABELS)].isna().all()
+
+
+def test_duplicate_rows_count_once_and_contradictions_are_rejected(tmp_path: Path) -> None:
+    first = labels("ID_a", any=1, epidural=1) | labels("ID_b") | labels("ID_c", epidural=1) | labels("ID_d")
+    first.pop("ID_d_subdural")
+    files = ("ID_a", "ID_b", "ID_c", "ID_d", "ID_e")
+    kaggle(tmp_path, first, files)
+    with (tmp_path / "stage_2_train.csv").open("a") as table:
+        table.write("ID_a_epidural,1\nID_b_epidural,1\n")
+    found = layouts.find(tmp_path)
+    assert found.table["id"].tolist() == ["ID_a"]
+    reasons = found.rejected.set_index("id")["reason"]
+    assert "two rows in stage_2_train.csv disagree" in reasons["ID_b"]
+    assert "`any` disagrees" in reasons["ID_c"]
+    assert "lacks one of its six rows" in reasons["ID_d"]
+    assert "has no row" in reasons["ID_e"]
+
+
+@pytest.mark.parametrize("row", [{"ID_a_bleeding": 1}, {"ID_a_any": 2}, {"nonsense": 0}])
+def test_rows_that_are_no_labels_are_refused(tmp_path: Path, row: dict) -> None:
+    with pytest.raises(InputError, match=r"expected ID_\.\.\._<any"):
+        kaggle(tmp_path, row)
+
+
+def test_folders_of_neither_layout_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        layouts.find(tmp_path / "nowhere")
+    touch(tmp_path / "notes" / "a.txt")
+    with pytest.raises(InputError, match="found notes; expected the folders healthy"):
+        layouts.find(tmp_path)
+    shutil.rmtree(tmp_path / "notes")
+    with pytest.raises(InputError, match="dcm file in it"):
+        kaggle(tmp_path, labels("ID_a"), ())
+
+
+def test_targets_of_both_tasks() -> None:
+    table = pd.DataFrame([[1, 0, 0, 0, 0, 1], [0] * 6, [np.nan] * 6], columns=list(layouts.LABELS))
+    table["class"] = layouts.class_of(table)
+    assert layouts.targets(table, "multilabel").tolist() == [[1, 0, 0, 0, 0, 1], [0] * 6, [0] * 6]
+    assert layouts.targets(table, "multiclass").tolist() == [[0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0], [0] * 6]
+    several = table.assign(**{"class": [layouts.SEVERAL, "healthy", ""]})
+    assert layouts.usable(several, "multiclass")["class"].tolist() == ["healthy", ""]
+    assert len(layouts.usable(several, "multilabel")) == 3
+
+
+def patients(number: int, seed: int = 0) -> pd.DataFrame:
+    """`number` patients of each type and of none, 1 to 12 slices each; those with blood have clean slices too."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (f"{name}{k}", name if at % 2 == 0 else "healthy")
+        for name in layouts.CLASSES for k in range(number) for at in range(rng.integers(1, 13))
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["patient", "class"])
+    for name in layouts.TYPES:
+        table[name] = (table["class"] == name).astype(float)
+    table["any"] = table[list(layouts.TYPES)].max(axis=1)
+    return table.sample(frac=1, random_state=seed).reset_index(drop=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_patient_stands_in_two_parts_and_classes_keep_their_shares(seed: int) -> None:
+    table = patients(20, seed)
+    table["split"] = split.by_patient(table, 0.1, 0.2, seed)
+    assert table.groupby("patient")["split"].nunique().max() == 1
+    assert split.leaks(table) == {"valid": 0, "test": 0}
+    shares = pd.crosstab(table["class"], table["split"], normalize="index")
+    assert np.allclose(shares[["valid", "test", "train"]], [0.1, 0.2, 0.7], atol=0.06)
+
+
+def test_a_type_of_three_patients_is_in_all_parts() -> None:
+    table = patients(3)
+    table["split"] = split.by_patient(table, 0.1, 0.1, 0)
+    assert (table.groupby("class")["split"].nunique() == 3).all()
+
+
+def test_the_split_follows_from_the_seed_and_not_from_the_order_of_rows() -> None:
+    table = patients(10)
+    first = split.by_patient(table, 0.1, 0.1, 0)
+    mixed = table.sample(frac=1, random_state=1)
+    assert split.by_patient(mixed, 0.1, 0.1, 0).sort_index().equals(first)
+    assert not split.by_patient(table, 0.1, 0.1, 1).equals(first)
+
+
+def test_unlabelled_slices_are_predicted_only() -> None:
+    table = patients(3)
+    table.loc[:4, ["any", *layouts.TYPES]] = np.nan
+    assert (split.by_patient(table, 0.1, 0.1, 0) == split.PREDICT).tolist() == [True] * 5 + [False] * (len(table) - 5)
+
+
+def test_too_few_patients_are_refused() -> None:
+    table = patients(3)
+    with pytest.raises(InputError, match="too few"):
+        split.by_patient(table[table["patient"].isin(["epidural0", "epidural1"])], 0.1, 0.1, 0)
+    with pytest.raises(InputError, match="no patient for valid"):
+        split.by_patient(table, 0.0, 0.1, 0)
+
+
+def test_the_audit_finds_a_patient_in_two_parts() -> None:
+    parts = ["train", "test", "valid", "train", "predict"]
+    table = pd.DataFrame({"patient": ["a", "a", "b", "c", "c"], "split": parts})
+    assert split.leaks(table) == {"valid": 0, "test": 1}

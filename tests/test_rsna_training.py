@@ -1,0 +1,230 @@
+"""All three scripts on tiny DICOM phantoms: both layouts, both tasks; networks, weights, restarts, refusals."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Project
+from keras import layers
+
+import rsna_compare
+import rsna_preprocess
+import rsna_train
+from ich import paths, runs
+from ich.errors import InputError
+from ich.rsna import batches, classifier, layouts, scores, variants
+from ich.rsna.batches import Batches, Change
+
+SIZE = 32
+SMALL = ["--network", "EfficientNetB0", "--image-size", str(SIZE), "--weights", "none", "--batch-size", "8",
+         "--learning-rates", "1e-3", "1e-4", "--workers", "1", "--checkpoint-seconds", "0", "--quiet"]  # fmt: skip
+FILES = {"config.json", "run.json", "history.csv", "best.keras", "predictions.csv", "loss_accuracy.png"}
+
+
+def tiny_backbone(name: str, image_size: int) -> keras.Model:
+    """In place of an EfficientNet, to be compiled in a second: dropout's random states are what matters here."""
+    inputs = keras.Input((image_size, image_size, 3))
+    x = layers.Conv2D(4, 3, strides=4, activation="relu")(layers.Rescaling(1 / 255)(inputs))
+    return keras.Model(inputs, layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "backbone_of", tiny_backbone)
+        yield
+
+
+class Work:
+    """Folders of one layout and task, preprocessed."""
+
+    def __init__(self, root: Path, raw: Path, task: str) -> None:
+        self.root, self.task = root, task
+        self.data = paths.Rsna(root / "data")
+        shares = ["--valid-share", "0.2", "--test-share", "0.2", "--workers", "1", "--quiet"]
+        rsna_preprocess.main(["--raw", str(raw), "--data", str(root / "data"), *shares])
+
+    def train(self, *flags: str, runs_folder: str = "runs") -> Callable[[str], paths.Classification]:
+        places = ["--data", str(self.root / "data"), "--runs", str(self.root / runs_folder), "--task", self.task]
+        rsna_train.main([*places, *SMALL, *flags])
+        return lambda variant, repeat=1: paths.Classification(self.root / runs_folder, self.task, variant, repeat)
+
+    def compare(self, runs_folder: str = "runs") -> Path:
+        places = ["--runs", str(self.root / runs_folder), "--reports", str(self.root / "reports"), "--quiet"]
+        rsna_compare.main([*places, "--task", self.task, "--draws", "100"])
+        return paths.rsna_folder(self.root / "reports", self.task)
+
+
+@pytest.fixture(scope="module", params=[("classes", "multiclass"), ("kaggle", "multilabel")], ids="-".join)
+def work(
+    request: pytest.FixtureRequest, project: Project, tmp_path_factory: pytest.TempPathFactory, tiny: None
+) -> Work:
+    """Both layouts, both tasks: all variants trained for two epochs."""
+    layout, task = request.param
+    made = Work(tmp_path_factory.mktemp("work"), project.root / "rsna" / layout, task)
+    made.train("--epochs", "2")
+    return made
+
+
+def test_each_variant_has_its_files_and_the_same_test_slices(work: Work) -> None:
+    table = layouts.usable(runs.read_csv(work.data.slices, (), ""), work.task)
+    wanted = set(table.loc[table["split"].isin(["test", "predict"]), "id"])
+    for name in variants.VARIANTS:
+        files = paths.Classification(work.root / "runs", work.task, name)
+        assert {path.name for path in files.folder.iterdir()} == FILES
+        predicted = runs.read_csv(files.predictions, (), "")
+        assert set(predicted["id"]) == wanted
+        prob = predicted[[f"prob_{label}" for label in layouts.names_of(work.task)]].to_numpy()
+        assert ((prob >= 0) & (prob <= 1)).all()
+        if work.task == "multiclass":
+            assert np.allclose(prob.sum(1), 1, atol=1e-4)
+        assert len(pd.read_csv(files.history)) == 2
+
+
+def test_the_comparison_has_a_row_a_variant(work: Work) -> None:
+    folder = work.compare()
+    table = pd.read_csv(folder / "comparison.csv")
+    assert table["variant"].tolist() == list(variants.VARIANTS)
+    for name in scores.MEASURES:
+        known = table[[f"{name}_low", name, f"{name}_high"]].dropna()
+        assert (known[f"{name}_low"] <= known[f"{name}_high"]).all()
+    differences = pd.read_csv(folder / "differences.csv")
+    assert differences["variant"].tolist() == list(variants.VARIANTS)[1:]
+    assert len(pd.read_csv(folder / "per_class.csv")) == 7 * 6
+    for picture in ("answer.png", "confusion.png"):
+        assert (folder / picture).stat().st_size > 10_000
+
+
+def test_all_variants_begin_with_the_same_weights_and_end_with_others(work: Work) -> None:
+    networks = {name: keras.models.load_model(
+        paths.Classification(work.root / "runs", work.task, name).best, compile=False
+    ) for name in ("0_dicom2png", "4_roi_noblank")}  # fmt: skip
+    first, second = (network.get_weights() for network in networks.values())
+    assert any(not np.allclose(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_weights_of_the_lowest_validation_loss_are_scored(work: Work) -> None:
+    files = paths.Classification(work.root / "runs", work.task, "1_roi")
+    network = keras.models.load_model(files.best, compile=False)
+    table = layouts.usable(runs.read_csv(work.data.slices, (), ""), work.task)
+    valid = table[table["split"] == "valid"]
+    plain = Batches(valid, work.data, "1_roi", work.task, SIZE, 8)
+    prob = np.asarray(network.predict(plain, verbose=0), float)[: len(valid)]
+    loss = scores.log_losses(plain.targets, prob, work.task == "multilabel").mean()
+    assert pd.read_csv(files.history)["val_loss"].min() == pytest.approx(loss, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def one(project: Project, tmp_path_factory: pytest.TempPathFactory, tiny: None) -> Work:
+    return Work(tmp_path_factory.mktemp("one"), project.root / "rsna" / "classes", "multiclass")
+
+
+def test_repeats_have_seeds_of_their_own(one: Work) -> None:
+    trained = one.train("--variant", "1_roi", "--epochs", "1", "--repeats", "2", runs_folder="repeats")
+    found = [trained("1_roi", repeat) for repeat in (1, 2)]
+    assert found[1].folder == found[0].folder / "repeat_02"
+    assert [json.loads(each.run.read_text())["seed_used"] for each in found] == [0, 1]
+    prob = [pd.read_csv(each.predictions)["prob_healthy"] for each in found]
+    assert not np.allclose(*prob)
+    table = pd.read_csv(one.compare("repeats") / "comparison.csv")
+    assert table["repeats"].tolist() == [2]
+    assert table["log_loss_sd_seeds"].gt(0).all()
+
+
+def test_alone_or_among_all_a_variant_comes_out_the_same(one: Work) -> None:
+    alone = one.train("--variant", "2_roi_clahe", "--epochs", "1", runs_folder="alone")("2_roi_clahe")
+    one.train("--variant", "1_roi", "--epochs", "1", "--repeats", "2", runs_folder="both")
+    both = one.train("--variant", "all", "--epochs", "1", runs_folder="both")("2_roi_clahe")
+    a, b = (pd.read_csv(each.predictions) for each in (alone, both))
+    assert np.allclose(a.filter(like="prob_"), b.filter(like="prob_"), atol=1e-4)
+
+
+def test_stopped_and_run_again_it_goes_on(
+    one: Work, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = one.train("--variant", "0_dicom2png", "--epochs", "4", runs_folder="whole")("0_dicom2png")
+    begin = Batches.begin
+
+    def stopped(self: Batches, epoch: int) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        begin(self, epoch)
+
+    flags = ["--variant", "0_dicom2png", "--epochs", "4"]
+    monkeypatch.setattr(Batches, "begin", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        one.train(*flags, runs_folder="stopped")
+    monkeypatch.setattr(Batches, "begin", begin)
+    again = one.train(*flags, runs_folder="stopped")("0_dicom2png")
+    assert "goes on after epoch 2" in capsys.readouterr().out
+    histories = [pd.read_csv(each.history).drop(columns="seconds") for each in (whole, again)]
+    assert np.allclose(*histories, rtol=1e-4, equal_nan=True)
+    assert histories[0]["learning_rate"].tolist() == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+    a, b = (pd.read_csv(each.predictions).filter(like="prob_") for each in (whole, again))
+    assert np.allclose(a, b, atol=1e-4)
+    one.train(*flags, runs_folder="stopped")
+    assert "0_dicom2png: finished before" in capsys.readouterr().out
+
+
+def test_another_configuration_or_missing_variant_is_refused(one: Work, tmp_path: Path) -> None:
+    one.train("--variant", "1_roi", "--epochs", "1", runs_folder="refused")
+    with pytest.raises(InputError, match="begun with epochs 1, now 2"):
+        one.train("--variant", "1_roi", "--epochs", "2", runs_folder="refused")
+    with pytest.raises(InputError, match="'roi' is no variant"):
+        one.train("--variant", "roi")
+    with pytest.raises(InputError, match="run `python rsna_preprocess"):
+        rsna_train.main(["--data", str(tmp_path), *SMALL])
+
+
+def test_runs_on_other_test_slices_are_refused(one: Work) -> None:
+    trained = one.train("--variant", "1_roi", "--epochs", "1", runs_folder="mixed")
+    shutil.copytree(trained("1_roi").folder, trained("0_dicom2png").folder)
+    changed = pd.read_csv(trained("1_roi").predictions)
+    changed[1:].to_csv(trained("1_roi").predictions, index=False)
+    with pytest.raises(InputError, match="not the same as"):
+        one.compare("mixed")
+
+
+def test_nothing_to_compare_is_refused(one: Work) -> None:
+    with pytest.raises(InputError, match="no finished training"):
+        one.compare("nowhere")
+
+
+def test_batches_follow_from_seed_epoch_and_row(one: Work) -> None:
+    table = layouts.usable(runs.read_csv(one.data.slices, (), ""), "multiclass")
+    train = table[table["split"] == "train"]
+    how = {"table": train, "files": one.data, "variant": "0_dicom2png", "task": "multiclass", "size": SIZE,
+           "batch_size": 8, "change": Change(20, 2 / SIZE)}  # fmt: skip
+    first, again, other = Batches(**how), Batches(**how), Batches(**how, seed=1)
+    for each in (first, again, other):
+        each.begin(3)
+    images, targets = first[1]
+    assert (images.shape, images.dtype, targets.shape) == ((8, SIZE, SIZE, 1), np.uint8, (8, 6))
+    assert np.array_equal(images, again[1][0])
+    assert not np.array_equal(images, other[1][0])
+    assert len(first[len(first) - 1][0]) == 8  # the last batch is filled up
+    assert sorted(first.order) == list(range(len(train)))
+
+
+def test_plain_batches_are_in_order_and_filled_up(one: Work) -> None:
+    table = runs.read_csv(one.data.slices, (), "")
+    plain = Batches(table[:11], one.data, "0_dicom2png", "multilabel", SIZE, 8)
+    assert (len(plain), plain.n, len(plain[1][0])) == (2, 11, 8)
+    assert np.array_equal(plain[1][0][3:], plain[0][0][:5])
+    assert np.array_equal(plain[1][1][:3], plain.targets[8:])
+
+
+def test_augmentation_brings_in_zeros_and_mirrors_both_ways() -> None:
+    image = np.full((SIZE, SIZE, 1), 200, np.uint8)
+    image[2, 20] = 255
+    changed = [batches.augment(image, Change(20, 2 / SIZE), np.random.default_rng(seed)) for seed in range(40)]
+    assert all(each.shape == image.shape and each.dtype == np.uint8 for each in changed)
+    assert min(each.min() for each in changed) == 0
+    still = [batches.augment(image, Change(0, 0), np.random.default_rng(seed))[:, :, 0] for seed in range(40)]
+    corners = {tuple(int(place) for place in np.argwhere(each == 255)[0]) for each in still}
+    assert corners == {(2, 20), (29, 20), (2, 11), (29, 11)}
