@@ -49,17 +49,19 @@ def rescale_as_imagenet(backbone: keras.Model) -> None:
     Keras adds a layer for it, but only to a network made with `weights="imagenet"`. Here it goes into the variance of
     the layer before: (x - mean) / sqrt(variance * sd), so that the network is the same wherever its weights are from.
     """
-    normalization = next(layer for layer in backbone.layers if isinstance(layer, layers.Normalization))
-    normalization.adapt_variance.assign(IMAGENET_SD**3)
+    normalization = _normalization(backbone)
+    normalization.adapt_variance.assign(keras.ops.convert_to_numpy(normalization.adapt_variance) * IMAGENET_SD)
     normalization.finalize_state()
 
 
-def has_plain_imagenet_input(backbone: keras.Model) -> bool:
-    """Whether the weights are those of ImageNet as published, without the second rescaling."""
-    normalization = next(layer for layer in backbone.layers if isinstance(layer, layers.Normalization))
-    mean, variance = (np.ravel(keras.ops.convert_to_numpy(values))
-                      for values in (normalization.adapt_mean, normalization.adapt_variance))  # fmt: skip
-    return np.allclose(mean, IMAGENET_MEAN, atol=1e-3) and np.allclose(variance, IMAGENET_SD**2, atol=1e-4)
+def has_imagenet_input(backbone: keras.Model) -> bool:
+    """Whether the normalisation takes off ImageNet's mean, as the published weights do."""
+    mean = np.ravel(keras.ops.convert_to_numpy(_normalization(backbone).adapt_mean))
+    return np.allclose(mean, IMAGENET_MEAN, atol=1e-3)
+
+
+def _normalization(backbone: keras.Model) -> layers.Layer:
+    return next(layer for layer in backbone.layers if isinstance(layer, layers.Normalization))
 
 
 def _downloaded(name: str) -> keras.Model:
@@ -79,7 +81,7 @@ def _load(network: keras.Model, backbone: keras.Model, path: Path) -> None:
         raise InputError(f"{path}: not found; --weights is imagenet, none or a file")
     published = path.suffix == ".h5" and not path.name.endswith(".weights.h5")
     load_weights(backbone if published else network, path)
-    if has_plain_imagenet_input(backbone):
+    if published and has_imagenet_input(backbone):  # a whole network was saved with the rescaling in it
         rescale_as_imagenet(backbone)
 
 
