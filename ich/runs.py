@@ -97,14 +97,23 @@ def read_csv(path: Path, columns: Sequence[str], made_by: str) -> pd.DataFrame:
     return table
 
 
-def write_png(path: Path, pixels: np.ndarray, sync: bool = True) -> bytes:
-    """Write (rows, columns) or (rows, columns, 3 RGB) uint8 pixels, atomically; return the file's bytes."""
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """A PNG of (rows, columns) or (rows, columns, 3 RGB) uint8 pixels."""
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    content = cv2.imencode(".png", pixels)[1].tobytes()
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def write_bytes(path: Path, content: bytes, sync: bool = True) -> bytes:
+    """Write a file, atomically; return its content."""
     with atomic(path, sync) as temporary:
         temporary.write_bytes(content)
     return content
+
+
+def write_png(path: Path, pixels: np.ndarray, sync: bool = True) -> bytes:
+    """Write (rows, columns) or (rows, columns, 3 RGB) uint8 pixels, atomically; return the file's bytes."""
+    return write_bytes(path, png_bytes(pixels), sync)
 
 
 def fingerprint(*parts: bytes | str | Path) -> str:

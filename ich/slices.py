@@ -1,5 +1,6 @@
 """From one patient's volumes to PNG pairs and rows of slices.csv."""
 
+import functools
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import numpy as np
 from ich import ct_ich, nifti
 from ich.ct import Window, square, square_mask
 from ich.errors import InputError
-from ich.runs import fingerprint, write_png
+from ich.runs import fingerprint, png_bytes, write_bytes, write_png
 
 COLUMNS = (
     "id", "patient", "slice", "image", "label", "lesion_pixels", *ct_ich.FLAGS,
@@ -67,11 +68,18 @@ def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
         image, label = slice_pixels(hu[:, :, index], lesion[:, :, index], where, how)
         row = {**fixed, **flags, "lesion_pixels": int(label.sum()), **_names(case.patient, flags["slice"])}
         if how.write:
-            pair = (how.data / row["image"], image), (how.data / row["label"], label.astype(np.uint8) * 255)
+            marked = png_bytes(label.astype(np.uint8) * 255) if label.any() else _empty_label(how.image_size)
             # Not forced to disk one by one: slices.csv is written after all of them are there.
-            prints += [write_png(path, pixels, sync=False) for path, pixels in pair]
+            prints.append(write_png(how.data / row["image"], image, sync=False))
+            prints.append(write_bytes(how.data / row["label"], marked, sync=False))
         outcome.rows.append(row)
     outcome.pixels = fingerprint(*prints)
+
+
+@functools.cache
+def _empty_label(size: int) -> bytes:
+    """The PNG of nine labels in ten, encoded once."""
+    return png_bytes(np.zeros((size, size), np.uint8))
 
 
 def slice_pixels(hu: np.ndarray, lesion: np.ndarray, where: nifti.Grid, how: Slicing) -> tuple[np.ndarray, np.ndarray]:
