@@ -57,6 +57,7 @@ def openvino(folder: Path, precision: str = "float32") -> Engine:
     compiled: dict[tuple[int, ...], ov.CompiledModel] = {}
 
     def predict(part: np.ndarray) -> np.ndarray:
+        """Probabilities of slices in HU, float32 (slices, rows, columns)."""
         if part.shape not in compiled:  # a fixed shape lets OpenVINO plan its memory
             network.reshape(part.shape)
             compiled[part.shape] = core.compile_model(network, "CPU", hints)

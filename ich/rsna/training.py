@@ -120,6 +120,7 @@ class Keeper(keras.callbacks.Callback):
         self.batches.begin(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Keep what the epoch gave. Raises InputError when a loss is no number any more."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}, **self._validated()}
         if not np.isfinite([row["loss"], row["val_loss"]]).all():
             raise InputError(f"{self.job.name}: the loss is {row['loss']} in epoch {epoch + 1}; lower --learning-rates")
