@@ -27,11 +27,21 @@ class Common:
         "seed": (0, 2**31 - 1), "patients": (1, 10_000), "size": (32, 512), "image_size": (16, 1024),
         "workers": (0, 256),
         "folds": (2, 100), "test_share": (0.0, 0.9), "negatives_per_positive": (0.0, 1000.0), "epochs": (1, 100_000),
-        "batch_size": (1, 4096), "learning_rate": (1e-9, 10.0), "validate_every": (1, 100_000), "fold": (0, 100),
+        "batch_size": (1, 4096), "learning_rate": (1e-9, 10.0), "learning_rates": (1e-9, 10.0), "fold": (0, 100),
+        "validate_every": (1, 100_000),
         "checkpoint_seconds": (0, 86_400), "threshold": (0.0, 1.0),
         "valid_share": (0.0, 0.9), "rotation_deg": (0.0, 180.0), "shift_px": (0.0, 100.0), "repeats": (1, 100),
-        "draws": (100, 100_000), "min_lesion_mm3": (0.0, 1e6),
+        "draws": (100, 100_000), "min_lesion_mm3": (0.0, 1e6), "task_cpus": (0, 1024),
     }  # fmt: skip
+
+
+@dataclass
+class Engine(Common):
+    """Shared by the scripts whose work can be spread over many machines (docs/cluster.md)"""
+
+    engine: Literal["local", "ray"] = "local"  # local: this process; ray: all GPUs and cores of a Ray cluster
+    address: str = ""  # of the Ray cluster: auto, head:6379 or ray://head:10001; empty: one on this computer
+    task_cpus: int = 0  # cores that Ray keeps for a task; 0: an equal share, and one beside a GPU
 
 
 @dataclass
@@ -75,6 +85,7 @@ class Recipe:
     schedule: Literal["inverse_time", "cosine"]
     negatives: Literal["once", "each_epoch"]  # how lesion-free slices are drawn
     checkpoint_every: int  # epochs between weights that are kept; 0: only the last and the best
+    validate_every: int  # epochs between validations, which change nothing and cost time
     rotation_deg: float
     shift: float  # share of the image side
     shear_deg: float
@@ -89,13 +100,13 @@ RECIPES = {
     # Reaches its best in tens of epochs: cross-entropy keeps a gradient where Dice has none.
     "fast": Recipe(
         loss="dice_bce", epochs=60, batch_size=16, learning_rate=1e-3, schedule="cosine", negatives="each_epoch",
-        checkpoint_every=0, rotation_deg=15, shift=0.05, shear_deg=0, scale=0.1, flip=True,
+        checkpoint_every=0, validate_every=5, rotation_deg=15, shift=0.05, shear_deg=0, scale=0.1, flip=True,
         brightness=10, contrast=0.1, noise=4,
     ),
     # The published recipe, to the letter.
     "paper": Recipe(
         loss="dice", epochs=1000, batch_size=32, learning_rate=1e-4, schedule="inverse_time", negatives="once",
-        checkpoint_every=100, rotation_deg=0.2, shift=0.05, shear_deg=0.05, scale=0.05, flip=True,
+        checkpoint_every=100, validate_every=10, rotation_deg=0.2, shift=0.05, shear_deg=0.05, scale=0.05, flip=True,
         brightness=0, contrast=0, noise=0,
     ),
 }  # fmt: skip
@@ -111,17 +122,20 @@ class Train(Common):
     epochs: int | None = None  # passes over the training slices; none: the recipe's
     batch_size: int | None = None  # slices per step; none: the recipe's
     learning_rate: float | None = None  # none: the recipe's
-    validate_every: int = 1  # epochs between validations; the last epoch is always validated
+    validate_every: int | None = None  # epochs between validations; none: the recipe's. The last one always is
     run: str = ""  # folder name of the run; empty: the model's name
     init_weights: Path | None = None  # .keras or .weights.h5 file to start from
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU
     jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
-    workers: int = 2  # threads that read and augment batches
+    deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU
+    workers: int = 0  # threads that augment batches; 0: one per CPU core, 8 at most
+    cache: Literal["auto", "memory", "disk"] = "auto"  # where slices wait; auto: in memory, if half of it is enough
     checkpoint_seconds: int = 30  # shortest time between two checkpoints to restart from
 
     def resolved_recipe(self) -> Recipe:
         """The chosen recipe with the values that were given instead of its own."""
-        own = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
+        names = ("epochs", "batch_size", "learning_rate", "validate_every")
+        own = {name: getattr(self, name) for name in names}
         return replace(RECIPES[self.recipe], **{name: value for name, value in own.items() if value is not None})
 
 
@@ -133,7 +147,7 @@ class Main(Train):
 
 
 @dataclass
-class MainKfold(Train):
+class MainKfold(Train, Engine):
     """main_kfold.py"""
 
     model: str = ""  # only this one of `models`; empty: all of them
@@ -158,7 +172,7 @@ class Tests(Common):
 
 
 @dataclass
-class RsnaPreprocess(Common):
+class RsnaPreprocess(Engine):
     """rsna_preprocess.py"""
 
     raw: Path = Path("rsna")  # DICOM slices: folders named after the six classes, or the competition's folder
@@ -176,8 +190,10 @@ EfficientNet = Literal[
 
 
 @dataclass
-class RsnaTrain(Common):
+class RsnaTrain(Engine):
     """rsna_train.py"""
+
+    LIMITS: ClassVar[dict[str, tuple[float, float]]] = {**Common.LIMITS, "image_size": (32, 1024)}  # of EfficientNet
 
     variant: str = "all"  # the preprocessing to train on, such as 2_roi_clahe; all: each of the seven
     task: Literal["multiclass", "multilabel"] = "multiclass"  # one of six classes, or any number of five types
@@ -192,6 +208,7 @@ class RsnaTrain(Common):
     repeats: int = 1  # trainings of each variant, with the seeds seed, seed + 1, ...
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU
     jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
+    deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU
     workers: int = 2  # threads that read and augment batches
     checkpoint_seconds: int = 30  # shortest time between two checkpoints to restart from
 
@@ -215,7 +232,7 @@ class Predict(Common):
     weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data
     model: Path | None = None  # exported folder to predict with, instead of a run
     engine: Literal["auto", "openvino", "onnx", "keras"] = "auto"  # auto: the first of them that is installed
-    precision: Literal["float32", "bfloat16"] = "float32"  # of OpenVINO; bfloat16 is faster on CPUs that have it
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"  # of OpenVINO: each faster and less exact
     threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions
     flip: bool = False  # average with the prediction of the left-right mirrored slice; takes twice as long
     min_lesion_mm3: float = 0.0  # remove predicted lesions smaller than this

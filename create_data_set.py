@@ -14,7 +14,7 @@ import pandas as pd
 
 import config as settings
 import split_raw_data
-from ich import audit, cli, own_data, paths, pictures, runs, splits
+from ich import audit, cli, lock, own_data, paths, pictures, runs, splits
 from ich.ct_ich import TYPES
 
 ROW = ["id", "patient", "slice", "lesion_pixels", *TYPES, "in_training"]
@@ -25,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.check:
         _check(config)
         return
+    with lock.writing(config.data):
+        _write(config)
+
+
+def _write(config: settings.CreateDataSet) -> None:
     started = time.time()
     slices = _slices(config)
     table = _split(config, slices)
@@ -36,7 +41,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs.write_csv(folder / "summary.csv", summary)
     pictures.preview(folder / "preview.png", config.data, slices, table)
     leaks = audit.leaks(table)
-    runs.write_json(folder / paths.RUN, runs.manifest(config, started, leak_audit=leaks))
+    facts = {
+        "leak_audit": leaks, "data_fingerprint": runs.read_json(config.data / paths.RUN)["data_fingerprint"],
+        "split_fingerprints": {kind: runs.fingerprint(paths.split_csv(config.data, config.protocol, kind))
+                               for kind in paths.PART_COLUMN},
+    }  # fmt: skip
+    runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
     _tell(config, summary, leaks)
 
 
@@ -75,6 +85,7 @@ def _import_own(config: settings.CreateDataSet) -> pd.DataFrame:
         "own_data": True, "image_size": config.image_size, "channels": 1, "windows": "unknown (own PNGs)",
         "patients_known": not warnings, "data_fingerprint": own_data.fingerprint(config.data, table),
     }  # fmt: skip
+    (config.data / paths.SLICES).unlink(missing_ok=True)  # written last: its presence says that all is whole
     runs.write_json(config.data / paths.RUN, runs.manifest(config, started, **facts))
     runs.write_csv(config.data / paths.SLICES, table)
     print(f"{len(table)} own PNG pairs of {table['patient'].nunique()} patients -> {config.data / paths.SLICES}")

@@ -7,9 +7,9 @@ set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh
 if command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null 2>&1; then
-    make_environment requirements-gpu.txt
+    make_environment requirements-gpu.txt requirements-predict.txt
 else
-    make_environment requirements.txt
+    make_environment requirements.txt requirements-predict.txt
 fi
 
 step() { echo; echo "== python $*"; python "$@"; }

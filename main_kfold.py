@@ -2,20 +2,23 @@
 
     python main_kfold.py                          (every fold of every network that is not finished)
     python main_kfold.py --model dunet --fold 3   (one fold, so that a job array can run all at once)
+    python main_kfold.py --engine ray --address auto          (all of them on a Ray cluster: docs/cluster.md)
 
 reads   <data>/<protocol>/kfold.csv and the PNGs
 writes  <runs>/<protocol>/<run>/fold_01/ ...: the same files as main.py
 Interrupted, the same command goes on where it stopped.
 """
 
+import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, jobs, stack
+from ich import cli, cluster, jobs, stack
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.MainKfold, __doc__, argv)
+    cluster.check(config)
     split = stack.read_split(config, "kfold")
     folds = jobs.check_folds(split, config.fold)
     if jobs.all_finished(config, split, folds):
@@ -23,7 +26,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     with cli.starting_backend():
         import models
         from ich import runner
-    runner.run_all(jobs.trainings(config, split, folds, models.find), split, models.build)
+    trainings = jobs.trainings(config, split, folds, models.find)
+    if config.engine == "ray":
+        todo = {each.name: each for each in jobs.unfinished(trainings)}
+        cluster.train(functools.partial(train, split=split), todo, config)
+    else:
+        runner.run_all(trainings, split, models.build)
+
+
+def train(job: jobs.Job, split: stack.Split) -> str:
+    """One fold of one network, on whatever machine this is called; return its scores in one line."""
+    with cli.starting_backend():
+        import models
+        from ich import runner
+    return runner.run_one(job, split, models.build)
 
 
 if __name__ == "__main__":

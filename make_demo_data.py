@@ -13,11 +13,16 @@ Then: python split_raw_data.py --raw demo/ct-ich
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, phantom_dicom, phantom_files, phantom_series, phantom_sheet
+from ich import cli, lock, phantom_dicom, phantom_files, phantom_series, phantom_sheet
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.DemoData, __doc__, argv)
+    with lock.writing(config.out):
+        _write(config)
+
+
+def _write(config: settings.DemoData) -> None:
     phantom_files.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, quiet=config.quiet)
     phantom_dicom.write_rsna(config.out / "rsna", config.out / "ct-ich", quiet=config.quiet)
     phantom_series.write_unseen(config.out / "unseen", config.patients, config.size, config.seed)

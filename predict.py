@@ -13,7 +13,7 @@ The mask lies on the scan's own voxels. Scans that are predicted already are ski
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli
+from ich import cli, lock
 from ich.errors import InputError
 from ich.predict import inputs, job, networks
 
@@ -25,6 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     scans = inputs.find(config.scans, config.orientation, config.series)
     work = networks.prepare(config)
+    with lock.writing(config.out):
+        _predict(work, scans)
+
+
+def _predict(work: job.Job, scans: list[inputs.Input]) -> None:
+    """All scans; one that is refused does not keep the others back."""
     refused = []
     for given in scans:
         try:
@@ -34,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             if len(scans) > 1:
                 print(f"refused: {error}")
     if len(refused) < len(scans):
-        job.write_volumes(config.out)
-        print(f"-> {config.out}: {job.VOLUMES} and a folder for each scan")
+        job.write_volumes(work.config.out)
+        print(f"-> {work.config.out}: {job.VOLUMES} and a folder for each scan")
     if refused:
         raise InputError(refused[0] if len(scans) == 1 else f"{len(refused)} of {len(scans)} scans were refused")
 

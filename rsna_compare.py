@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich import cli, paths, runs
+from ich import cli, lock, paths, runs
 from ich.rsna import compare, plots
 from ich.rsna.scores import MEASURES
 from ich.rsna.variants import BASELINE
@@ -24,9 +24,15 @@ FEW_PATIENTS = 20  # bootstrap intervals over fewer are too narrow
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.RsnaCompare, __doc__, argv)
-    started = time.time()
     results = compare.gather(config.runs, config.task, config.draws, config.seed)
+    with lock.writing(paths.rsna_folder(config.reports, config.task)):
+        _write(config, results)
+
+
+def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
+    started = time.time()
     folder = paths.rsna_folder(config.reports, config.task)
+    (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
     table, differences = compare.comparison(results), compare.differences(results)
     runs.write_csv(folder / "comparison.csv", table)
     runs.write_csv(folder / "differences.csv", differences)

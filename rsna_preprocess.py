@@ -2,6 +2,7 @@
 
     python rsna_preprocess.py --raw rsna                  (all seven variants from one reading of each file)
     python rsna_preprocess.py --raw rsna --variants 0_dicom2png 2_roi_clahe
+    python rsna_preprocess.py --raw rsna --engine ray --address auto       (on a Ray cluster: docs/cluster.md)
 
 reads   <raw>/<class>/*.dcm: healthy epidural intraparenchymal intraventricular subarachnoid subdural, and test
         or the competition's <raw>/stage_2_train.csv and stage_2_train/ID_*.dcm (found out by itself)
@@ -11,16 +12,16 @@ Interrupted, the same command goes on where it stopped.
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 import config as settings
-from ich import audit, cli, parallel, paths, runs
+from ich import audit, cli, cluster, lock, parallel, paths, runs
 from ich.ct import Window
 from ich.errors import InputError
 from ich.rsna import layouts, pictures, preprocessing, split, variants
-from ich.rsna.journal import Journal
+from ich.rsna.journal import Journal, Note
 
 MEASURED = 200  # files after which the time for the rest is told
 WORTH_TELLING_S = 600
@@ -28,9 +29,15 @@ WORTH_TELLING_S = 600
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.RsnaPreprocess, __doc__, argv)
-    started = time.time()
+    cluster.check(config)
     if config.valid_share + config.test_share >= 1:
         raise InputError("--valid-share and --test-share: leave nothing to train on; give shares such as 0.1 and 0.1")
+    with lock.writing(paths.Rsna(config.data).folder):
+        _write(config)
+
+
+def _write(config: settings.RsnaPreprocess) -> None:
+    started = time.time()
     files, how = paths.Rsna(config.data), _how(config)
     found = layouts.find(config.raw)
     print(found.told)
@@ -44,8 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures.preview(files, table, how.names)
     leaks = split.leaks(table)
     facts = {"leak_audit": leaks, "variants": how.key()["steps"], "rejected": len(rejected)}
+    files.slices.unlink(missing_ok=True)  # written last: its presence says that all of it is whole
     runs.write_json(files.run, runs.manifest(config, started, **facts))
-    runs.write_csv(files.slices, table)  # last: its presence says that all of it is whole
+    runs.write_csv(files.slices, table)
     _tell(config, table, rejected, leaks)
 
 
@@ -66,15 +74,23 @@ def _process(
         return
     paths.Rsna(config.data).slices.unlink(missing_ok=True)
     began = time.monotonic()
-    work = functools.partial(preprocessing.process, how=how)
     try:
-        notes = parallel.stream(work, todo, config.workers, "slices read", config.quiet)
-        for number, note in enumerate(notes, 1):
+        for number, note in enumerate(_notes(config, todo, how), 1):
             journal.add(note)
             if number == MEASURED:
                 _tell_duration((time.monotonic() - began) / MEASURED * (len(todo) - MEASURED))
     finally:
         journal.flush()
+
+
+def _notes(
+    config: settings.RsnaPreprocess, todo: list[tuple[str, str]], how: preprocessing.How
+) -> Iterator[Note]:
+    """Make the PNGs of each file."""
+    work = functools.partial(preprocessing.process, how=how)
+    if config.engine == "ray":
+        return cluster.stream(work, todo, config, "slices read")
+    return parallel.stream(work, todo, config.workers, "slices read", config.quiet)
 
 
 def _tell_duration(seconds: float) -> None:

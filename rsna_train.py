@@ -2,6 +2,7 @@
 
     python rsna_train.py --variant 2_roi_clahe
     python rsna_train.py --repeats 3 --weights none        (all seven variants, three seeds each)
+    python rsna_train.py --engine ray --address auto       (all of them on a Ray cluster: docs/cluster.md)
 
 reads   <data>/rsna/slices.csv and <variant>/<id>.png
 writes  <runs>/rsna/<variant>/: config.json run.json history.csv best.keras predictions.csv loss_accuracy.png
@@ -10,15 +11,17 @@ Weights are chosen on the validation part (lowest loss) and scored on the test p
 Interrupted, the same command goes on where it stopped.
 """
 
+import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, paths
+from ich import cli, cluster, paths
 from ich.rsna import layouts, split, variants
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.RsnaTrain, __doc__, argv)
+    cluster.check(config)
     names = variants.chosen([config.variant])
     table = split.read(paths.Rsna(config.data))
     with cli.starting_backend():
@@ -26,7 +29,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     slices = layouts.usable(table, config.task)
     if left_out := len(table) - len(slices):
         print(f"{left_out} slices of several types are left out: {config.task} knows one class a slice")
-    training.run_all(config, names, slices)
+    if config.engine == "ray":
+        todo = training.unfinished(config, names, slices)
+        trainings = {job.name: (job.files.variant, job.files.repeat) for job in todo}
+        cluster.train(functools.partial(train, config=config), trainings, config)
+    else:
+        training.run_all(config, names, slices)
+
+
+def train(which: tuple[str, int], config: settings.RsnaTrain) -> str:
+    """One training (variant, repeat), on whatever machine this is called; return what came of it in one line."""
+    with cli.starting_backend():
+        from ich.rsna import training
+    slices = layouts.usable(split.read(paths.Rsna(config.data)), config.task)
+    return training.run_one(config, *which, slices)
 
 
 if __name__ == "__main__":

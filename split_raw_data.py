@@ -7,6 +7,7 @@ writes  <data>/image/NNN_SSS.png  <data>/label/NNN_SSS.png  <data>/slices.csv  <
 --check reads everything, writes nothing and prints every problem.
 """
 
+import dataclasses
 import functools
 import os
 import time
@@ -16,14 +17,19 @@ from collections.abc import Sequence
 import pandas as pd
 
 import config as settings
-from ich import cli, ct_ich, own_data, parallel, paths, runs
+from ich import cli, ct_ich, guard, lock, own_data, parallel, paths, runs
 from ich.ct import Window
-from ich.errors import InputError
-from ich.slices import COLUMNS, Outcome, Slicing, slice_patient
+from ich.errors import InputError, refuse
+from ich.slices import COLUMNS, CRC, Outcome, Slicing, slice_patient
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    split(cli.parse(settings.SplitRawData, __doc__, argv))
+    config = cli.parse(settings.SplitRawData, __doc__, argv)
+    if config.check:
+        split(config)
+        return
+    with lock.writing(config.data):
+        split(config)
 
 
 def split(config: settings.SplitRawData) -> None:
@@ -35,9 +41,9 @@ def split(config: settings.SplitRawData) -> None:
     if not config.check and _is_done(config, source):
         print(f"{config.data / paths.SLICES} is up to date; nothing to do")
         return
-    if problems and not config.check:
-        _refuse(problems)
-    if not config.check:
+    if problems:
+        how = dataclasses.replace(how, write=False)  # the rest is read too: all problems are told at once
+    elif not config.check:
         _begin(config)
     outcomes = parallel.spread(
         functools.partial(slice_patient, how=how), cases, config.workers, "patients read", config.quiet
@@ -46,8 +52,8 @@ def split(config: settings.SplitRawData) -> None:
     for warning, patients in Counter(text for outcome in outcomes for text in outcome.warnings).items():
         print(f"warning: {warning} ({patients} of {len(cases)} patients)")
     if problems:
-        _refuse(problems)
-    table = pd.DataFrame([row for outcome in outcomes for row in outcome.rows], columns=list(COLUMNS))
+        refuse(problems)
+    table = pd.DataFrame([row for outcome in outcomes for row in outcome.rows], columns=[*COLUMNS, CRC])
     if not config.check:
         _finish(config, table, outcomes, source, started)
     print(_told(config, table, time.time() - started))
@@ -83,6 +89,8 @@ def _begin(config: settings.SplitRawData) -> None:
     run = config.data / paths.RUN
     if runs.read_json(run).get("own_data") if run.exists() else own_data.holds_png(config.data):
         raise InputError(f"{config.data}: holds PNGs not made by this script; choose another --data folder")
+    for name in own_data.FOLDER_NAMES[0]:
+        guard.check_inside(config.data, config.data / name)
     runs.write_json(run, {"unfinished": True})
     (config.data / paths.SLICES).unlink(missing_ok=True)
 
@@ -97,12 +105,6 @@ def _finish(
     }  # fmt: skip
     runs.write_json(config.data / paths.RUN, runs.manifest(config, started, **facts))
     runs.write_csv(config.data / paths.SLICES, table)
-
-
-def _refuse(problems: list[str]) -> None:
-    for problem in problems[:-1]:
-        print(f"problem: {problem}")
-    raise InputError(f"{problems[-1]} (problem {len(problems)} of {len(problems)}; mend all, then run again)")
 
 
 def _told(config: settings.SplitRawData, table: pd.DataFrame, seconds: float) -> str:

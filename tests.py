@@ -19,13 +19,18 @@ import pandas as pd
 
 import config as settings
 from ich import cli, evaluation, folds, metrics, native, paths, pictures, report, runs, scan_metrics, stack, subgroups
+from ich.lock import writing
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.Tests, __doc__, argv)
     found = folds.gather(config.runs, config.protocol, (config.run,) if config.run else ())
-    prints = {"protocol": config.protocol, **stack.split_prints(config, "kfold")}
-    folds.refuse_mixture(config.data / config.protocol, prints, found[0].identity(), found[0].trainings[0].folder)
+    folds.refuse_other_data(config, found[0], stack.split_prints(config, "kfold"))
+    with writing(config.reports / config.protocol):
+        _write(config, found)
+
+
+def _write(config: settings.Tests, found: list[folds.Run]) -> None:
     todo = [run for run in found if not _is_done(config, run)]
     if todo:
         split = stack.read_split(config, "kfold", test=True)
@@ -44,7 +49,7 @@ def _folder(config: settings.Tests, run: folds.Run) -> Path:
 
 def _inputs(config: settings.Tests, run: folds.Run) -> dict:
     """What the results depend on, so that a second call knows that all is done."""
-    networks = [runs.fingerprint(getattr(each, config.weights)) for each in run.members(config.fold)]
+    networks = [runs.result_print(each.run, getattr(each, config.weights)) for each in run.members(config.fold)]
     threshold, source = _threshold(config, run)
     return {"networks": networks, "weights": config.weights, "threshold": threshold, "threshold_is": source}
 
@@ -66,7 +71,8 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
         shutil.rmtree(folder / pictured, ignore_errors=True)
     threshold, source = _threshold(config, run)
     tables = _tables(split, prob, threshold)
-    summary = _summary(split, prob, {source: threshold, "fixed": 0.5}, config.protocol)
+    by_threshold = {threshold: tables, 0.5: tables if threshold == 0.5 else _tables(split, prob, 0.5)}
+    summary = _summary(split, prob, {source: threshold, "fixed": 0.5}, by_threshold, config.protocol)
     groups = {"by_type": subgroups.by_type(tables["slices"], split.slices.table)}
     if split.whole_scans:
         groups["by_size"] = subgroups.by_size(tables["patients"])
@@ -78,8 +84,21 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
     facts = {"inputs": _inputs(config, run), "folds": [each.folder.name for each in chosen], "split_audit": split.audit}
     runs.write_json(folder / paths.RUN, runs.manifest(config, started, used_threshold=threshold, **facts))
     if (folder.parent / paths.RUN).exists():
-        report.build(folder.parent, config.data, config.protocol)
+        report.build(folder.parent, config.data, config.protocol, _other_trainings(config))
     _tell(run, folder, summary, len(chosen))
+
+
+def _other_trainings(config: settings.Tests) -> list[str]:
+    """A warning when the tables of trials.py are of other trainings than there are now."""
+    then = runs.read_json(config.reports / config.protocol / paths.RUN).get("trainings", {})
+    runs_then = tuple(dict.fromkeys(name.partition("/")[0] for name in then))
+    there = paths.fold_trainings(config.runs, config.protocol)
+    now = folds.prints([folds.Run(name, there.get(name, [])) for name in runs_then])
+    if not (changed := runs.differences(then, now)):
+        return []
+    told = f"the tables of trials.py are older than {changed[0][0]} ({len(changed)} trainings differ); run it again"
+    print(f"warning: {told}")
+    return [told]
 
 
 def _threshold(config: settings.Tests, run: folds.Run) -> tuple[float, str]:
@@ -97,11 +116,14 @@ def _tables(split: stack.Split, prob: np.ndarray, threshold: float) -> dict[str,
     return tables
 
 
-def _summary(split: stack.Split, prob: np.ndarray, thresholds: dict[str, float], protocol: str) -> pd.DataFrame:
+def _summary(
+    split: stack.Split, prob: np.ndarray, thresholds: dict[str, float],
+    by_threshold: dict[float, dict[str, pd.DataFrame]], protocol: str,
+) -> pd.DataFrame:  # fmt: skip
     """A row a measure, a column a threshold."""
     columns = {}
     for name, threshold in thresholds.items():
-        tables = _tables(split, prob, threshold)
+        tables = by_threshold[threshold]
         columns[name] = {"threshold": threshold, **scan_metrics.summary(tables.get("patients"), tables["slices"])}
         if protocol == "slice":
             columns[name] |= metrics.paper_scores(split.slices.masks.astype(bool), prob)
@@ -125,7 +147,7 @@ def _write_pictures(
 
 
 def _write_nifti(folder: Path, config: settings.Tests, split: stack.Split, prob: np.ndarray, threshold: float) -> None:
-    orientation = runs.read_json(config.data / paths.RUN)["config"].get("orientation", "")
+    orientation = runs.read_json(config.data / paths.RUN, ("config",))["config"].get("orientation", "")
     table = split.slices.table.sort_values(["patient", "slice"])
     if table["source"].isna().any():
         return  # own PNGs come without scans

@@ -17,15 +17,22 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich import analysis, cli, comparison, folds, paths, plots, report, runs, splits
+from ich import analysis, cli, comparison, folds, lock, paths, plots, report, runs, splits, stack
 from ich.published import NOT_COMPARABLE
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.Trials, __doc__, argv)
-    started = time.time()
     found = folds.gather(config.runs, config.protocol, config.compare)
+    folds.refuse_other_data(config, found[0], stack.split_prints(config, "kfold"))
+    with lock.writing(config.reports / config.protocol):
+        _write(config, found)
+
+
+def _write(config: settings.Trials, found: list[folds.Run]) -> None:
+    started = time.time()
     folder = config.reports / config.protocol
+    (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
     warnings = _missing(found, config)
     for warning in warnings:
         print(f"warning: {warning}")
@@ -37,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     _plot(found, folder, config.protocol)
     analysis.write(folder, found, splits.read_slices(config.data), config.protocol)
     facts = {
-        "trained": [_trained(run) for run in found], "identity": found[0].identity(), "warnings": warnings,
-        "leak_audit": runs.read_json(config.data / config.protocol / paths.RUN)["leak_audit"],
+        "trained": [_trained(run) for run in found], "trainings": folds.prints(found),
+        "identity": found[0].identity(), "warnings": warnings,
+        "leak_audit": runs.read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))["leak_audit"],
     }  # fmt: skip
     runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
     report.build(folder, config.data, config.protocol)
@@ -47,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _trained(run: folds.Run) -> dict:
     """What the report says of a run: network, recipe, device, time."""
-    manifests = [runs.read_json(training.run) for training in run.trainings]
+    needed = ("identity", "parameters", "device", "backend", "training_seconds")
+    manifests = [runs.read_json(training.run, needed) for training in run.trainings]
     identity = manifests[0]["identity"]
     recipe = identity["recipe"]
     return {

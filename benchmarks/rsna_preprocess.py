@@ -7,11 +7,12 @@ header checks, no repair, no atomic files, no table. All run in one process, alt
 all alike. `reading_and_steps` makes the seven variants and writes nothing.
 """
 
-import argparse
+import functools
+import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -20,47 +21,56 @@ import pydicom
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from ich import phantom_dicom, runs
+from benchmarks import common
+from ich import phantom_dicom
 from ich.ct import Window
 from ich.nifti import Grid
 from ich.phantom import make_patient
 from ich.rsna import dicom, preprocessing, variants
 
-SIZE, WINDOW = 512, Window(40, 120)
-RESULT = Path(__file__).parent / "results" / "rsna_preprocess.json"
+WINDOW = Window(40, 120)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--files", type=int, default=30)
+    parser.add_argument("--size", type=int, default=512, help="pixels per side of the slices")
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    given, began = parser.parse_args(), time.time()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        names = write_phantoms(folder / "raw", given.files)
+        names = write_phantoms(folder / "raw", given.files, given.size)
         every = tuple(variants.VARIANTS)
         works = {"bare": bare, "one_variant": ours(every[:1]), "seven_variants": ours(every)}
         works["reading_and_steps"] = steps
-        best = dict.fromkeys(works, np.inf)
-        for number in range(given.rounds):  # each into a new folder: replacing files costs the file system more
-            for name, work in works.items():
-                began = time.perf_counter()
-                for each in names:
-                    work(each, folder / "raw", folder / f"{name}{number}")
-                best[name] = min(best[name], time.perf_counter() - began)
+        timed = {name: functools.partial(seconds, work, names, folder, name, itertools.count())
+                 for name, work in works.items()}  # fmt: skip
+        best = common.best_of(timed, given.rounds)
         png_bytes = sum(path.stat().st_size for path in (folder / "seven_variants0").rglob("*.png"))
-    told = {"files": len(names)} | {f"{name}_files_per_s": len(names) / seconds for name, seconds in best.items()}
+    told = {"files": len(names)} | {f"{name}_files_per_s": len(names) / value for name, value in best.items()}
     told["one_variant_share_of_bare"] = best["bare"] / best["one_variant"]
     told["seven_variants_mb_per_file"] = png_bytes / 1e6 / len(names)
-    runs.write_json(RESULT, runs.manifest(given, time.time(), result=told))
-    print("\n".join(f"{name:32s} {value:10.2f}" for name, value in told.items()))
+    common.write(given, began, told, [
+        common.row("step R1, one variant, one process", told["one_variant_files_per_s"], "files/s"),
+        common.row("step R1, one variant against a bare loop", told["one_variant_share_of_bare"], "of its rate"),
+        common.row("step R1, seven variants, one process", told["seven_variants_files_per_s"], "files/s"),
+        common.row("step R1, seven variants on disk", told["seven_variants_mb_per_file"], "MB a slice"),
+    ])  # fmt: skip
 
 
-def write_phantoms(raw: Path, files: int) -> list[str]:
+def seconds(
+    work: Callable[[str, Path, Path], None], names: list[str], folder: Path, name: str, number: Iterator[int]
+) -> float:
+    """Each time into a new folder: replacing files costs the file system more."""
+    into = folder / f"{name}{next(number)}"
+    return common.seconds(lambda: [work(each, folder / "raw", into) for each in names])
+
+
+def write_phantoms(raw: Path, files: int, size: int) -> list[str]:
     """Uncompressed slices from the middle of one phantom head; return their names."""
     raw.mkdir()
-    patient = make_patient(seed=0, patient=0, size=SIZE)
+    patient = make_patient(seed=0, patient=0, size=size)
     where, slices = Grid(patient.hu.shape, patient.affine), patient.hu.shape[2]
     for number in range(files):
         hu = where.upright(patient.hu[:, :, slices // 4 + number % (slices // 2)])

@@ -6,10 +6,12 @@ The bare loop is the least that such a step can do: nibabel reads, cv2.resize sh
 orientation, no checks, no table. Both run in one process, alternating, so that a busy machine slows both.
 """
 
-import argparse
+import functools
+import itertools
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -18,43 +20,46 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from ich import ct_ich, phantom_files, runs
+from benchmarks import common
+from ich import ct_ich, phantom_files
 from ich.ct import Window
 from ich.slices import Slicing, slice_patient
 
-SIZE, IMAGE_SIZE = 512, 256
-RESULT = Path(__file__).parent / "results" / "split.json"
+IMAGE_SIZE = 256
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--patients", type=int, default=6)
+    parser.add_argument("--size", type=int, default=512, help="pixels per side of the volumes")
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    given, began = parser.parse_args(), time.time()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "ct-ich"
-        phantom_files.write_ct_ich(raw, given.patients, SIZE, seed=0)
+        phantom_files.write_ct_ich(raw, given.patients, given.size, seed=0, quiet=True)
         cases, _ = ct_ich.survey(raw)
         slices = sum(len(case.flags) for case in cases)
-        best = {"ours": np.inf, "bare": np.inf}
-        for number in range(given.rounds):  # each into a new folder: replacing files costs the file system more
-            for name, work in (("ours", ours), ("bare", bare)):
-                best[name] = min(best[name], seconds(work, cases, Path(folder) / f"{name}{number}"))
+        works = {}
+        for name, work in (("ours", ours), ("bare", bare)):
+            works[name] = functools.partial(seconds, work, cases, Path(folder), itertools.count())
+        best = common.best_of(works, given.rounds)
     rate = {name: slices / value for name, value in best.items()}
+    share = rate["ours"] / rate["bare"]
     told = {
         "volumes": len(cases), "slices": slices, "ours_slices_per_s": rate["ours"], "bare_slices_per_s": rate["bare"],
-        "share_of_bare": rate["ours"] / rate["bare"],
+        "share_of_bare": share,
     }  # fmt: skip
-    runs.write_json(RESULT, runs.manifest(given, time.time(), result=told))
-    print("\n".join(f"{name:20s} {value:10.2f}" for name, value in told.items()))
+    common.write(given, began, told, [
+        common.row("step 1, one process", rate["ours"], "slices/s"),
+        common.row("step 1 against a bare loop", share, "of its rate"),
+    ])  # fmt: skip
 
 
-def seconds(work: object, cases: list[ct_ich.Case], folder: Path) -> float:
-    started = time.perf_counter()
-    for case in cases:
-        work(case, folder)
-    return time.perf_counter() - started
+def seconds(work: object, cases: list[ct_ich.Case], folder: Path, number: Iterator[int]) -> float:
+    """Each time into a new folder: replacing files costs the file system more."""
+    into = folder / f"{work.__name__}{next(number)}"
+    return common.seconds(lambda: [work(case, into) for case in cases])
 
 
 def ours(case: ct_ich.Case, folder: Path) -> None:

@@ -1,25 +1,34 @@
 """The batches that Keras reads."""
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import keras
 import numpy as np
 
 from ich.augment import Strength, augment
-from ich.stack import Slices
+from ich.stack import Pairs, Slices
+
+AHEAD = 2  # batches a thread may be ahead of the training
+Batch = tuple[np.ndarray, np.ndarray]
 
 
 class TrainingBatches(keras.utils.PyDataset):
     """Balanced, shuffled, augmented batches.
 
     What an epoch holds follows from (seed, epoch), how a slice is changed from (seed, epoch, its row): the number of
-    workers, the order of reading and a restart change nothing. An epoch has `steps` full batches. `begin` draws an
-    epoch; Keras's own `on_epoch_end` is not used, since it is called once more before the first epoch.
+    workers, the order of reading and a restart change nothing. An epoch has `steps` full batches. `begin` says which
+    epoch is read; Keras's own `on_epoch_end` is not used, since it is called once more before the first epoch.
+
+    `workers` threads make batches ahead, beyond the end of the epoch too: those of Keras stop and start at each epoch,
+    and the first batch of each is waited for. 0: none are made ahead. `close` ends them.
     """
 
     def __init__(
-        self, slices: Slices, how: Strength, batch_size: int, steps: int, seed: int,
+        self, slices: Slices | Pairs, how: Strength, batch_size: int, steps: int, seed: int,
         fresh_negatives: bool, epoch: int, workers: int,
     ) -> None:  # fmt: skip
-        super().__init__(workers=workers)
+        super().__init__()
         self.slices, self.how, self.batch_size, self.steps = slices, how, batch_size, steps
         self.seed = seed
         lesion = slices.table["lesion_pixels"].to_numpy() > 0
@@ -27,39 +36,75 @@ class TrainingBatches(keras.utils.PyDataset):
         self.positives = np.flatnonzero(lesion)
         self.negatives = np.flatnonzero(~lesion if fresh_negatives else ~lesion & chosen)
         self.n_negatives = int((~lesion & chosen).sum())
+        self._ahead = _Ahead(self._batch, workers) if workers else None
         self.begin(epoch)
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
-        rows = self.order[places % len(self.order)]  # the last one is filled up from the start of the epoch
-        pairs = [self._changed(row) for row in rows]
-        return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])[..., None]
+    def __getitem__(self, index: int) -> Batch:
+        step = self.epoch * self.steps + index
+        return self._ahead.take(step) if self._ahead else self._batch(step)
 
     def begin(self, epoch: int) -> None:
-        """Draw the slices and the order of `epoch` (from 0); call it between epochs only."""
-        self.epoch = epoch
+        """Read `epoch` (from 0) from now on; call it between epochs only."""
+        self.epoch, self.order = epoch, self._order(epoch)
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._ahead:
+            self._ahead.close()
+
+    def _batch(self, step: int) -> Batch:
+        """Batch `step`, counted from the first epoch on."""
+        epoch, index = divmod(step, self.steps)
+        order = self.order if epoch == self.epoch else self._order(epoch)
+        places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        rows = order[places % len(order)]  # the last one is filled up from the start of the epoch
+        pairs = [self._changed(epoch, row) for row in rows]
+        return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])[..., None]
+
+    def _order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, epoch])
         negatives = rng.choice(self.negatives, self.n_negatives, replace=False)
-        self.order = rng.permutation(np.concatenate([self.positives, negatives]))
+        return rng.permutation(np.concatenate([self.positives, negatives]))
 
-    def _changed(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng([self.seed, self.epoch, int(row)])
-        return augment(self.slices.images[row], self.slices.masks[row], self.how, rng)
+    def _changed(self, epoch: int, row: int) -> Batch:
+        rng = np.random.default_rng([self.seed, epoch, int(row)])
+        return augment(*self.slices.pair(row), self.how, rng)
+
+
+class _Ahead:
+    """Makes what will be asked for next, in threads."""
+
+    def __init__(self, make: Callable[[int], Batch], workers: int) -> None:
+        self.make, self.most = make, AHEAD * workers
+        self.pool = ThreadPoolExecutor(workers)
+        self.waiting: dict[int, Future[Batch]] = {}
+
+    def take(self, step: int) -> Batch:
+        """Batch `step`; those after it are begun."""
+        wanted = range(step, step + self.most + 1)
+        self.waiting = {each: future for each, future in self.waiting.items() if each in wanted}
+        for each in wanted:
+            if each not in self.waiting:
+                self.waiting[each] = self.pool.submit(self.make, each)
+        return self.waiting.pop(step).result()
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
 
 
 class PlainBatches(keras.utils.PyDataset):
-    """All slices once, in order, unchanged; the last batch may be shorter."""
+    """The images once, in order, unchanged. The last batch is filled up from the start: XLA compiles for each shape."""
 
-    def __init__(self, slices: Slices, batch_size: int) -> None:
+    def __init__(self, images: np.ndarray, batch_size: int) -> None:
         super().__init__()
-        self.slices, self.batch_size = slices, batch_size
+        self.images, self.batch_size = images, batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.slices.images) // self.batch_size)
+        return -(-len(self.images) // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return self.slices.images[rows], self.slices.masks[rows][..., None]
+    def __getitem__(self, index: int) -> np.ndarray:
+        places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        return self.images[places % len(self.images)]

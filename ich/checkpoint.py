@@ -8,7 +8,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from ich import guard
 from ich.errors import InputError
+from ich.paths import Training
 from ich.runs import atomic
 
 
@@ -44,6 +46,7 @@ def restore(path: Path, model: keras.Model) -> tuple[int, list[dict]]:
     if not path.exists():
         return 0, []
     try:
+        guard.check_archive(path)
         with np.load(path, allow_pickle=False) as saved:
             values = [saved[f"v{place}"] for place in range(len(saved.files) - 2)]
             epoch, history = int(saved["epoch"]), json.loads(str(saved["history"]))
@@ -51,6 +54,19 @@ def restore(path: Path, model: keras.Model) -> tuple[int, list[dict]]:
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is damaged ({error}); delete it to train from the start") from None
     return epoch, history
+
+
+def settle_best(files: Training, epoch: int) -> None:
+    """Call the weights that wait since `epoch`, if there are any, the best; remove those of other epochs.
+
+    Done after a checkpoint and before going on from one, so that best.keras is of an epoch in the kept history, even
+    where the same epoch comes out otherwise a second time.
+    """
+    for path in sorted(files.folder.glob("best_*.keras")):
+        if path == files.waiting(epoch):
+            path.replace(files.best)
+        else:
+            path.unlink()
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -16,11 +16,12 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ich.errors import InputError
+from ich.errors import InputError, MachineError, is_out_of_memory
+from ich.paths import is_file_name
 
 EXIT_INPUT, EXIT_SYSTEM = 2, 3
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 Config = typing.TypeVar("Config")
 
 
@@ -65,11 +66,15 @@ def check_limits(config: object) -> None:
     """Raise InputError when a number of `config` is outside its class's LIMITS."""
     for name, (low, high) in type(config).LIMITS.items():
         value = getattr(config, name, None)
-        if value is not None and not low <= value <= high:
-            raise InputError(f"{_flag(name)} is {value}, expected {low} to {high}")
+        for each in value if isinstance(value, tuple) else (value,):
+            kind = int if isinstance(low, int) else (int, float)  # config.py may hold anything
+            if each is not None and (not isinstance(each, kind) or not low <= each <= high):
+                raise InputError(f"{_flag(name)} is {each}, expected {low} to {high}")
     for name, filters in getattr(config, "models", {}).items():
         if not 1 <= filters <= 1024:
             raise InputError(f"--models {name}={filters}: expected 1 to 1024 filters")
+    if (run := getattr(config, "run", "")) and not is_file_name(run):
+        raise InputError(f"--run '{run}': expected the name of a folder, without / and no dot in front")
 
 
 def run(main: Callable[[], object]) -> typing.NoReturn:
@@ -82,11 +87,11 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
         _fail(str(error), EXIT_INPUT, debug)
     except KeyboardInterrupt:
         _fail("stopped; run the same command again to go on", 130, debug)
-    except OSError as error:
-        if error.errno not in (*WRONG_PATH, *NO_ROOM):
+    except Exception as error:
+        status, line = _told(error)
+        if not line:
             raise
-        status, advice = (EXIT_INPUT, "choose") if error.errno in WRONG_PATH else (EXIT_SYSTEM, "make room or choose")
-        _fail(f"{error.filename or 'output'}: {error.strerror}; {advice} another folder", status, debug)
+        _fail(line, status, debug)
     sys.exit(0)
 
 
@@ -107,6 +112,22 @@ def starting_backend() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Exit status and line for what the machine or a wrong folder is to blame for; no line for a bug."""
+    if isinstance(error, MachineError):
+        return EXIT_SYSTEM, str(error)
+    if is_out_of_memory(error):
+        return EXIT_SYSTEM, "out of memory; end other programs, or give a smaller --batch-size or fewer --workers"
+    if not isinstance(error, OSError):
+        return 0, ""
+    about = f"{error.filename or 'output'}: {error.strerror}"
+    if error.errno == errno.ENOENT:
+        return EXIT_INPUT, f"{about}; it was removed while this ran: run the step that writes it again"
+    if error.errno in WRONG_PATH:
+        return EXIT_INPUT, f"{about}; choose another folder"
+    return (EXIT_SYSTEM, f"{about}; make room or choose another folder") if error.errno in NO_ROOM else (0, "")
 
 
 def _interrupt(signum: int, frame: types.FrameType | None) -> typing.NoReturn:

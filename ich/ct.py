@@ -2,12 +2,17 @@
 
 import dataclasses
 import functools
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from ich import guard
 from ich.errors import InputError
+
+WIDEST = 10_000  # HU
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +29,8 @@ class Window:
             level, width = map(float, text.split("/"))
         except ValueError:
             raise InputError(f"{flag} '{text}': expected level/width in HU, such as 40/120") from None
-        if not (1 <= width <= 10_000 and abs(level) <= 10_000):  # NaN too
-            raise InputError(f"{flag} '{text}': level must be within +-10000 HU, width 1 to 10000 HU")
+        if not (1 <= width <= WIDEST and abs(level) <= WIDEST):  # NaN too
+            raise InputError(f"{flag} '{text}': level must be within +-{WIDEST} HU, width 1 to {WIDEST} HU")
         return cls(level, width)
 
     def __call__(self, hu: np.ndarray) -> np.ndarray:
@@ -92,6 +97,11 @@ def read_label(path: Path, size: int) -> np.ndarray:
     return square_mask(pixels > (0 if highest <= 1 else 127), size)
 
 
+def pair_crc32(image: np.ndarray, label: np.ndarray) -> int:
+    """CRC-32 of a slice as read: of the pixels of `read_image` and of `read_label`, in this order."""
+    return zlib.crc32(np.ascontiguousarray(label, np.uint8), zlib.crc32(np.ascontiguousarray(image)))
+
+
 def check_pair(image: Path, label: Path) -> None:
     """Raise InputError unless a PNG slice and its mask can be read and have the same rows and columns."""
     shapes = [_decoded(path, cv2.IMREAD_GRAYSCALE).shape for path in (image, label)]
@@ -100,10 +110,30 @@ def check_pair(image: Path, label: Path) -> None:
 
 
 def _decoded(path: Path, mode: int) -> np.ndarray:
+    guard.check_file(path, "; run the step that writes it again")
     try:
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), mode)
+        content = np.fromfile(path, np.uint8)
+        _check_png(path, content.data)
+        pixels = cv2.imdecode(content, mode)
     except (OSError, cv2.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); run the step that writes it again") from None
     if pixels is None:
-        raise InputError(f"{path}: is no readable PNG; run the step that writes it again")
+        raise InputError(f"{path}: is no readable PNG (its pixels are damaged); run the step that writes it again")
     return pixels
+
+
+def _check_png(path: Path, content: memoryview) -> None:
+    """Refuse other formats, which OpenCV would decode too, declared sizes beyond the limit, and damaged chunks.
+
+    OpenCV takes memory for whatever length a chunk declares, and tells of damage on the terminal itself.
+    """
+    if content[:8] != _PNG or content[12:16] != b"IHDR":
+        raise InputError(f"{path}: is no readable PNG (it begins with {bytes(content[:8])!r}); save it as PNG")
+    guard.check_pixels(path, (int.from_bytes(content[20:24]), int.from_bytes(content[16:20])))
+    place, kind = len(_PNG), b""
+    while kind != b"IEND":
+        end = place + 8 + int.from_bytes(content[place : place + 4])
+        kind = content[place + 4 : place + 8]
+        if end + 4 > len(content) or zlib.crc32(content[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
+            raise InputError(f"{path}: is no readable PNG (cut off or damaged); run the step that writes it again")
+        place = end + 4

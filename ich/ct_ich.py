@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ich import guard, tables
 from ich.errors import InputError
 from ich.nifti import read_nifti
 
@@ -57,14 +58,14 @@ def survey(raw: Path) -> tuple[list[Case], list[str]]:
 
 def read_diagnosis(path: Path) -> pd.DataFrame:
     """The table of slices with the columns patient (text, `049`), slice and FLAGS (0 or 1). Raises InputError."""
-    if not path.exists():
-        raise InputError(f"{path}: not found; --raw must name the folder of CT-ICH (the README says how to get it)")
+    guard.check_file(path, "; --raw must name the folder of CT-ICH (the README says how to get it)")
+    tables.check_encoding(path)
     try:  # the separator is sniffed: spreadsheets save semicolons in some countries
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             table = pd.read_csv(path, dtype=str, sep=None, engine="python", encoding="utf-8-sig", index_col=False)
     except (ValueError, OSError, csv.Error, pd.errors.ParserWarning) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error})") from None
+        raise InputError(f"{path}: cannot be read as CSV ({error}); download it again") from None
     plain = [re.sub(r"\.\d+$", "", name.strip().lower()) for name in table.columns]  # pandas numbers doubled names
     table.columns = [_COLUMNS.get(short, name) for short, name in zip(plain, table.columns, strict=True)]
     expected = ("patient", "slice", *FLAGS)
@@ -105,10 +106,12 @@ def _case(raw: Path, patient: str, flags: pd.DataFrame, sums: dict[str, str]) ->
 
 def _volume(raw: Path, folder: str, patient: str) -> Path:
     """`NNN.nii` or `NNN.nii.gz`; not both, since nothing says which one is meant."""
-    found = [path for suffix in (".nii", ".nii.gz") if (path := raw / folder / f"{patient}{suffix}").is_file()]
+    paths = [raw / folder / f"{patient}{suffix}" for suffix in (".nii", ".nii.gz")]
+    found = [path for path in paths if path.exists() or path.is_symlink()]
     if len(found) != 1:
         problem = "is there twice, as .nii and .nii.gz; remove one" if found else "not found"
         raise InputError(f"{raw / folder / patient}.nii[.gz]: {problem}")
+    guard.check_file(found[0])
     return found[0]
 
 

@@ -1,10 +1,14 @@
 """Which device the backend computes on: the one place that speaks to TensorFlow, JAX or PyTorch itself."""
 
 import contextlib
+import os
+from collections.abc import Iterator
 
 import keras
 
-from ich.errors import InputError
+from ich.errors import InputError, MachineError, is_out_of_memory
+
+MOST_TOGETHER = 32  # steps; an interruption waits for their end
 
 
 def gpu_name() -> str | None:
@@ -39,21 +43,68 @@ def choose_jit(wanted: str) -> bool:
     return wanted == "on"
 
 
-def all_gpus(batch_size: int) -> contextlib.AbstractContextManager:
-    """Within it a network is built and trained on all GPUs, each taking a share of every batch; one or none: no change.
+def steps_an_execution(steps: int) -> int:
+    """Steps that the backend takes without Python in between: on a GPU many, where it can."""
+    return min(steps, MOST_TOGETHER) if gpu_name() and keras.backend.backend() != "torch" else 1
 
-    TensorFlow and JAX only; PyTorch uses the first GPU. Raises InputError where JAX can't share the batch out evenly.
-    """
+
+def choose_kernels(deterministic: bool) -> None:
+    """Before the first computation: whether to take only kernels that give the same bits each time, some slower."""
+    if not deterministic:
+        return
     backend = keras.backend.backend()
-    if gpu_name() is None:
-        return contextlib.nullcontext()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        if len(tf.config.list_physical_devices("GPU")) > 1:
-            return tf.distribute.MirroredStrategy().scope()
-    elif backend == "jax" and len(devices := keras.distribution.list_devices("gpu")) > 1:
-        if batch_size % len(devices):
-            raise InputError(f"--batch-size {batch_size}: expected a multiple of the {len(devices)} GPUs")
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "jax":
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+    else:
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+
+
+@contextlib.contextmanager
+def memory_for(name: str, batch_size: int) -> Iterator[None]:
+    """Within it the want of memory is a MachineError that names the training and what helps."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        helps = f"halve --batch-size (now {batch_size})" if batch_size > 1 else "take a smaller network or image size"
+        raise MachineError(f"{name}: out of memory on {gpu_name() or 'the CPU'}; {helps}") from error
+
+
+def all_devices(batch_size: int) -> contextlib.AbstractContextManager:
+    """Within it a network is built and trained on all GPUs, each taking a share of every batch; one or none: no change.
+
+    Without a GPU on all CPU devices, of which there is one unless the backend is told to make more. JAX computes as one
+    device would; under TensorFlow batch normalisation and pooled losses see a device's share only. PyTorch uses the
+    first GPU. Raises InputError where JAX can't share the batch out evenly.
+    """
+    found = device_names()
+    if len(found) == 1:
+        return contextlib.nullcontext()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.MirroredStrategy(found).scope()
+    if batch_size % len(found):
+        raise InputError(f"--batch-size {batch_size}: expected a multiple of the {len(found)} devices")
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found))
     return contextlib.nullcontext()
+
+
+def device_names() -> list[str]:
+    """What a training is shared out over: the GPUs, or the CPU's devices; one of PyTorch."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return [each.name for each in found]
+    return keras.distribution.list_devices() if backend == "jax" else [gpu_name() or "cpu"]

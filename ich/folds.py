@@ -1,12 +1,12 @@
 """Finished folds of several runs, gathered; refused together when they do not belong together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ich import metrics, paths, runs
+from ich import metrics, paths, runs, tables
 from ich.errors import InputError
 
 SAME = ("protocol", "image_size", "channels", "windows", "data_fingerprint", "split_fingerprint")
@@ -18,6 +18,7 @@ class Run:
 
     name: str
     trainings: list[paths.Training]
+    _read: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def folds(self) -> list[str]:
@@ -33,15 +34,23 @@ class Run:
 
     def identity(self) -> dict:
         """Of the first fold: model, recipe, fingerprints."""
-        return runs.read_json(self.trainings[0].run)["identity"]
+        return runs.read_json(self.trainings[0].run, ("identity",))["identity"]
 
     def table(self, kind: str) -> pd.DataFrame:
-        """`patients`, `slices`, `thresholds` or `history` of all folds, with the column `fold`."""
-        parts = []
-        for training in self.trainings:
-            path = getattr(training, kind)
-            parts.append(runs.read_csv(path, (), "main_kfold.py").assign(fold=training.folder.name))
-        return pd.concat(parts, ignore_index=True)
+        """`patients`, `slices`, `thresholds` or `history` of all folds, with the column `fold`; read once.
+
+        Each call gives a table of its own, which may be changed.
+        """
+        if kind not in self._read:
+            parts = []
+            for training in self.trainings:
+                path = getattr(training, kind)
+                part = runs.read_csv(path, (), "main_kfold.py")
+                tables.check_numbers(path, part)
+                runs.result_print(training.run, path)
+                parts.append(part.assign(fold=training.folder.name))
+            self._read[kind] = pd.concat(parts, ignore_index=True)
+        return self._read[kind].copy(deep=False)  # pandas copies what is changed, when it is changed
 
     def mean_history(self) -> pd.DataFrame:
         """By epoch: `folds`, and mean and standard deviation over folds of each column."""
@@ -68,8 +77,15 @@ def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run
     for run in chosen:
         for training in run.trainings:
             refuse_mixture(training.folder, _common(training), first, chosen[0].trainings[0].folder)
+            _refuse_other_fold(training)
             _refuse_other_method(training, run)
     return chosen
+
+
+def refuse_other_data(config: object, run: Run, prints: dict) -> None:
+    """Raise InputError unless a run was trained on the split that is there now, which has `prints` (stack)."""
+    now = {"protocol": config.protocol, **prints}
+    refuse_mixture(config.data / config.protocol, now, run.identity(), run.trainings[0].folder)
 
 
 def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
@@ -81,9 +97,24 @@ def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
             )
 
 
+def prints(found: list[Run]) -> dict[str, str]:
+    """By name, such as dunet/fold_01, the fingerprint of each training's run.json."""
+    return {f"{run.name}/{each.folder.name}": runs.fingerprint(each.run) for run in found for each in run.trainings}
+
+
+def _refuse_other_fold(training: paths.Training) -> None:
+    """A copied folder holds patients that another fold has too."""
+    part, name = runs.read_json(training.run)["identity"].get("part"), training.folder.name
+    if part and part != name.removeprefix("fold_").lstrip("0"):
+        raise InputError(
+            f"{training.folder}: was validated on part {part}, expected that of {name}; is it a copy of another fold? "
+            "Delete it and run main_kfold.py again"
+        )
+
+
 def _refuse_other_method(training: paths.Training, run: Run) -> None:
     first = run.identity()
-    found = {**runs.read_json(training.run)["identity"], "part": first.get("part")}
+    found = {**runs.read_json(training.run, ("identity",))["identity"], "part": first.get("part")}
     if pairs := runs.differences(found, first):
         told = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
         raise InputError(f"{training.folder}: was trained otherwise than {run.folds[0]} of the same run: {told}")
@@ -119,7 +150,7 @@ def with_blood(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _common(training: paths.Training) -> dict:
-    identity = runs.read_json(training.run)["identity"]
+    identity = runs.read_json(training.run, ("identity",))["identity"]
     return {key: identity.get(key) for key in SAME}
 
 

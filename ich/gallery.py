@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ich import paths, pictures, runs
+from ich import paths, pictures, runs, splits
 from ich.ct import read_image, read_label
+from ich.errors import InputError
 from ich.folds import with_blood
 
 SLICES = 4  # of each patient, those with most true or predicted blood
@@ -38,8 +39,10 @@ def cases(test: Path, data: Path) -> list[dict]:
     if not (test / "patients.csv").exists():
         return []
     patients = with_blood(runs.read_csv(test / "patients.csv", ("patient", "dice", "tp", "fn"), "tests.py"))
-    slices = runs.read_csv(data / paths.SLICES, ("id", "image", "label"), "split_raw_data.py").set_index("id")
+    slices = splits.read_slices(data).set_index("id")
     scores = runs.read_csv(test / "slices.csv", ("id", "patient", "tp", "fp", "fn"), "tests.py")
+    if unknown := set(scores["id"]) - set(slices.index):
+        raise InputError(f"{test / 'slices.csv'}: slice '{min(unknown)}' is not in {paths.SLICES}; run tests.py again")
     return [
         {"title": title, "tiles": _tiles(scores[scores["patient"] == patient], slices, test, data)}
         for title, patient in choose(patients)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ich import paths, runs
+from ich import lock, paths, runs
 from ich.errors import InputError
 from ich.stack import Split
 
@@ -41,16 +41,32 @@ def job(config: object, split: Split, name: str, n_filters: int, part: str) -> J
 
 
 def begin(job: Job) -> None:
-    """Write config.json, or refuse a run that holds another configuration, naming the differences.
+    """Write config.json, or refuse a run that holds another configuration, naming the differences."""
+    refuse_other_configuration(job)
+    if not is_begun(job.files):
+        with lock.writing(job.files.folder):
+            runs.write_json(job.files.config, job.identity)
 
-    The folds of a run are one configuration: the mean over folds is that of one method.
-    """
+
+def refuse_other_configuration(job: Job) -> None:
+    """Raise InputError when a fold was begun with another one: the mean over folds is that of one method."""
     wanted = runs.as_json(job.identity)
     folder = job.files.folder
     for path in sorted(folder.parent.glob("fold_*/config.json" if folder.name != "holdout" else "holdout/config.json")):
-        refuse_difference(path, {**runs.read_json(path), "part": ""}, {**wanted, "part": ""})
-    if not job.files.config.exists():
-        runs.write_json(job.files.config, wanted)
+        if is_begun(paths.Training(path.parent)):
+            refuse_difference(path, {**runs.read_json(path), "part": ""}, {**wanted, "part": ""})
+
+
+def is_begun(files: paths.Training) -> bool:
+    """Whether an epoch is kept, or a process is at work: until then another configuration costs nothing."""
+    return any(path.exists() for path in (files.run, files.checkpoint, files.folder / lock.NAME))
+
+
+def tell_finished(name: str, files: paths.Training) -> None:
+    """Print that there is nothing to do; remove the checkpoint, if a kill came just before that."""
+    print(f"{name}: finished before")
+    if files.checkpoint.exists():
+        files.checkpoint.unlink()
 
 
 def refuse_difference(path: Path, found: dict, wanted: dict, advice: str = "Give --run another name") -> None:
@@ -71,12 +87,18 @@ def all_finished(config: object, split: Split, parts: list[str]) -> bool:
     if config.model and config.model not in config.models:
         return False  # the published code's name for one of them, or none at all: models.find tells
     found = trainings(config, split, parts)
-    if not all(each.files.finished for each in found):
-        return False
-    for each in found:
+    return all(each.files.finished for each in found) and not unfinished(found)
+
+
+def unfinished(trainings: list[Job]) -> list[Job]:
+    """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
+    for each in trainings:
         begin(each)
-        print(f"{each.name}: finished before")
-    return True
+    todo = [each for each in trainings if not each.files.finished]
+    for each in trainings:
+        if each not in todo:
+            tell_finished(each.name, each.files)
+    return todo
 
 
 def chosen(config: object, find: Callable[[str], str] = str) -> dict[str, int]:
@@ -103,8 +125,7 @@ def identity(config: object, recipe: object, name: str, n_filters: int, part: st
     weights = runs.fingerprint(config.init_weights) if config.init_weights else None
     return {
         "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,
-        "recipe_name": config.recipe, "recipe": asdict(recipe), "validate_every": config.validate_every,
-        "init_weights": weights, **prints,
+        "recipe_name": config.recipe, "recipe": asdict(recipe), "init_weights": weights, **prints,
     }  # fmt: skip
 
 

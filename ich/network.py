@@ -1,14 +1,14 @@
 """A compiled network that many trainings use one after another: each starts from the same weights, compiled once."""
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
-from ich import checkpoint, device
-from ich.errors import InputError
+from ich import checkpoint, device, guard, prediction
+from ich.errors import InputError, is_out_of_memory
 from ich.losses import LOSSES, epoch_metrics
+from ich.stack import Slices
 
 WARM_UP = 0.05  # share of all steps in which the cosine schedule climbs to its peak
 
@@ -29,12 +29,31 @@ class Network:
         self.model.compile(
             optimizer=keras.optimizers.Adam(schedule(recipe, steps)), loss=LOSSES[recipe.loss](),
             metrics=epoch_metrics(paper=config.protocol == "slice"), jit_compile=device.choose_jit(config.jit),
+            steps_per_execution=device.steps_an_execution(steps),
         )  # fmt: skip
+        self._validation = epoch_metrics(paper=config.protocol == "slice")
         self._initial = checkpoint.read_state(self.model)
 
     def reset(self) -> None:
         """Back to the initial weights, optimizer and random states, without compiling again."""
         checkpoint.write_state(self.model, self._initial)
+
+    def validate(self, valid: Slices, batch_size: int) -> dict[str, float]:
+        """`val_loss` and the metrics of all slices, as `evaluate` would give them.
+
+        That one would have XLA compile anew for the last, shorter batch of every fold.
+        """
+        prob = prediction.predict(self.model, valid, batch_size)[..., None]
+        total = 0.0
+        for metric in self._validation:
+            metric.reset_state()
+        for place in range(0, len(prob), batch_size):
+            truth, found = valid.masks[place : place + batch_size][..., None], prob[place : place + batch_size]
+            total += len(truth) * float(self.model.loss(truth, found))
+            for metric in self._validation:
+                metric.update_state(truth, found)
+        values = {f"val_{metric.name}": float(metric.result()) for metric in self._validation}
+        return {**values, "val_loss": total / len(prob)}
 
 
 def schedule(recipe: object, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -55,7 +74,10 @@ def schedule(recipe: object, steps: int) -> keras.optimizers.schedules.LearningR
 def load_weights(network: keras.Model, path: Path) -> None:
     """Start from the weights of a .keras or .weights.h5 file. Raises InputError when they do not fit."""
     try:
+        guard.check_archive(path)
         network.load_weights(path)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # Keras, h5py and zipfile raise anything on a damaged file
+        if is_out_of_memory(error):
+            raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: its weights do not fit this network ({first})") from None

@@ -3,9 +3,7 @@
 import dataclasses
 import functools
 import itertools
-import logging
 import warnings
-import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -14,13 +12,11 @@ from nibabel.orientations import axcodes2ornt, io_orientation
 
 from ich.ct import unsquare
 from ich.errors import InputError
+from ich.nifti_file import check_declared, open_nifti, read_voxels
 
-nib.imageglobals.logger.setLevel(logging.CRITICAL)  # its notes on headers do not name the file
 AFFINE_TOLERANCE_MM = 0.01
-READ_ERRORS = (
-    OSError, EOFError, ValueError, OverflowError, zlib.error,
-    nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError,
-)  # fmt: skip
+KNOWN_CODES = range(6)  # of qform and sform: unknown, scanner, aligned, Talairach, MNI, template
+SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 1e-3, 1e3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,29 +66,13 @@ class Grid:
 
 def read_nifti(path: Path) -> nib.Nifti1Image:
     """Open a NIfTI file (header only). Raises InputError for a missing, damaged or not three-dimensional file."""
-    try:
-        image = nib.load(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found") from None
-    except READ_ERRORS as error:
-        raise InputError(f"{path}: is no readable NIfTI file ({_one_line(error)})") from None
+    image = open_nifti(path)
     if len(image.shape) != 3 or min(image.shape) < 1:
         raise InputError(f"{path}: has shape {image.shape}, expected three dimensions (a single CT volume)")
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "iuf":
         raise InputError(f"{path}: has voxels of type {image.get_data_dtype()}, expected numbers")
+    check_declared(path, image)
     return image
-
-
-def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
-    """The voxels of an opened file, int16 where it is stored so. Raises InputError when they can't be read whole."""
-    path = image.get_filename()
-    try:
-        voxels = np.asanyarray(image.dataobj)
-    except READ_ERRORS as error:
-        raise InputError(f"{path}: cut off or damaged, voxels cannot be read ({_one_line(error)})") from None
-    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
-        raise InputError(f"{path}: has voxels that are not finite (NaN or infinite)")
-    return voxels
 
 
 def read_hu(image: nib.Nifti1Image) -> np.ndarray:
@@ -124,8 +104,9 @@ def grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
 def any_grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
     """As `grid`, for any order of the axes."""
     path, affine = image.get_filename(), image.affine
+    _check_codes(image)
     if orientation:
-        affine = _affine_from_codes(orientation, image.header.get_zooms())
+        affine = _affine_from_codes(orientation, np.abs(image.header.get_zooms()))
     _check_affine(path, affine)
     if orientation or not image.header["sform_code"]:  # the voxel size comes from pixdim
         _check_pixdim(image)
@@ -137,8 +118,21 @@ def any_grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
 
 def _check_affine(path: str, affine: np.ndarray) -> None:
     size = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or size.min() < 1e-3 or abs(np.linalg.det(affine[:3, :3] / size)) < 0.1:
+    usable = np.isfinite(affine).all() and size.min() >= SMALLEST_VOXEL_MM and size.max() <= LARGEST_VOXEL_MM
+    if not usable or abs(np.linalg.det(affine[:3, :3] / size)) < 0.1:
         raise InputError(f"{path}: its affine or voxel size is not usable (voxel size {size} mm); mend the header")
+
+
+def _check_codes(image: nib.Nifti1Image) -> None:
+    """Raise InputError for a qform or sform that could not be written again, with a mask."""
+    for kind in ("qform", "sform"):
+        try:
+            matrix, code = getattr(image, f"get_{kind}")(coded=True)
+            usable = int(code) in KNOWN_CODES and (matrix is None or np.isfinite(matrix).all())
+        except ValueError:  # a quaternion of no rotation
+            usable = False
+        if not usable:
+            raise InputError(f"{image.get_filename()}: its {kind} is no affine, so it is not usable; mend the header")
 
 
 def _check_pixdim(image: nib.Nifti1Image) -> None:
@@ -195,7 +189,3 @@ def _affine_from_codes(codes: str, zooms: tuple[float, ...]) -> np.ndarray:
         affine[int(target), axis] = sign * zooms[axis]
     affine[3, 3] = 1
     return affine
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich import paths, runs
-from ich.ct import check_pair, read_label
+from ich import guard, paths, runs
+from ich.ct import check_pair, pair_crc32, read_image, read_label
 from ich.ct_ich import FLAGS
-from ich.errors import InputError
-from ich.slices import COLUMNS
+from ich.errors import InputError, refuse
+from ich.slices import COLUMNS, CRC
 
 FOLDER_NAMES = (("image", "label"), ("img", "mask"))
 PARTS = ("train", "valid", "test")
@@ -46,17 +46,23 @@ def read(data: Path, image_size: int, patients_csv: Path | None) -> tuple[pd.Dat
 
     Spacing and hemorrhage types are unknown and stay empty. Raises InputError for images without their label.
     """
-    rows, folders = [], find(data)
+    rows, problems, folders = [], [], find(data)
     if not folders:
         raise InputError(f"{data}: its folders of own PNGs are gone; bring them back or choose another --data folder")
-    for part, (images, labels) in folders.items():
-        rows += [_row(data, part, path, labels / path.name, image_size) for path in _paired(images, labels)]
+    pairs = [(part, path, labels) for part, (images, labels) in folders.items() for path in _paired(images, labels)]
+    for part, path, labels in pairs:
+        try:
+            rows.append(_row(data, part, path, labels / path.name, image_size))
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        refuse(problems)
     table = pd.DataFrame(rows)
     if table["id"].duplicated().any():
         twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
         raise InputError(f"{data}: '{twice}.png' is there in two folders; names must be unique")
     table, warnings = _with_patients(table, patients_csv)
-    return table.reindex(columns=[*COLUMNS, *(["split"] if "split" in table else [])]), warnings
+    return table.reindex(columns=[*COLUMNS, CRC, *(["split"] if "split" in table else [])]), warnings
 
 
 def fingerprint(data: Path, table: pd.DataFrame) -> str:
@@ -79,10 +85,16 @@ def _pngs(folder: Path) -> set[str]:
 
 
 def _row(data: Path, part: str, image: Path, label: Path, image_size: int) -> dict:
+    if not paths.is_file_name(image.stem):
+        raise InputError(f"{image}: its name has characters that can't be printed, or is too long; rename it")
+    for path in (image, label):
+        guard.check_inside(data, path)
     check_pair(image, label)
-    lesion = int(read_label(label, image_size).sum())
+    marked = read_label(label, image_size)
+    lesion = int(marked.sum())
     row = {"id": image.stem, "image": image.relative_to(data).as_posix(), "label": label.relative_to(data).as_posix()}
     row |= {"lesion_pixels": lesion, FLAGS[0]: int(lesion == 0)}
+    row[CRC] = pair_crc32(read_image(image, 1, image_size), marked)
     return row | {"split": part} if part else row
 
 

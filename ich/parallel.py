@@ -2,10 +2,12 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -52,7 +54,8 @@ def _ahead(
     """Results in the order of the items; at most `most` items are handed out and not yet yielded."""
     handed_out: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
     for item in items:
-        handed_out.append(pool.submit(work, item))
+        with _deaf_to_interrupts():  # it may start a process
+            handed_out.append(pool.submit(work, item))
         if len(handed_out) == most:
             yield handed_out.popleft().result()
     while handed_out:
@@ -71,6 +74,22 @@ def progress(items: Iterable[Item], total: int, title: str, quiet: bool = False)
             print(f"{title}: {number} of {total}", flush=True)
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A process that is started within it never hears Ctrl-C: its parent does, and stops the pool."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and stops the pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # one process per core already
+
+
+def _end_with_parent() -> None:
+    """A killed parent can't stop its pool; a worker that went on would write beside the next run."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

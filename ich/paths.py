@@ -4,6 +4,7 @@ from pathlib import Path
 
 SLICES = "slices.csv"
 RUN = "run.json"
+LONGEST_NAME = 200  # bytes; file systems allow 255
 PART_COLUMN = {"holdout": "split", "kfold": "fold"}  # file stem -> the column that says which part a slice is in
 
 
@@ -13,8 +14,10 @@ def split_csv(data: Path, protocol: str, kind: str) -> Path:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether results may be named after `text`: not empty, no path, not hidden."""
-    return bool(text) and Path(text).name == text and not text.startswith(".")
+    """Whether results may be named after `text`: no path, not hidden, printable, and short enough to be added to."""
+    if not text or not text.isprintable() or len(text.encode()) > LONGEST_NAME:
+        return False
+    return Path(text).name == text and not text.startswith(".")
 
 
 def fold_name(fold: int) -> str:
@@ -38,9 +41,19 @@ class Training:
         self.thresholds = folder / "valid_thresholds.csv"
         self.calibration = folder / "valid_calibration.csv"
 
+    @property
+    def results(self) -> list[Path]:
+        """What later steps read."""
+        tables = [self.history, self.slices, self.patients, self.thresholds, self.calibration]
+        return [*tables, self.last, self.best]
+
     def kept(self, epoch: int) -> Path:
         """Weights kept at an epoch of the paper's recipe: `checkpoint_0100.keras`."""
         return self.folder / f"checkpoint_{epoch:04d}.keras"
+
+    def waiting(self, epoch: int) -> Path:
+        """The best weights so far, until a checkpoint knows of their epoch: `best_0007.keras`."""
+        return self.folder / f"best_{epoch:04d}.keras"
 
     @property
     def finished(self) -> bool:
@@ -82,6 +95,11 @@ class Classification(Training):
         super().__init__(whole if repeat == 1 else whole / f"repeat_{repeat:02d}")
         self.predictions = self.folder / "predictions.csv"
         self.curves = self.folder / "loss_accuracy.png"
+
+    @property
+    def results(self) -> list[Path]:
+        """What later steps read."""
+        return [self.history, self.best, self.predictions]
 
 
 def rsna_folder(root: Path, task: str) -> Path:

@@ -45,12 +45,14 @@ def write_series(
     common = {"StudyInstanceUID": study, "FrameOfReferenceUID": frame, "PatientSex": made.sex[0]}
     for file, place in enumerate(order, start=1):
         header = _header(where, int(place), tilt_deg, common)
+        header.SOPInstanceUID = generate_uid(entropy_srcs=[series, str(place)])
         header.SeriesInstanceUID, header.SeriesNumber, header.SeriesDescription = series, number, description
         header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         _save(folder / f"IM{number * 1000 + file:05d}.dcm", header, where.upright(made.hu[:, :, place]), syntax)
     if scout:
         header = _header(where, 0, 0.0, common)
         header.SeriesInstanceUID, header.SeriesNumber = generate_uid(entropy_srcs=[series, "scout"]), 1
+        header.SOPInstanceUID = generate_uid(entropy_srcs=[series, "scout", "0"])
         header.SeriesDescription, header.ImageType = "Scout", ["ORIGINAL", "PRIMARY", "LOCALIZER"]
         header.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
         _save(folder / "IM00000.dcm", header, made.hu[made.hu.shape[0] // 2].T[::-1], syntax)
@@ -66,7 +68,6 @@ def _header(where: Grid, place: int, tilt_deg: float, common: dict) -> FileDatas
     for name, value in common.items():
         setattr(header, name, value)
     header.SOPClassUID, header.Modality = CTImageStorage, "CT"
-    header.SOPInstanceUID = generate_uid()
     header.PatientName, header.PatientID, header.PatientBirthDate = NAME, "phantom", ""
     header.StudyDate = header.ContentDate = MADE.strftime("%Y%m%d")
     header.StudyTime = header.ContentTime = MADE.strftime("%H%M%S")

@@ -1,15 +1,15 @@
 """What networks say of slices: one network, or the mean of a run's folds."""
 
 import contextlib
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from ich import guard
 from ich.batches import PlainBatches
-from ich.errors import InputError
+from ich.errors import InputError, is_out_of_memory
 from ich.paths import Training
 from ich.stack import Slices
 
@@ -18,13 +18,14 @@ BATCH_SIZE = 16
 
 def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Probabilities of blood, float32 (n, size, size), in the order of the rows."""
-    return np.asarray(model.predict(PlainBatches(slices, batch_size), verbose=0), np.float32)[..., 0]
+    prob = model.predict(PlainBatches(slices.images, batch_size), verbose=0)
+    return np.asarray(prob, np.float32)[: len(slices.images), ..., 0]
 
 
 def load(training: Training, weights: str) -> keras.Model:
     """The `last` or `best` network of a training. Raises InputError when the file is missing or damaged."""
     with _told_in_one_line(path := getattr(training, weights)):
-        return keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False, safe_mode=True)  # no code from the file is run
 
 
 def load_weights(network: keras.Model, training: Training, weights: str) -> None:
@@ -36,8 +37,12 @@ def load_weights(network: keras.Model, training: Training, weights: str) -> None
 @contextlib.contextmanager
 def _told_in_one_line(path: Path) -> Iterator[None]:
     try:
+        guard.check_file(path)
+        guard.check_archive(path)
         yield
-    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # Keras, h5py and zipfile raise anything on a damaged file
+        if is_out_of_memory(error):
+            raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: cannot be loaded ({first}); delete its folder and run main_kfold.py again") from None
 
@@ -46,6 +51,11 @@ def predict_mean(trainings: list[Training], weights: str, slices: Slices) -> np.
     """Mean of the networks' probabilities, float32 (n, size, size). One network is in memory at a time."""
     keras.backend.clear_session()
     network = load(trainings[0], weights)
+    if (found := network.input_shape[1:]) != (wanted := slices.images.shape[1:]):
+        raise InputError(
+            f"{getattr(trainings[0], weights)}: its network takes slices of {found}, here are slices of {wanted} "
+            "(rows, columns, channels); it is of another run: train this one again"
+        )
     total = predict(network, slices)
     for training in trainings[1:]:  # folds of a run are one network: only its weights change, nothing is compiled anew
         load_weights(network, training, weights)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +69,12 @@ def shown(value: object) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.1e}"
 
 
-def build(folder: Path, data: Path, protocol: str) -> Path:
+def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ()) -> Path:
     """Write `report.html` into the report folder of a protocol, from what trials.py and tests.py left there.
 
     Raises InputError when trials.py has not run.
     """
-    facts = runs.read_json(folder / paths.RUN)
+    facts = runs.read_json(folder / paths.RUN, ("leak_audit", "warnings", "trained", "identity", "packages"))
     comparison = _read(folder, "comparison")
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
     page = _template().render(
@@ -81,7 +82,7 @@ def build(folder: Path, data: Path, protocol: str) -> Path:
         answers=answers(statistics, protocol), reading=READING[protocol],
         overview=Table.of(_columns(comparison, OVERVIEW[protocol])),
         published=_published(), comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
-        audit=audit.sentence(facts["leak_audit"]), warnings=facts["warnings"],
+        audit=audit.sentence(facts["leak_audit"]), warnings=[*facts["warnings"], *warnings],
         trained=Table.of(pd.DataFrame(facts["trained"])), settings=_settings(facts),
         statistics=Table.of(statistics), plots=_plots(folder),
         subgroups=[Table.of(table, caption) for table, caption in _subgroups(folder)],

@@ -18,21 +18,31 @@ LONG_S = 12 * 3600
 
 def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model]) -> None:
     """Run the trainings that are not finished, one after another; print first how long it will take."""
-    for each in trainings:
-        jobs.begin(each)  # all refusals before the first hour of work
-    todo = [each for each in trainings if not each.files.finished]
-    for each in trainings:
-        if each not in todo:
-            print(f"{each.name}: finished before")
+    device.choose_kernels(trainings[0].config.deterministic)
+    todo = jobs.unfinished(trainings)
     networks = {key: [each for each in todo if network_key(each) == key] for key in map(network_key, todo)}
     if sum(_guess_seconds(each, split) for each in todo) > WORTH_MEASURING_S:
         tell_duration(networks, split, build)
     for same in networks.values():
-        network = compiled(same[0], split, build)
-        for each in same:
-            part = each.identity["part"]
-            training.run(each, network, split.training(part), split.validation(part), split.whole_scans)
-            print(f"{each.name}: {jobs.summary_line(each)}")
+        keras.backend.clear_session()  # what Keras kept of an earlier network; never within all_devices
+        with device.all_devices(same[0].recipe.batch_size):
+            network = compiled(same[0], split, build)
+            for each in same:
+                _run(each, network, split)
+                print(f"{each.name}: {jobs.summary_line(each)}")
+
+
+def run_one(job: Job, split: Split, build: Callable[..., keras.Model]) -> str:
+    """Run one training while others run elsewhere; return its scores in one line."""
+    device.choose_kernels(job.config.deterministic)
+    with device.all_devices(job.recipe.batch_size):
+        _run(job, compiled(job, split, build), split)
+    return jobs.summary_line(job)
+
+
+def _run(job: Job, network: Network, split: Split) -> None:
+    part = job.identity["part"]
+    training.run(job, network, split.training(part), split.validation(part), split.whole_scans)
 
 
 def network_key(job: Job) -> tuple[str, int]:
@@ -41,8 +51,7 @@ def network_key(job: Job) -> tuple[str, int]:
 
 
 def compiled(job: Job, split: Split, build: Callable[..., keras.Model]) -> Network:
-    """The network of a training; what Keras kept of an earlier one is dropped."""
-    keras.backend.clear_session()
+    """The network of a training."""
     name, n_filters = network_key(job)
     make = functools.partial(build, name, split.prints["image_size"], split.prints["channels"], n_filters)
     return Network(make, job.config, job.recipe, job.steps)
@@ -57,10 +66,10 @@ def tell_duration(
     total = 0.0
     for same in networks.values():
         part = same[0].identity["part"]
-        network = compiled(same[0], split, build)
-        total += len(same) * training.estimate_seconds(
-            same[0], network, split.training(part), split.validation(part)
-        )  # folds of one network differ little
+        with device.all_devices(same[0].recipe.batch_size):
+            network = compiled(same[0], split, build)
+            seconds = training.estimate_seconds(same[0], network, split.training(part), split.validation(part))
+        total += len(same) * seconds  # folds of one network differ little
     print(f"estimated time: {training.duration(total)}")
     if total > LONG_S:
         print(

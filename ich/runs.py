@@ -6,22 +6,23 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from ich import guard, tables
 from ich.errors import InputError
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pandas", "nibabel", "pydicom",
             "opencv-python-headless", "openvino", "onnxruntime", "highdicom", "scikit-learn", "scipy",
             "surface-distance", "matplotlib")  # fmt: skip
-TEXT = ("id", "patient")  # columns that are never numbers nor missing
 RESEARCH_ONLY = "For research, not for diagnosis."
 
 
@@ -29,20 +30,43 @@ RESEARCH_ONLY = "For research, not for diagnosis."
 def atomic(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it to `path` once it is written whole.
 
-    `sync` forces it to disk first. The suffix is kept, since Keras and matplotlib choose the format by it.
+    `sync` forces it to disk first, and its name after. The suffix is kept, since Keras and matplotlib choose the
+    format by it. An OSError without a file's name gets that of `path`.
     """
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = unfinished(path)
     try:
         yield temporary
         if sync:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _to_disk(temporary)
         temporary.replace(path)
-    except BaseException:
+        if sync:
+            with contextlib.suppress(OSError):  # some network drives can't
+                _to_disk(path.parent)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # a full disk is told without one
         raise
+
+
+def unfinished(path: Path) -> Path:
+    """Where this process writes what will be `path`."""
+    return path.with_name(f".unfinished.{os.getpid()}.{path.name}")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file or folder of this name was left by a process that was killed, or is being written."""
+    return re.fullmatch(r"\.unfinished\.\d+\..+", name) is not None
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,37 +85,30 @@ def as_json(content: object) -> dict:
     return json.loads(json.dumps(content, default=_plain))
 
 
-def read_json(path: Path) -> dict:
-    """Read a JSON object. Raises InputError when the file is missing or damaged."""
+def read_json(path: Path, keys: Sequence[str] = ()) -> dict:
+    """Read a JSON object. Raises InputError when the file is missing or damaged, or lacks one of `keys`."""
     try:
+        guard.check_file(path, "; run the step that writes it first")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; run the step that writes it first") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no valid JSON ({error}); delete it and run its step again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; delete it and run its step again")
+    if missing := [key for key in keys if key not in content]:
+        raise InputError(f"{path}: lacks '{missing[0]}'; delete it and run its step again")
     return content
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table, atomically, with six significant digits."""
+    """Write a table, atomically, with six significant digits; text never begins as a formula does (`tables`)."""
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        tables.defused(table).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def read_csv(path: Path, columns: Sequence[str], made_by: str) -> pd.DataFrame:
     """Read a table; `id` and `patient` stay text (`049`). Raises InputError when it or a column is missing."""
-    try:
-        names = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
-        missing = {name: [] if name in TEXT else ["", "nan"] for name in names}  # a patient may be called NA
-        table = pd.read_csv(
-            path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=missing, encoding="utf-8-sig"
-        )
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; run `python {made_by}` first") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error}); run `python {made_by}` again") from None
+    guard.check_file(path, f"; run `python {made_by}` first")
+    table = tables.parse(path)
     if missing := [name for name in columns if name not in table.columns]:
         raise InputError(f"{path}: no column {', '.join(missing)}; found {', '.join(table.columns)}")
     return table
@@ -123,6 +140,25 @@ def fingerprint(*parts: bytes | str | Path) -> str:
         content = part.read_bytes() if isinstance(part, Path) else part
         digest.update(content.encode() if isinstance(content, str) else content)
     return digest.hexdigest()[:16]
+
+
+def prints(files: Iterable[Path]) -> dict[str, str]:
+    """Fingerprints by name of those of the files that are there."""
+    return {path.name: fingerprint(path) for path in files if path.exists()}
+
+
+def result_print(run: Path, path: Path) -> str:
+    """The fingerprint of a training's result; `run` is its run.json.
+
+    Raises InputError when the file is not the one that run.json speaks of, such as one of another training.
+    """
+    again = f"delete {path.parent} and train again"
+    if not path.exists():
+        raise InputError(f"{path}: not found; {again} (main_kfold.py, main.py or rsna_train.py)")
+    found = fingerprint(path)
+    if (wanted := read_json(run).get("results", {}).get(path.name, found)) != found:
+        raise InputError(f"{path}: its fingerprint is {found}, in {run} it is {wanted}; {again}")
+    return found
 
 
 def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:

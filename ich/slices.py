@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ich import ct_ich, nifti
-from ich.ct import Window, square, square_mask
+from ich.ct import Window, pair_crc32, square, square_mask
 from ich.errors import InputError
 from ich.runs import fingerprint, png_bytes, write_bytes, write_png
 
@@ -17,6 +17,9 @@ COLUMNS = (
     "id", "patient", "slice", "image", "label", "lesion_pixels", *ct_ich.FLAGS,
     "spacing_row_mm", "spacing_column_mm", "spacing_slice_mm", "source",
 )  # fmt: skip
+
+
+CRC = "crc32"  # of image and label as read; not needed, so that older tables stay readable
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
     for index, flags in enumerate(case.flags.to_dict("records")):
         image, label = slice_pixels(hu[:, :, index], lesion[:, :, index], where, how)
         row = {**fixed, **flags, "lesion_pixels": int(label.sum()), **_names(case.patient, flags["slice"])}
+        row[CRC] = pair_crc32(image[..., : len(how.windows)] if image.ndim == 3 else image, label)
         if how.write:
             marked = png_bytes(label.astype(np.uint8) * 255) if label.any() else _empty_label(how.image_size)
             # Not forced to disk one by one: slices.csv is written after all of them are there.

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from ich import paths, runs
+from ich import guard, paths, runs
 from ich.errors import InputError
 from ich.slices import COLUMNS
 
@@ -110,11 +110,13 @@ def read_slices(data: Path) -> pd.DataFrame:
         "its patient is no file name": ~table["patient"].map(paths.is_file_name),
         "slice and lesion_pixels must be numbers": ~table[["slice", "lesion_pixels"]].map(_is_number).all(axis=1),
         "image and label must lie in the data folder": ~table[["image", "label"]].map(_is_inside).all(axis=1),
+        "source must be ct_scans/PATIENT.nii[.gz] of the raw folder": ~_has_source(table),
     }
     for what, rows in wrong.items():
         if rows.any():
             place = int(rows.to_numpy().argmax())
             raise InputError(f"{path}: row {place + 2} (id '{table['id'].iloc[place]}'): {what}; run step 1 or 2 again")
+    _refuse_links(data, table)
     return table
 
 
@@ -136,7 +138,31 @@ def read(data: Path, protocol: str, kind: str) -> pd.DataFrame:
 
 
 def _is_inside(path: object) -> bool:
-    return isinstance(path, str) and not Path(path).is_absolute() and ".." not in Path(path).parts
+    if not isinstance(path, str) or not path.isprintable():
+        return False
+    return not Path(path).is_absolute() and ".." not in Path(path).parts
+
+
+def _has_source(table: pd.DataFrame) -> pd.Series:
+    """Whether `source` is empty (own PNGs), or the volume of this patient in a folder as step 1 reads them."""
+    return pd.Series([_is_volume(*pair) for pair in zip(table["source"], table["patient"], strict=True)], table.index)
+
+
+def _is_volume(source: object, patient: str) -> bool:
+    if not isinstance(source, str):
+        return bool(pd.isna(source))
+    volumes = tuple(f"/ct_scans/{patient}{suffix}" for suffix in (".nii", ".nii.gz"))
+    return source.isprintable() and not Path(source).is_absolute() and f"/{source}".endswith(volumes)
+
+
+def _refuse_links(data: Path, table: pd.DataFrame) -> None:
+    """Raise InputError for a slice that a link leads out of the data folder."""
+    names = table[["image", "label"]].to_numpy().ravel()
+    for folder in {str(Path(name).parent) for name in names}:
+        guard.check_inside(data, data / folder)
+    for name in names:
+        if (data / name).is_symlink():
+            guard.check_inside(data, data / name)
 
 
 def _is_number(value: object) -> bool:

@@ -2,6 +2,8 @@
 
 import functools
 import math
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich import paths, runs, splits
-from ich.ct import read_image, read_label
+from ich import guard, paths, runs, splits
+from ich.ct import pair_crc32, read_image, read_label
 from ich.errors import InputError
+from ich.slices import CRC
+
+READERS = 8  # threads that read PNGs
 
 
 @dataclass(frozen=True)
@@ -24,16 +29,38 @@ class Slices:
 
     @classmethod
     def read(cls, data: Path, table: pd.DataFrame, size: int, channels: int) -> "Slices":
-        """Read the PNG pairs of `table`. Raises InputError for a missing or damaged one."""
-        with ThreadPoolExecutor() as pool:
+        """Read the PNG pairs of `table`. Raises InputError for one that is missing, damaged or not the one of it."""
+        with ThreadPoolExecutor(min(len(table), READERS)) as pool:
             images = list(pool.map(lambda name: read_image(data / name, channels, size), table["image"]))
             masks = list(pool.map(lambda name: read_label(data / name, size).astype(np.uint8), table["label"]))
+        if CRC in table:
+            _refuse_replaced(data, table, [pair_crc32(*pair) for pair in zip(images, masks, strict=True)])
         return cls(table.reset_index(drop=True), np.stack(images), np.stack(masks))
+
+    def pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and mask of a row."""
+        return self.images[row], self.masks[row]
 
     def part(self, chosen: pd.Series) -> "Slices":
         """The rows where `chosen` (a bool a row) is true."""
         where = chosen.to_numpy()
         return Slices(self.table[where].reset_index(drop=True), self.images[where], self.masks[where])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Rows of a split whose pixels are fetched when they are needed: nothing is copied, nor read before its time."""
+
+    table: pd.DataFrame
+    pair: Callable[[int], tuple[np.ndarray, np.ndarray]]  # image and mask of a row, as Slices.pair
+
+
+def _refuse_replaced(data: Path, table: pd.DataFrame, found: list[int]) -> None:
+    if (other := (table[CRC].notna() & (table[CRC] != found)).to_numpy()).any():
+        raise InputError(
+            f"{data / table['image'][other].iloc[0]}: it or its label has changed since {data / paths.SLICES} was "
+            f"written ({other.sum()} of {len(table)} slices have); delete that table and run create_data_set.py again"
+        )
 
 
 @dataclass(frozen=True)
@@ -45,15 +72,18 @@ class Split:
     prints: dict
     audit: dict[str, int]
     whole_scans: bool
+    cache: str = "memory"  # where slices to train on wait: memory, disk, or auto
 
     @functools.cached_property
     def slices(self) -> Slices:
         """All slices with their pixels, read at the first use. Raises InputError."""
-        return Slices.read(self.data, self.table, self.prints["image_size"], self.prints["channels"])
+        return self._read(self.table)
 
-    def training(self, part: str) -> Slices:
+    def training(self, part: str) -> Pairs:
         """What is trained on when `part` is validated: all other parts."""
-        return self.slices.part(self.table["part"] != part)
+        places = np.flatnonzero(self.table["part"] != part)
+        fetch = self.slices.pair if self.in_memory else self._read_pair
+        return Pairs(self.table.iloc[places].reset_index(drop=True), lambda row: fetch(places[row]))
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch: those of the part that leaves most to train on."""
@@ -64,21 +94,55 @@ class Split:
 
     def validation(self, part: str) -> Slices:
         """What is validated."""
-        return self.slices.part(self.table["part"] == part)
+        mine = self.table["part"] == part
+        return self.slices.part(mine) if self.in_memory else self._read(self.table[mine])
+
+    @functools.cached_property
+    def in_memory(self) -> bool:
+        """Whether all slices are kept in memory; `auto`: if half of what is free holds them."""
+        if self.cache != "auto":
+            return self.cache == "memory"
+        size, channels = self.prints["image_size"], self.prints["channels"]
+        return len(self.table) * size**2 * (channels + 1) <= _free_memory() / 2
+
+    def _read(self, table: pd.DataFrame) -> Slices:
+        return Slices.read(self.data, table, self.prints["image_size"], self.prints["channels"])
+
+    def _read_pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._read(self.table.iloc[[row]]).pair(0)
+
+
+def _free_memory() -> float:
+    """Bytes that can be had without swapping; without limit where the system does not say."""
+    try:
+        told = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return math.inf
+    return 1024 * int(re.search(r"MemAvailable:\s+(\d+)", told).group(1))
 
 
 def split_prints(config: object, kind: str) -> dict:
     """What tells one data set and split from another: sizes, windows and fingerprints."""
     data = runs.read_json(config.data / paths.RUN)
-    if "data_fingerprint" not in data:
+    if not {"data_fingerprint", "image_size", "channels", "windows"} <= set(data):
         raise InputError(f"{config.data / paths.RUN}: step 1 did not end; run split_raw_data.py again")
     path = paths.split_csv(config.data, config.protocol, kind)
-    if not path.exists():
-        raise InputError(f"{path}: not found; run create_data_set.py --protocol {config.protocol} first")
+    guard.check_file(path, f"; run create_data_set.py --protocol {config.protocol} first")
+    _refuse_other_split(path, data["data_fingerprint"], kind)
     return {
         "image_size": data["image_size"], "channels": data["channels"], "windows": str(data["windows"]),
         "data_fingerprint": data["data_fingerprint"], "split_fingerprint": runs.fingerprint(path),
     }  # fmt: skip
+
+
+def _refuse_other_split(path: Path, data_fingerprint: str, kind: str) -> None:
+    """Raise InputError when a split was made of other slices, or edited: its leak audit says nothing of it then."""
+    made = runs.read_json(path.parent / paths.RUN, ("data_fingerprint", "split_fingerprints"))
+    again = "run create_data_set.py again"
+    if (of := made["data_fingerprint"]) != data_fingerprint:
+        raise InputError(f"{path}: is of slices with data_fingerprint {of}, now it is {data_fingerprint}; {again}")
+    if runs.fingerprint(path) != made["split_fingerprints"][kind]:
+        raise InputError(f"{path}: was changed after create_data_set.py wrote it, and its leak audit with it; {again}")
 
 
 def read_split(config: object, kind: str, test: bool = False) -> Split:
@@ -92,5 +156,6 @@ def read_split(config: object, kind: str, test: bool = False) -> Split:
     if table.empty:
         part = "test set" if test else "slices to train on"
         raise InputError(f"{config.data / config.protocol}: the split has no {part}; run create_data_set.py again")
-    audit = runs.read_json(paths.split_csv(config.data, config.protocol, kind).parent / paths.RUN)["leak_audit"]
-    return Split(config.data, table, prints, audit, whole_scans=config.protocol == "patient")
+    audit = runs.read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))["leak_audit"]
+    cache = getattr(config, "cache", "memory")  # of the scripts that train
+    return Split(config.data, table, prints, audit, config.protocol == "patient", cache)

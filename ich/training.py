@@ -1,6 +1,8 @@
 """One training, from its slices to its tables; stopped and started again, it goes on from its last checkpoint."""
 
+import contextlib
 import math
+import os
 import time
 from pathlib import Path
 
@@ -8,59 +10,72 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich import calibration, checkpoint, device, evaluation, plots, prediction, runs
-from ich.batches import PlainBatches, TrainingBatches
+from ich import calibration, checkpoint, device, evaluation, jobs, lock, plots, prediction, runs
+from ich.batches import TrainingBatches
 from ich.errors import InputError
 from ich.jobs import Job
 from ich.losses import PAPER_BATCH
 from ich.network import Network
-from ich.stack import Slices
+from ich.stack import Pairs, Slices
+
+MOST_WORKERS = 8  # threads; more deliver no faster
 
 
-def run(job: Job, network: Network, train: Slices, valid: Slices, whole_scans: bool) -> None:
+def run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole_scans: bool) -> None:
     """Train, then score the validation part with the last weights; run.json is written last.
 
-    `whole_scans`: validation holds every slice of its patients, so values per patient make sense.
+    `whole_scans`: validation holds every slice of its patients, so values per patient make sense. Raises InputError
+    when another process is at it, MachineError when memory does not suffice.
     """
+    with lock.writing(job.files.folder), device.memory_for(job.name, job.recipe.batch_size):
+        jobs.refuse_other_configuration(job)
+        if not job.files.finished:  # by another process, since this one looked
+            _run(job, network, train, valid, whole_scans)
+
+
+def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole_scans: bool) -> None:
     started = time.time()
     network.reset()
     epoch, history = checkpoint.restore(job.files.checkpoint, network.model)
     if epoch:
         print(f"{job.name}: goes on after epoch {epoch}")
     batches = training_batches(job, train, epoch)
-    keeper = Keeper(job, network, batches, history)
-    network.model.fit(
-        batches, epochs=job.recipe.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
-        validation_data=PlainBatches(valid, validation_batch(job)), validation_freq=validated_epochs(job),
-        shuffle=False,  # the batches are shuffled; Keras would do it again, from a state that a restart loses
-    )  # fmt: skip
+    keeper = Keeper(job, network, batches, valid, history)
+    checkpoint.settle_best(job.files, keeper.best_epoch)
+    with contextlib.closing(batches):
+        network.model.fit(
+            batches, epochs=job.recipe.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
+            shuffle=False,  # the batches are shuffled; Keras would do it again, from a state that a restart loses
+        )  # fmt: skip
     with runs.atomic(job.files.last) as temporary:
         network.bare.save(temporary)
     score(job, network, valid, whole_scans)
     plots.training_curves(job.files.folder, pd.DataFrame(keeper.history), job.name)
     facts = {
-        "identity": job.identity, "split_audit": job.audit, "device": device.gpu_name() or "CPU",
+        "identity": job.identity, "results": runs.prints(job.files.results), "split_audit": job.audit,
+        "device": device.gpu_name() or "CPU",
+        "devices": len(device.device_names()),
         "backend": keras.backend.backend(), "precision": keras.mixed_precision.dtype_policy().name,
         "parameters": network.bare.count_params(),
-        "training_slices": len(train.images), "valid_slices": len(valid.images),
+        "training_slices": len(train.table), "valid_slices": len(valid.images),
         "training_seconds": round(sum(row["seconds"] for row in keeper.history), 1),
     }  # fmt: skip
     runs.write_json(job.files.run, runs.manifest(job.config, started, **facts))
     job.files.checkpoint.unlink(missing_ok=True)  # of use to an unfinished training only
 
 
-def training_batches(job: Job, train: Slices, epoch: int) -> TrainingBatches:
-    """Batches from `epoch` on."""
+def training_batches(job: Job, train: Slices | Pairs, epoch: int) -> TrainingBatches:
+    """Batches from `epoch` on; close them."""
     recipe = job.recipe
     fresh = recipe.negatives == "each_epoch"
-    seed, workers = job.config.seed, job.config.workers
+    seed, workers = job.config.seed, job.config.workers or min(MOST_WORKERS, os.cpu_count() or 1)
     return TrainingBatches(train, recipe, recipe.batch_size, job.steps, seed, fresh, epoch, workers)
 
 
-def validated_epochs(job: Job) -> list[int]:
+def validated_epochs(job: Job) -> set[int]:
     """Every `validate_every` epochs, and the last."""
-    last = job.recipe.epochs
-    return sorted({*range(job.config.validate_every, last + 1, job.config.validate_every), last})
+    last, every = job.recipe.epochs, job.recipe.validate_every
+    return {*range(every, last + 1, every), last}
 
 
 def validation_batch(job: Job) -> int:
@@ -78,9 +93,10 @@ def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
         runs.write_csv(job.files.thresholds, evaluation.threshold_counts(valid, prob))
 
 
-def estimate_seconds(job: Job, network: Network, train: Slices, valid: Slices) -> float:
+def estimate_seconds(job: Job, network: Network, train: Slices | Pairs, valid: Slices) -> float:
     """Seconds that this training will take on this device, from two steps; the network is reset before it is used."""
-    images, masks = training_batches(job, train, 0)[0]
+    with contextlib.closing(training_batches(job, train, 0)) as batches:
+        images, masks = batches[0]
     network.model.train_on_batch(images, masks)  # compiles
     started = time.perf_counter()
     for _ in range(2):
@@ -93,9 +109,12 @@ def estimate_seconds(job: Job, network: Network, train: Slices, valid: Slices) -
 class Keeper(keras.callbacks.Callback):
     """Before each epoch: its batches. After it: history, a printed line, the best weights, and a checkpoint."""
 
-    def __init__(self, job: Job, network: Network, batches: TrainingBatches, history: list[dict]) -> None:
+    def __init__(
+        self, job: Job, network: Network, batches: TrainingBatches, valid: Slices, history: list[dict]
+    ) -> None:
         super().__init__()
-        self.job, self.network, self.batches, self.history = job, network, batches, history
+        self.job, self.network, self.batches, self.valid, self.history = job, network, batches, valid, history
+        self.validated = validated_epochs(job)
         self.saved = self.began = time.monotonic()
         self.done_before = len(history)
 
@@ -109,12 +128,13 @@ class Keeper(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         if not np.isfinite(row["loss"]):
             raise InputError(f"{self.job.name}: the loss is {row['loss']} in epoch {epoch + 1}; lower --learning-rate")
+        if row["epoch"] in self.validated:
+            row |= self.network.validate(self.valid, validation_batch(self.job))
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self.epoch_began, 2)
-        best = max((past.get("val_dice", -1) for past in self.history), default=-1)
         self.history.append(row)
-        if row.get("val_dice", -1) > best:
-            self._save(self.job.files.best)
+        if "val_dice" in row and self.best_epoch == row["epoch"]:
+            self._save(self.job.files.waiting(row["epoch"]))
         if (every := self.job.recipe.checkpoint_every) and row["epoch"] % every == 0:
             self._save(self.job.files.kept(row["epoch"]))
         waited = time.monotonic() - self.saved
@@ -123,6 +143,12 @@ class Keeper(keras.callbacks.Callback):
         if not self.job.config.quiet:
             print(self._line(row), flush=True)
 
+    @property
+    def best_epoch(self) -> int:
+        """The first of those with the highest validation Dice; 0 before any."""
+        best = max(self.history, key=lambda row: row.get("val_dice", -1), default={"epoch": 0})
+        return best["epoch"]
+
     def _save(self, path: Path) -> None:
         with runs.atomic(path) as temporary:
             self.network.bare.save(temporary)
@@ -130,6 +156,7 @@ class Keeper(keras.callbacks.Callback):
     def _checkpoint(self) -> None:
         runs.write_csv(self.job.files.history, pd.DataFrame(self.history))
         checkpoint.save(self.job.files.checkpoint, self.model, len(self.history), self.history)
+        checkpoint.settle_best(self.job.files, self.best_epoch)
         self.saved = time.monotonic()
 
     def _line(self, row: dict) -> str:

@@ -1,4 +1,4 @@
-"""The same code under JAX: same loss from the same weights, and a training from the command line."""
+"""The same code under JAX and PyTorch: same loss from the same weights, and a training from the command line."""
 
 import importlib.util
 import json
@@ -16,8 +16,10 @@ import models
 from ich.losses import LOSSES
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-
+BACKENDS = [
+    pytest.param(name, marks=pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is missing"))
+    for name in ("jax", "torch")
+]
 LEVELS = 2  # of the network: JAX compiles the five of models.py for a minute
 LOSS_ON_ONE_BATCH = f"""
 import json, sys
@@ -40,14 +42,17 @@ main.main(sys.argv[1:])
 """
 
 
-def under_jax(*command: str) -> str:
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+def under(backend: str, *command: str) -> str:
+    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
 
-def test_loss_of_one_batch_is_that_of_the_own_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_loss_of_one_batch_is_that_of_the_own_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
     monkeypatch.setattr(models, "LEVELS", LEVELS)
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
@@ -56,21 +61,22 @@ def test_loss_of_one_batch_is_that_of_the_own_backend(tmp_path: Path, monkeypatc
     masks = (rng.random((4, 32, 32, 1)) < 0.1).astype(np.uint8)
     values = {f"w{place}": value for place, value in enumerate(model.get_weights())}
     np.savez(tmp_path / "batch.npz", images=images, masks=masks, **values)
-    told = json.loads(under_jax("-c", LOSS_ON_ONE_BATCH, str(tmp_path / "batch.npz")).splitlines()[-1])
+    told = json.loads(under(backend, "-c", LOSS_ON_ONE_BATCH, str(tmp_path / "batch.npz")).splitlines()[-1])
 
     prob = keras.ops.convert_to_numpy(model(images, training=False))
-    assert told.pop("backend") == "jax"
+    assert told.pop("backend") == backend
     assert told.pop("mean") == pytest.approx(float(prob.mean()), abs=1e-4)
     assert told == pytest.approx({name: float(loss()(masks, prob)) for name, loss in LOSSES.items()}, abs=1e-4)
 
 
 @pytest.mark.slow
-def test_one_epoch_from_the_command_line(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_epoch_from_the_command_line(project: Project, tmp_path: Path, backend: str) -> None:
     tiny = ["--models", "dunet=2", "--epochs", "1", "--quiet"]
-    under_jax("-c", TRAINING, *project.flags, "--runs", str(tmp_path), *tiny)
+    under(backend, "-c", TRAINING, *project.flags, "--runs", str(tmp_path), *tiny)
     folder = tmp_path / "patient" / "dunet" / "holdout"
     facts = json.loads((folder / "run.json").read_text())
-    assert facts["backend"] == "jax"
+    assert facts["backend"] == backend
     assert (folder / "valid_patients.csv").exists()
-    loaded = keras.models.load_model(folder / "last.keras", compile=False)  # what JAX wrote, this backend reads
+    loaded = keras.models.load_model(folder / "last.keras", compile=False)  # what one wrote, the other reads
     assert loaded.count_params() == facts["parameters"]

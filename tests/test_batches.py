@@ -1,5 +1,6 @@
 """What an epoch holds: balanced, full, and a matter of seed and epoch alone."""
 
+import contextlib
 from dataclasses import replace
 
 import keras
@@ -9,7 +10,8 @@ import pytest
 
 from config import RECIPES
 from ich.batches import PlainBatches, TrainingBatches
-from ich.stack import Slices
+from ich.errors import InputError
+from ich.stack import Pairs, Slices
 
 BATCH, STEPS, SIZE = 4, 3, 8
 LESIONS, FREE = 5, 20  # slices; five of the free ones are `in_training`
@@ -85,6 +87,24 @@ def test_a_slice_is_changed_by_seed_epoch_and_row_alone(slices: Slices) -> None:
         assert not np.array_equal(image, next_epoch[row])
 
 
+def test_batches_made_ahead_are_those_that_are_asked_for(slices: Slices) -> None:
+    """In order, out of order, twice, and in another epoch than the one that was expected next."""
+    with contextlib.closing(batches(slices, workers=3)) as ahead:
+        for epoch, step in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 0), (1, 2), (1, 1), (5, 0), (2, 2)]:
+            ahead.begin(epoch)
+            for found, expected in zip(ahead[step], batches(slices, epoch=epoch)[step], strict=True):
+                np.testing.assert_array_equal(found, expected)
+
+
+def test_a_damaged_slice_is_told_by_the_batch_that_needs_it(slices: Slices) -> None:
+    def damaged(row: int) -> tuple[np.ndarray, np.ndarray]:
+        raise InputError(f"row {row} is damaged")
+
+    found = batches(Pairs(slices.table, damaged), workers=2)
+    with contextlib.closing(found), pytest.raises(InputError, match="is damaged"):
+        found[0]
+
+
 @keras.saving.register_keras_serializable("test")
 class Recorder(keras.Model):
     """Learns nothing; keeps the numbers of the slices that `fit` gives it."""
@@ -118,9 +138,9 @@ def test_fit_sees_the_epochs_whatever_the_workers_and_after_a_restart(slices: Sl
     assert seen_in_fit(batches(slices, workers=workers, epoch=2), 2, 4) == expected[2:]
 
 
-def test_plain_batches_are_all_slices_in_order(slices: Slices) -> None:
-    found = PlainBatches(slices, 10)
+@pytest.mark.parametrize(("batch", "steps"), [(10, 3), (25, 1), (40, 1)])
+def test_plain_batches_are_all_slices_in_order_and_all_full(slices: Slices, batch: int, steps: int) -> None:
+    found = PlainBatches(slices.images, batch)
     parts = [found[step] for step in range(len(found))]
-    assert [len(images) for images, _ in parts] == [10, 10, 5]
-    np.testing.assert_array_equal(np.concatenate([images for images, _ in parts]), slices.images)
-    np.testing.assert_array_equal(np.concatenate([masks for _, masks in parts])[..., 0], slices.masks)
+    assert [len(images) for images in parts] == [batch] * steps
+    np.testing.assert_array_equal(np.concatenate(parts), np.resize(slices.images, (batch * steps, SIZE, SIZE, 1)))

@@ -15,7 +15,7 @@ from ich.errors import InputError
 ROOT = Path(__file__).parent.parent
 STEPS = (settings.DemoData, settings.SplitRawData, settings.CreateDataSet, settings.Main, settings.MainKfold,
          settings.Trials, settings.Tests,
-         settings.RsnaPreprocess, settings.RsnaTrain, settings.RsnaCompare)  # fmt: skip
+         settings.RsnaPreprocess, settings.RsnaTrain, settings.RsnaCompare, settings.Predict)  # fmt: skip
 SHARED = ("--raw", "--data", "--runs", "--reports", "--protocol", "--seed", "--quiet", "--debug")
 
 
@@ -32,9 +32,9 @@ def help_of(step: type, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_every_field_is_a_flag_with_its_comment_and_default(step: type, capsys: pytest.CaptureFixture[str]) -> None:
     shown = help_of(step, capsys)
-    flags = {"--" + field.name.replace("_", "-") for field in dataclasses.fields(step)}
-    assert flags == set(shown)
-    assert set(SHARED) <= flags
+    names = {field.name for field in dataclasses.fields(step)} - {getattr(step, "POSITIONAL", "")}
+    assert {"--" + name.replace("_", "-") for name in names} == set(shown)
+    assert set(SHARED) <= set(shown)
     for flag, text in shown.items():
         before_default = text.split("(default:")[0]
         assert "(default: " in text

@@ -25,7 +25,7 @@ def write_run(root: Path, name: str, patients: dict[str, tuple], protocol: str =
         facts = {
             "model": name, "n_filters": 16, "protocol": protocol, "recipe_name": "fast",
             "recipe": {"epochs": 4, "checkpoint_every": 2, "batch_size": 16, "learning_rate": 1e-3}, "seed": 0,
-            "image_size": 64, "windows": "['40/120']", "split_fingerprint": "s1", **identity,
+            "image_size": 64, "windows": "['40/120']", "split_fingerprint": "s1", "part": str(fold), **identity,
         }  # fmt: skip
         machine = {"parameters": 10, "device": "CPU", "backend": "tensorflow", "training_seconds": 36}
         runs.write_json(folder / "run.json", {"identity": facts, **machine})
@@ -166,7 +166,8 @@ def test_values_of_the_strip_plot(pair: list[folds.Run]) -> None:
 
 @pytest.fixture
 def only_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the report page and what is worked out from the slices' pixels."""
+    """Without the report page, what is worked out from the slices' pixels, and the split that is there now."""
+    monkeypatch.setattr(folds, "refuse_other_data", lambda *_: None)
     monkeypatch.setattr(trials.analysis, "write", lambda *_: None)
     monkeypatch.setattr(trials.report, "build", lambda *_: None)
 

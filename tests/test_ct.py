@@ -167,5 +167,5 @@ def test_damaged_and_missing_pngs_are_refused_by_name(tmp_path: Path, content: b
 
 
 def test_a_folder_in_place_of_a_png_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder, expected a file"):
         ct.read_image(tmp_path, 1, 16)

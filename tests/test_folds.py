@@ -88,6 +88,17 @@ def test_tables_keep_their_fold_and_patients_stay_text(tmp_path: Path) -> None:
     ]
 
 
+def test_a_table_is_read_once_and_belongs_to_its_caller(tmp_path: Path) -> None:
+    folder = write_fold(tmp_path, "dunet", 1)
+    write_csv(folder, "valid_patients.csv", [{"patient": "049", "dice": 0.5}])
+    (run,) = folds.gather(tmp_path, "patient")
+    first = run.table("patients")
+    first.insert(0, "run", "dunet")
+    first.loc[0, "dice"] = 0.9
+    (folder / "valid_patients.csv").unlink()
+    assert run.table("patients").to_dict("records") == [{"patient": "049", "dice": 0.5, "fold": "fold_01"}]
+
+
 def test_missing_table_of_a_finished_fold_is_told(tmp_path: Path) -> None:
     write_fold(tmp_path, "dunet", 1)
     with pytest.raises(InputError, match=r"valid_patients\.csv: not found; run `python main_kfold\.py`"):

@@ -105,7 +105,7 @@ def test_the_default_network_is_b7() -> None:
 
 
 def test_one_gpu_or_none_changes_nothing() -> None:
-    with device.all_gpus(7) as scope:
+    with device.all_devices(7) as scope:
         assert scope is None
 
 

@@ -83,7 +83,10 @@ def test_ids_and_patients_stay_text(tmp_path: Path) -> None:
         (b"id\n1\n2,3,4\n", "cannot be read as CSV"),
         (b"id\n\xff\xfe\n", "cannot be read as CSV"),
         (b"id,split\n1,train\n", "no column fold; found id, split"),
-        (b"id;fold\n1;2\n", "no column fold; found id;fold"),
+        (b"id;fold\n1;2\n", "separated by ';', expected commas"),
+        (b"id,fold,fold\n1,2,3\n", "column fold stands twice"),
+        (b"id,fold\na,1,2\nb,1,2\n", "cannot be read as CSV"),  # not read one column too far left
+        ("id,fold\na,1\n".encode("utf-16"), "is saved as UTF-16"),
     ],
 )
 def test_tables_that_are_refused(tmp_path: Path, content: bytes, message: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import FOLDS, IMAGE_SIZE, Done, Project
 
+import create_data_set
 import main
 import main_kfold
 import tests as test_set
@@ -130,8 +131,8 @@ def test_second_call_tests_nothing_again(done: Done, protocol: str, capsys: pyte
 def test_another_split_than_that_of_the_training_is_refused(done: Done, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(done.project.data, data)
-    kfold = data / "patient" / "kfold.csv"
-    kfold.write_text(kfold.read_text() + "\n")
+    shares = ["--folds", str(FOLDS), "--test-share", "0.2", "--image-size", str(IMAGE_SIZE)]
+    create_data_set.main([*done.project.flags, "--data", str(data), *shares, "--seed", "1", "--quiet"])
     with pytest.raises(InputError, match="split_fingerprint is "):
         test_set.main([*done.flags("patient"), "--data", str(data), "--reports", str(tmp_path)])
 

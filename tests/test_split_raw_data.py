@@ -17,7 +17,7 @@ from ich.splits import read_slices
 
 COLUMNS = ["id", "patient", "slice", "image", "label", "lesion_pixels", "no_hemorrhage", "intraventricular",
            "intraparenchymal", "subarachnoid", "epidural", "subdural", "fracture", "spacing_row_mm",
-           "spacing_column_mm", "spacing_slice_mm", "source"]  # fmt: skip
+           "spacing_column_mm", "spacing_slice_mm", "source", "crc32"]  # fmt: skip
 HEADER = ("PatientNumber,SliceNumber,Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,"
           "No_Hemorrhage,Fracture_Yes_No")  # fmt: skip
 ROWS, COLS, SLICES = 40, 32, 3  # of the scans below: rows are front to back, columns right to left
@@ -202,8 +202,7 @@ def test_check_prints_all_problems_at_once(raw: Path, tmp_path: Path, capsys: py
         split(raw, tmp_path / "data", "--check")
     printed = capsys.readouterr().out
     assert "patient 200 is not in hemorrhage_diagnosis_raw_ct.csv" in printed
-    assert "patient 049: " in printed
-    assert "cut off or damaged" in printed
+    assert "049.nii: cut off or damaged" in printed
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "data").exists()
 
@@ -212,9 +211,21 @@ def test_a_damaged_scan_leaves_no_slices_csv(raw: Path, tmp_path: Path) -> None:
     split(raw, tmp_path / "data")
     spoil(raw)
     (raw / "ct_scans" / "200.nii").unlink()
-    with pytest.raises(InputError, match="problem 2 of 2"):
+    write_scan(raw, "049", lesion=True)
+    with pytest.raises(InputError, match="problem 1 of 1"):
         split(raw, tmp_path / "data")
     assert not (tmp_path / "data" / "slices.csv").exists()
+
+
+def test_problems_of_headers_and_of_voxels_are_told_together_and_nothing_is_written(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --check too: all is mended in one go."""
+    spoil(raw)
+    with pytest.raises(InputError, match=r"mask has values \[0 1 2\].*problem 3 of 3"):
+        split(raw, tmp_path / "data")
+    assert capsys.readouterr().out.count("problem: ") == 2
+    assert not (tmp_path / "data").exists() or not any((tmp_path / "data").glob("[!.]*"))
 
 
 def test_another_file_than_published_is_a_problem(raw: Path, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 from keras import layers
 
 import config as settings
-from ich import checkpoint, jobs, network, prediction, runner, runs, stack, training
+from ich import checkpoint, device, jobs, network, prediction, runner, runs, stack, training
 from ich.errors import InputError
 
 SIZE, EPOCHS = 32, 4
-RECIPE = replace(settings.RECIPES["fast"], epochs=EPOCHS, batch_size=4, learning_rate=0.02)
+RECIPE = replace(settings.RECIPES["fast"], epochs=EPOCHS, batch_size=4, learning_rate=0.02, validate_every=1)
 PRINTS = {"image_size": SIZE, "channels": 1, "windows": "40/120", "data_fingerprint": "d", "split_fingerprint": "s"}
 
 
@@ -177,7 +177,7 @@ def test_a_finished_training_is_not_run_again(
     [
         ({"recipe": replace(RECIPE, epochs=9)}, r"recipe\.epochs 4, now 9"),
         ({"seed": 5}, "seed 0, now 5"),
-        ({"validate_every": 2}, "validate_every 1, now 2"),
+        ({"recipe": replace(RECIPE, validate_every=2)}, r"recipe\.validate_every 1, now 2"),
         ({"part": "2", "seed": 5}, "fold_01.*seed 0, now 5"),  # another fold of the same run is the same method
     ],
 )
@@ -189,6 +189,28 @@ def test_another_configuration_in_the_same_run_is_refused(
         jobs.begin(other)
     assert str(caught.value).count(", now ") == 1  # nothing else is named
     assert other.files.folder == finished.files.folder or not other.files.folder.exists()
+
+
+@pytest.mark.parametrize("protocol", ["patient", "slice"])
+def test_validation_gives_what_keras_gives(tmp_path: Path, split: stack.Split, protocol: str) -> None:
+    """The last batch is filled up for the network; 24 slices in batches of 5 leave 4."""
+    each = job(tmp_path, split, protocol=protocol)
+    network, valid = runner.compiled(each, split, small), split.validation("1")
+    training.run(each, network, split.training("1"), valid, whole_scans=True)
+    expected = network.model.evaluate(valid.images, valid.masks[..., None], batch_size=5, verbose=0, return_dict=True)
+    found = network.validate(valid, 5)
+    assert found.keys() == {f"val_{name}" for name in expected}
+    assert found == pytest.approx({f"val_{name}": value for name, value in expected.items()}, abs=1e-5)
+
+
+def test_several_steps_at_once_change_nothing(
+    finished: jobs.Job, tmp_path: Path, split: stack.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; 6 steps an epoch, 4 at once."""
+    monkeypatch.setattr(device, "steps_an_execution", lambda steps: 4)
+    each = job(tmp_path, split)
+    train(each, split)
+    pd.testing.assert_frame_equal(history(each), history(finished), rtol=1e-5)
 
 
 def test_another_network_in_the_same_run_is_refused(finished: jobs.Job, split: stack.Split) -> None:
@@ -282,11 +304,11 @@ def end_with_nan(keeper: training.Keeper) -> None:
     keeper.on_epoch_end(0, {"loss": float("nan")})
 
 
-@pytest.mark.parametrize(("every", "epochs", "expected"), [(1, 3, [1, 2, 3]), (3, 7, [3, 6, 7]), (9, 4, [4])])
+@pytest.mark.parametrize(("every", "epochs", "expected"), [(1, 3, {1, 2, 3}), (3, 7, {3, 6, 7}), (9, 4, {4})])
 def test_the_last_epoch_is_always_validated(
-    tmp_path: Path, split: stack.Split, every: int, epochs: int, expected: list[int]
+    tmp_path: Path, split: stack.Split, every: int, epochs: int, expected: set[int]
 ) -> None:
-    each = job(tmp_path, split, replace(RECIPE, epochs=epochs), validate_every=every)
+    each = job(tmp_path, split, replace(RECIPE, epochs=epochs, validate_every=every))
     assert training.validated_epochs(each) == expected
 
 
@@ -296,8 +318,8 @@ def paper(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.
     folder = tmp_path_factory.mktemp("paper")
     keras.utils.set_random_seed(77)
     small("dunet", SIZE, 1, 2).save(folder / "start.keras")
-    recipe = replace(settings.RECIPES["paper"], epochs=5, batch_size=4, checkpoint_every=2)
-    given = {"protocol": "slice", "recipe": recipe, "validate_every": 3, "init_weights": folder / "start.keras"}
+    recipe = replace(settings.RECIPES["paper"], epochs=5, batch_size=4, checkpoint_every=2, validate_every=3)
+    given = {"protocol": "slice", "recipe": recipe, "init_weights": folder / "start.keras"}
     by_slice = split_of(split.slices, whole_scans=False)
     each = job(folder, by_slice, **given)
     train(each, by_slice)

@@ -1,15 +1,18 @@
 """Which DICOM files of a folder are the scan: one axial CT series, without scouts, reformats and other modalities."""
 
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pydicom
 
-from ich.errors import InputError
+from ich.errors import InputError, printable
 from ich.predict.scan import MOST_OBLIQUE_DEG
+from ich.rsna import dicom_file
 
+FARTHEST_MM = 1e5  # from the scanner's origin
+NOT_RIGHT = 0.01  # what unit vectors and their angle may be off
+LONGEST_NAME = 64  # letters, by the standard
 LEAST_IMAGES = 3  # fewer are no scan, but scouts, screen shots or dose sheets
 
 
@@ -40,12 +43,7 @@ class Image(NamedTuple):
 
 def read_header(path: Path) -> Image:
     """Read a file without its pixels. Raises InputError when it is damaged."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd values that do no harm
-            return Image(path, pydicom.dcmread(path, stop_before_pixels=True))
-    except Exception as error:  # pydicom raises anything from KeyError to struct.error on a damaged file
-        raise InputError(f"{path}: cannot be read as DICOM ({one_line(error)})") from None
+    return Image(path, dicom_file.read(path, pixels=False))
 
 
 def choose(images: list[Image], folder: Path, wanted: str) -> tuple[list[Image], list[str]]:
@@ -56,7 +54,7 @@ def choose(images: list[Image], folder: Path, wanted: str) -> tuple[list[Image],
     notes = [f"left out {len(some)} of {len(images)} files: {reason}" for reason, some in by_reason.items() if reason]
     series: dict[str, list[Image]] = {}
     for image in by_reason.get("", []):
-        series.setdefault(str(image.header.SeriesInstanceUID), []).append(image)
+        series.setdefault(str(image.header.get("SeriesInstanceUID")), []).append(image)
     short = {uid: some for uid, some in series.items() if len(some) < LEAST_IMAGES}
     notes += [f"series {_name(some)} left out: has {len(some)} images only" for some in short.values()]
     whole = {uid: some for uid, some in series.items() if uid not in short}
@@ -75,14 +73,20 @@ def choose(images: list[Image], folder: Path, wanted: str) -> tuple[list[Image],
 
 def _why_not(header: pydicom.Dataset) -> str:
     """Why a file is no slice of a scan; empty when it is one."""
+    try:
+        return _reason(header)
+    except Exception as error:  # elements hold anything
+        return f"header cannot be read ({dicom_file.one_line(error)})"
+
+
+def _reason(header: pydicom.Dataset) -> str:
     kind = [str(part).upper() for part in header.get("ImageType") or []]
     reasons = {
-        f"modality {header.get('Modality', 'unknown')}, expected CT": header.get("Modality") != "CT",
+        f"modality {printable(str(header.get('Modality', 'unknown')))}, expected CT": header.get("Modality") != "CT",
         "scout (LOCALIZER)": "LOCALIZER" in kind,
         "several frames in one file": int(header.get("NumberOfFrames") or 1) > 1,
-        "no position, orientation or pixel spacing": not all(
-            header.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-        ),
+        "colour image": header.get("SamplesPerPixel", 1) != 1,
+        "no position, orientation, pixel spacing or size": not _has_place(header),
         "no RescaleSlope or RescaleIntercept, so HU are unknown": None
         in (header.get("RescaleSlope"), header.get("RescaleIntercept")),
     }
@@ -92,15 +96,26 @@ def _why_not(header: pydicom.Dataset) -> str:
     return "" if height >= np.cos(np.radians(MOST_OBLIQUE_DEG)) else "not axial"
 
 
+def _has_place(header: pydicom.Dataset) -> bool:
+    """Whether size, position, orientation and spacing are there, and can be true."""
+    names = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+    if not all(header.get(name) for name in names):
+        return False
+    if not all(isinstance(header.get(name), int) and header[name].value > 0 for name in ("Rows", "Columns")):
+        return False
+    position, axes, spacing = (np.array(header[name].value, float) for name in names)
+    if [each.size for each in (position, axes, spacing)] != list(names.values()):
+        return False
+    right = np.reshape(axes, (2, 3)) @ np.reshape(axes, (2, 3)).T
+    upright = np.allclose(right, np.eye(2), atol=NOT_RIGHT)  # NaN is not
+    return bool(upright and np.abs(position).max() < FARTHEST_MM and (np.abs(spacing - 5) < 5).all())
+
+
 def _names(header: pydicom.Dataset) -> tuple[str, ...]:
-    return tuple(str(header.get(tag, "")) for tag in ("SeriesNumber", "SeriesDescription", "SeriesInstanceUID"))
+    tags = ("SeriesNumber", "SeriesDescription", "SeriesInstanceUID")
+    return tuple(printable(str(header.get(tag, "")))[:LONGEST_NAME] for tag in tags)
 
 
 def _name(images: list[Image]) -> str:
     number, description, _ = _names(images[0].header)
     return f"{number} '{description}'"
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -4,16 +4,16 @@ Positions are turned from DICOM's LPS (x to the patient's left, y to the back) t
 """
 
 import itertools
-import warnings
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 
+from ich import guard
 from ich.errors import InputError
-from ich.predict.dicom_choice import LEAST_IMAGES, Image, choose, one_line, read_header
+from ich.predict.dicom_choice import LEAST_IMAGES, Image, choose, read_header
 from ich.predict.scan import Scan, check_axial
+from ich.rsna import dicom_file
 from ich.rsna.dicom import AIR_HU, to_hu
 
 SAME_PLACE_MM = 0.01
@@ -35,6 +35,7 @@ def read(folder: Path, files: tuple[Path, ...], wanted: str = "") -> Scan:
     affine = _affine(images[0], step)
     notes += [*left_out, *missing, *_tilt(images[0], step), *check_axial(affine, str(folder))]
     first = images[0].header
+    guard.check_voxels(folder, (first.Columns, first.Rows, places[-1] + 1))
     voxels = np.full((first.Columns, first.Rows, places[-1] + 1), AIR_HU, np.int16)
     for image, place in zip(images, places, strict=True):
         plane = _pixels(image)
@@ -60,7 +61,7 @@ def in_order(images: list[Image], folder: Path) -> list[Image]:
 
     Raises InputError for different images at one place.
     """
-    unique = list({str(image.header.SOPInstanceUID): image for image in images}.values())
+    unique = list({str(image.header.get("SOPInstanceUID", image.path)): image for image in images}.values())
     normal = np.cross(*unique[0].axes)
     normal *= np.sign(normal[2]) or 1
     ordered = sorted(unique, key=lambda image: image.place @ normal)
@@ -116,12 +117,10 @@ def _affine(first: Image, step: np.ndarray) -> np.ndarray:
 
 def _pixels(image: Image) -> np.ndarray:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            whole = pydicom.dcmread(image.path)
-            hu, _ = to_hu(whole.pixel_array, whole)
-    except Exception as error:
-        raise InputError(f"{image.path}: pixels cannot be read ({one_line(error)})") from None
+        whole = dicom_file.read(image.path)
+        hu, _ = to_hu(dicom_file.pixel_array(whole), whole)
+    except Exception as error:  # decoders raise anything
+        raise InputError(f"{image.path}: pixels cannot be read ({dicom_file.one_line(error)})") from None
     return hu
 
 

@@ -5,11 +5,13 @@ An engine takes upright HU (slices, rows, columns) and gives probabilities float
 
 import importlib.util
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from ich import runs
 from ich.ct import unsquare
 from ich.errors import InputError
 from ich.paths import Training
@@ -18,22 +20,42 @@ from ich.predict.method import Method
 Engine = Callable[[np.ndarray], np.ndarray]
 INPUT, OUTPUT = "hu", "probability"  # names of an exported file's tensors
 FILES = {"openvino": "ich.xml", "onnx": "ich.onnx"}  # what each engine reads
+INT8 = "ich_int8.xml"  # what OpenVINO reads for --precision int8
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}  # engine -> package; fastest first
 EXPORTERS = ("keras", "onnx", "tf2onnx")  # packages that write them
+HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # of integers the rest of the network is float32
 
 
 def installed(engine: str) -> bool:
     """Whether the engine's package can be imported."""
-    return importlib.util.find_spec(PACKAGES[engine]) is not None
+    return has(PACKAGES[engine])
+
+
+def has(package: str) -> bool:
+    """Whether a package can be imported; it is not imported yet."""
+    return importlib.util.find_spec(package) is not None
 
 
 def can_export() -> bool:
     """Whether the packages that write exported files are installed."""
-    return all(importlib.util.find_spec(name) for name in EXPORTERS)
+    return all(map(has, EXPORTERS))
 
 
-def choose(wanted: str) -> str:
-    """The fastest installed engine for `auto`, else `wanted`. Raises InputError when it is not installed."""
+def file(engine: str, precision: str) -> str:
+    """What an engine reads for a precision."""
+    return INT8 if precision == "int8" else FILES[engine]
+
+
+def choose(wanted: str, precision: str = "float32") -> str:
+    """The fastest installed engine for `auto`, else `wanted`. Raises InputError when it can't do what is asked."""
+    name = _installed(wanted)
+    if precision != "float32" and name != "openvino":
+        raise InputError(f"--precision {precision}: only OpenVINO computes in it, and the engine is {name}; "
+                         "pip install openvino, or leave --precision out")  # fmt: skip
+    return name
+
+
+def _installed(wanted: str) -> str:
     if wanted == "auto":
         if found := next(filter(installed, PACKAGES), None):
             return found
@@ -44,14 +66,14 @@ def choose(wanted: str) -> str:
 
 
 def openvino(folder: Path, precision: str = "float32") -> Engine:
-    """OpenVINO on the CPU. bfloat16 is a hint: CPUs without it compute in float32."""
+    """OpenVINO on the CPU. bfloat16 is a hint: CPUs without it compute in float32. int8 has a file of its own."""
     import openvino as ov
 
     core = ov.Core()
-    network = core.read_model(_existing(folder / FILES["openvino"]))
+    network = core.read_model(_existing(folder / file("openvino", precision)))
     hints = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
         "ENABLE_CPU_PINNING": False,  # threads may leave a core that another program uses
     }
     compiled: dict[tuple[int, ...], ov.CompiledModel] = {}
@@ -100,6 +122,20 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
 def with_flip(engine: Engine) -> Engine:
     """The mean of an engine's answers to the slices and to their left-right mirror images."""
     return lambda hu: (engine(hu) + engine(np.ascontiguousarray(hu[:, :, ::-1]))[:, :, ::-1]) / 2
+
+
+def save_openvino(model: object, path: Path) -> None:
+    """Write an OpenVINO model as `path` (.xml) and its weights beside it (.bin).
+
+    Two files that belong together: both are written elsewhere, then moved, weights first.
+    """
+    import openvino as ov
+
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{runs.unfinished(path).name}.") as place:
+        temporary = Path(place) / path.name
+        ov.save_model(model, temporary, compress_to_fp16=False)  # halves would cost the agreement with Keras
+        for written in (temporary.with_suffix(".bin"), temporary):
+            written.replace(path.parent / written.name)
 
 
 def _one_by_one(predict: Engine, hu: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import onnx
 from ich import paths, prediction, runs
 from ich.errors import InputError
 from ich.phantom import make_patient
-from ich.predict import engines, onnx_graph
+from ich.predict import engines, onnx_graph, quantize
 from ich.predict.method import CARD, Method
 from ich.predict.model_card import CARD_PAGE, page
 
@@ -19,9 +19,12 @@ MOST_DIFFERENCE = 1e-3  # between the probabilities of an exported file and of K
 PROBED = 8  # phantom slices that both predict
 
 
-def write(folder: Path, method: Method, trainings: list[paths.Training], scores: dict) -> None:
+def write(
+    folder: Path, method: Method, trainings: list[paths.Training], scores: dict, measured: np.ndarray | None = None
+) -> None:
     """Write `ich.onnx`, `ich.xml` and `ich.bin` (with OpenVINO), `model.json` last, and `MODEL_CARD.md`.
 
+    `measured`: slices for quantize.write, which adds `ich_int8.xml` and `.bin`; without them there are none.
     Raises InputError when an exported file disagrees with Keras.
     """
     (folder / CARD).unlink(missing_ok=True)
@@ -29,12 +32,16 @@ def write(folder: Path, method: Method, trainings: list[paths.Training], scores:
     with runs.atomic(folder / engines.FILES["onnx"]) as temporary:
         onnx.save(onnx_graph.build(networks, method.size, method.windows), temporary)
     if engines.installed("openvino"):
-        _write_openvino(folder)
+        import openvino
+
+        model = openvino.convert_model(folder / engines.FILES["onnx"])
+        engines.save_openvino(model, folder / engines.FILES["openvino"])
     agreement = _agreement(folder, method, trainings)
     card = {
         "note": runs.RESEARCH_ONLY, "image_size": method.size,
         "windows": [(window.level, window.width) for window in method.windows], "threshold": method.threshold,
         "facts": method.facts, "scores": scores, "largest_difference_from_keras": agreement,
+        "int8_dice_with_float32": None if measured is None else quantize.write(folder, measured, method.threshold),
     }  # fmt: skip
     runs.write_text(folder / CARD_PAGE, page(card))
     runs.write_json(folder / CARD, card)
@@ -51,18 +58,6 @@ def _as_onnx(training: paths.Training, method: Method) -> onnx.ModelProto:
         path = Path(place) / "network.onnx"
         network.export(path, format="onnx", verbose=False)
         return onnx.load(path)
-
-
-def _write_openvino(folder: Path) -> None:
-    import openvino as ov
-
-    model = ov.convert_model(folder / engines.FILES["onnx"])
-    # Two files that belong together: both are written elsewhere, then moved, weights first.
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        path = Path(place) / engines.FILES["openvino"]
-        ov.save_model(model, path, compress_to_fp16=False)  # halves would cost the agreement with Keras
-        for written in (path.with_suffix(".bin"), path):
-            written.replace(folder / written.name)
 
 
 def _agreement(folder: Path, method: Method, trainings: list[paths.Training]) -> dict[str, float]:

@@ -1,17 +1,21 @@
 """What a user named on the command line, as a list of scans that can be read one after another."""
 
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.misc import is_dicom
 
+from ich import guard
 from ich.errors import InputError
+from ich.paths import is_file_name
 from ich.predict import dicom_series, scan
 from ich.runs import fingerprint
 
 NIFTI = (".nii", ".nii.gz")
+RESERVED = "volumes.csv"  # of the output folder
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Input:
 
     def fingerprint(self) -> str:
         """Changes with the names, sizes and times of the files: cheaper than their contents."""
+        for path in self.files:
+            guard.check_file(path)
         facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.files]
         return fingerprint(str(facts))
 
@@ -34,28 +40,36 @@ def find(given: Sequence[Path], orientation: str = "", series: str = "") -> list
     if not given:
         raise InputError("no scan named; expected NIfTI files or DICOM folders: python predict.py SCAN --out DIR")
     found = [each for path in given for each in _in(path, orientation, series)]
-    names: dict[str, int] = {}
+    taken = {RESERVED}
     for place, each in enumerate(found):
-        names[each.name] = number = names.get(each.name, 0) + 1
-        if number > 1:
-            found[place] = Input(f"{each.name}_{number}", each.path, each.files, each.read)
+        name = next(name for name in _names(each.name) if name not in taken)
+        taken.add(name)
+        found[place] = Input(name, each.path, each.files, each.read)
     return found
 
 
+def _names(name: str) -> Iterator[str]:
+    """`head`, `head_2`, `head_3` ...; a name that can't be a folder's is replaced by `scan`."""
+    first = name if is_file_name(name) else "scan"
+    yield first
+    yield from (f"{first}_{number}" for number in itertools.count(2))
+
+
 def _in(path: Path, orientation: str, series: str) -> list[Input]:
-    if path.is_file():
-        if not _is_nifti(path):
-            raise InputError(f"{path}: is no NIfTI file (.nii, .nii.gz); of DICOM name the folder")
+    if _is_nifti(path) and not path.is_dir():
+        guard.check_file(path)
         return [_nifti(path, orientation)]
+    if path.is_file():
+        raise InputError(f"{path}: is no NIfTI file (.nii, .nii.gz); of DICOM name the folder")
     if not path.is_dir():
-        raise InputError(f"{path}: not found; expected a NIfTI file or a folder")
+        guard.check_file(path, "; expected a NIfTI file or a folder")
     found = []
     for here, folders, names in os.walk(path):
         folders.sort()
         files = [Path(here, name) for name in sorted(names) if not name.startswith(".")]
         found += [_nifti(file, orientation) for file in files if _is_nifti(file)]
         others = [file for file in files if not _is_nifti(file)]
-        if dicoms := tuple(file for file in others if is_dicom(file)):
+        if dicoms := tuple(file for file in others if file.is_file() and is_dicom(file)):
             found.append(_dicom(Path(here), dicoms, series))
     if not found:
         raise InputError(f"{path}: holds no NIfTI file and no DICOM file; expected scans")

@@ -68,8 +68,7 @@ def predict(job: Job, given: Input, folder: Path) -> dict:
     mask = measure.without_specks(read.as_filed(prob >= job.threshold), read.voxel_mm3, job.config.min_lesion_mm3)
     found = measure.measures(mask, read)
     (folder / paths.RUN).unlink(missing_ok=True)
-    _write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))
-    notes = [*read.notes, *([] if segmentation.possible() or not read.sources else [segmentation.MISSING])]
+    notes = [*read.notes, *_write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))]
     facts = {"scan": given.name, "measures": found, "notes": notes, "threshold": job.threshold}
     runs.write_json(folder / paths.RUN, runs.manifest(job.config, started, inputs=job.inputs(given), **facts))
     return facts
@@ -77,8 +76,8 @@ def predict(job: Job, given: Input, folder: Path) -> dict:
 
 def _write(
     job: Job, folder: Path, read: scan.Scan, planes: np.ndarray, mask: np.ndarray, prob: np.ndarray, title: str
-) -> None:
-    """All files of a scan, and none of an earlier call with other settings."""
+) -> list[str]:
+    """All files of a scan, and none of an earlier call with other settings; notes on what could not be written."""
     window = job.method.windows[0]
     for name in (PROBABILITIES, SEGMENTATION, VIEW):
         (folder / name).unlink(missing_ok=True)
@@ -86,10 +85,10 @@ def _write(
     runs.write_png(folder / OVERLAY, montage.montage(planes, read.upright(mask), window, title))
     if job.config.probabilities:
         native.save_like(folder / PROBABILITIES, read.as_filed(prob), read.image)
-    if read.sources and segmentation.possible():
-        segmentation.write(folder / SEGMENTATION, mask, read)
     if job.config.view:
         view.write(folder / VIEW, read, mask, window, title)
+    note = segmentation.write(folder / SEGMENTATION, mask, read) if read.sources else ""
+    return [note] if note else []
 
 
 def _title(name: str, found: dict, threshold: float) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ich import cli, folds, paths
+from ich import cli, folds, lock, paths, runs
 from ich.errors import InputError
 from ich.predict import engines, method
 from ich.predict.job import Job
@@ -15,7 +15,7 @@ def prepare(config: object) -> Job:
 
     Files of a run are exported once, beside its folds. Raises InputError for what is missing.
     """
-    name = engines.choose(config.engine)
+    name = engines.choose(config.engine, config.precision)
     if config.model:
         how, engine = method.of_export(config.model), _exported_engine(config, name, config.model)
     else:
@@ -31,7 +31,7 @@ def _of_run(config: object, name: str) -> tuple[str, method.Method, engines.Engi
     run = method.choose_run(config.runs, config.protocol, config.run)
     how, trainings = method.of_run(run, config.fold, config.weights)
     folder = _cache(config, run)
-    exported = name != "keras" and method.is_exported(folder, how, engines.FILES[name])
+    exported = name != "keras" and method.is_exported(folder, how, engines.file(name, config.precision))
     if name != "keras" and not exported and not engines.can_export():
         name = _without_export(config, name)
     if name == "keras":
@@ -39,7 +39,7 @@ def _of_run(config: object, name: str) -> tuple[str, method.Method, engines.Engi
             return name, how, engines.keras(trainings, config.weights, how)
     if not exported:
         print(f"{run.name}: exporting for {name}, once")
-        _export(folder, how, trainings, run)
+        _export(config, folder, how, trainings, run)
     return name, how, _exported_engine(config, name, folder)
 
 
@@ -49,15 +49,21 @@ def export(config: object, folder: Path) -> None:
         raise InputError(f"--export: needs {', '.join(engines.EXPORTERS)}; pip install -r requirements-predict.txt")
     run = method.choose_run(config.runs, config.protocol, config.run)
     how, trainings = method.of_run(run, config.fold, config.weights)
-    _export(folder, how, trainings, run)
+    _export(config, folder, how, trainings, run)
     written = " ".join(sorted(path.name for path in folder.iterdir()))
     print(f"{run.name}: {', '.join(how.facts['folds'])} -> {folder}: {written}")
 
 
-def _export(folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run) -> None:
+def _export(
+    config: object, folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run
+) -> None:
     with cli.starting_backend():
-        from ich.predict import export, model_card
-    export.write(folder, how, trainings, model_card.scores_of(run))
+        from ich.predict import export, model_card, quantize
+    measured = quantize.read_slices(config, how) if config.precision == "int8" else None
+    with lock.writing(folder):
+        export.write(folder, how, trainings, model_card.scores_of(run), measured)
+    if measured is not None:
+        quantize.tell(runs.read_json(folder / method.CARD)["int8_dice_with_float32"])
 
 
 def _cache(config: object, run: folds.Run) -> Path:
@@ -77,7 +83,7 @@ def _exported_engine(config: object, name: str, folder: Path) -> engines.Engine:
 def _without_export(config: object, name: str) -> str:
     """Keras instead of an engine whose files can't be written here; InputError where the user asked for it."""
     lacking = f"the run is not exported for {name}, which needs {', '.join(engines.EXPORTERS)}"
-    if config.engine != "auto":
+    if config.engine != "auto" or config.precision != "float32":
         raise InputError(f"--engine {name}: {lacking}; pip install -r requirements-predict.txt")
     print(f"{lacking}: predicting with Keras, which is slower")
     return "keras"

@@ -45,6 +45,8 @@ def gather(folder: Path, task: str, draws: int, seed: int) -> list[Result]:
     tables = {training: _read(training, task) for training in every}
     for training in every[1:]:
         _refuse_mixture(training, tables[training], every[0], tables[every[0]])
+    for training in every:
+        _refuse_copy(training)
     weight = patient_draws(tables[every[0]]["patient"].to_numpy(), draws, seed)
     predicted = {name: [_predicted(tables[each], task) for each in trainings] for name, trainings in found.items()}
     return [_result(name, each, weight) for name, each in predicted.items()]
@@ -73,11 +75,23 @@ def _refuse_mixture(
             f"{one.predictions}: holds {len(table)} test slices, and not the same as the {len(wanted)} of "
             f"{first.predictions}; train both on one split: delete {one.folder} and run rsna_train.py"
         )
-    own, other = ({**runs.read_json(training.run)["identity"], "variant": "", "repeat": "", "seed": "", "steps": ""}
-                  for training in (one, first))  # fmt: skip
+    apart = dict.fromkeys(("variant", "repeat", "seed", "steps"), "")
+    own, other = (runs.read_json(each.run, ("identity",))["identity"] | apart for each in (one, first))
     if pairs := runs.differences(own, other):
         told = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
         raise InputError(f"{one.run}: was trained otherwise than {first.run}: {told}; they can't be compared")
+
+
+def _refuse_copy(training: paths.Classification) -> None:
+    """Raise InputError for predictions of another training than run.json tells of, or a folder of another variant."""
+    runs.result_print(training.run, training.predictions)
+    identity = runs.read_json(training.run, ("identity",))["identity"]
+    for name in ("variant", "repeat"):
+        if identity.get(name) != getattr(training, name):
+            raise InputError(
+                f"{training.folder}: was trained as {name} {identity.get(name)}; is it a copy of another? "
+                "Delete it and run rsna_train.py again"
+            )
 
 
 def _predicted(table: pd.DataFrame, task: str) -> Predicted:

@@ -1,14 +1,14 @@
 """One DICOM slice as Hounsfield units, whatever its header says and however it is compressed."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
 
-from ich.ct import Window
+from ich.ct import WIDEST, Window
 from ich.errors import InputError
+from ich.rsna import dicom_file
 
 AIR_HU, BRIGHTEST_HU = -1024, 3071  # what 12 bits with the usual intercept hold
 MOST_TILT = 0.7  # cosine between an axial slice's normal and the body's long axis; gantries tilt by 30 degrees at most
@@ -29,24 +29,22 @@ class Slice:
 
 def read_slice(path: Path) -> Slice:
     """Read an axial CT slice. Raises InputError with the reason when `path` holds something else."""
+    header = dicom_file.read(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd values that do no harm; one line for each of 752,803 files
-            header = pydicom.dcmread(path)
-            _refuse_other_kinds(header)
-            pixels = header.pixel_array
+        _refuse_other_kinds(header)
+        hu, repaired = to_hu(dicom_file.pixel_array(header), header)
+        return Slice(hu, str(header.PatientID), _own_window(header), repaired)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except Exception as error:  # pydicom raises anything from KeyError to struct.error on a damaged file
-        first = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: cannot be read as DICOM ({first})") from None
-    hu, repaired = to_hu(pixels, header)
-    return Slice(hu, str(header.PatientID), _own_window(header), repaired)
+    except Exception as error:  # elements hold anything, and decoders raise anything
+        raise InputError(f"{path}: cannot be read as DICOM ({dicom_file.one_line(error)})") from None
 
 
 def to_hu(pixels: np.ndarray, header: pydicom.Dataset) -> tuple[np.ndarray, bool]:
     """Stored values -> HU by slope and intercept, padding as air; also whether 12-bit values were repaired."""
     slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
+    if not (np.isfinite((slope, intercept)).all() and slope):
+        raise InputError(f"RescaleSlope is {slope}, RescaleIntercept {intercept}, expected numbers; export it again")
     repaired = header.BitsStored == 12 and header.PixelRepresentation == 0 and intercept > -100
     values = pixels.astype(np.int32)
     if repaired:  # written without an intercept: what should be below -1000 + 0 has wrapped around at 4096
@@ -87,4 +85,4 @@ def _own_window(header: pydicom.Dataset) -> Window | None:
     if None in tags or "" in tags:
         return None
     level, width = (float(np.ravel(tag)[0]) for tag in tags)
-    return Window(level, width) if width >= 1 else None
+    return Window(level, width) if 1 <= width <= WIDEST and abs(level) <= WIDEST else None

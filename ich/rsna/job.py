@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich import runs
+from ich import lock, runs
 from ich.errors import InputError
-from ich.jobs import refuse_difference
+from ich.jobs import is_begun, refuse_difference
 from ich.paths import Classification, Rsna
 from ich.rsna.batches import Batches, Change
 
@@ -52,7 +52,7 @@ class Job:
 def make(config: object, variant: str, repeat: int, table: pd.DataFrame) -> Job:
     """The training of a variant. Raises InputError when the variant or the weights to start from are not there."""
     data = Rsna(config.data)
-    made = runs.read_json(data.run)
+    made = runs.read_json(data.run, ("variants", "config"))
     if variant not in made["variants"]:
         raise InputError(f"{data.folder / variant}: not made yet; run `python rsna_preprocess.py --variants {variant}`")
     weights = config.weights
@@ -73,8 +73,14 @@ def _fingerprint(weights: str) -> str:
 
 def begin(job: Job) -> None:
     """Write config.json, or refuse a folder that holds another configuration, naming the differences."""
-    wanted = runs.as_json(job.identity)
-    if job.files.config.exists():
-        refuse_difference(job.files.config, runs.read_json(job.files.config), wanted, "Give --runs another folder")
+    if is_begun(job.files):
+        refuse_other_configuration(job)
     else:
-        runs.write_json(job.files.config, wanted)
+        with lock.writing(job.files.folder):
+            runs.write_json(job.files.config, job.identity)
+
+
+def refuse_other_configuration(job: Job) -> None:
+    """Raise InputError when the folder was begun with another one."""
+    found, wanted = runs.read_json(job.files.config), runs.as_json(job.identity)
+    refuse_difference(job.files.config, found, wanted, "Give --runs another folder")

@@ -58,7 +58,7 @@ class Journal:
             with self.path.open(encoding="utf-8") as file:
                 if next(file, "").strip() == how:
                     for line in file:
-                        with contextlib.suppress(ValueError):  # the last line, if a kill cut it off
+                        with contextlib.suppress(ValueError, TypeError):  # the last line, if a kill cut it off
                             note = Note(*json.loads(line))
                             notes[note.id] = note
         runs.write_text(self.path, how + "\n" + "".join(json.dumps(note) + "\n" for note in notes.values()))

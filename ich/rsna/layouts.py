@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ich import guard
 from ich.errors import InputError
+from ich.paths import is_file_name
 
 TYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
 CLASSES = ("healthy", *TYPES)  # six-way classification: exactly one of them
@@ -89,6 +91,8 @@ def _class_folders(raw: Path) -> Found:
 def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
     """Files of one name are one slice with several types, if their contents are equal and their classes fit."""
     first, *others = (raw / source for source in same["source"])
+    if not all(path.is_file() for path in (first, *others)):
+        return "one of its files is a broken link, or no file"
     folders = ", ".join(same["folder"])
     if not all(filecmp.cmp(first, other, shallow=False) for other in others):
         return f"two different files of this name in {folders}; names must be unique"
@@ -116,12 +120,16 @@ def _kaggle(raw: Path, stage: str) -> Found:
 def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """By slice the LABELS, and the slices with rows that contradict each other; equal rows count once."""
     try:
-        rows = pd.read_csv(path, usecols=["ID", "Label"], dtype={"ID": str})
-    except ValueError as error:
+        guard.check_file(path)
+        rows = pd.read_csv(path, usecols=["ID", "Label"], dtype={"ID": str}, keep_default_na=False)
+    except (ValueError, OSError) as error:
         raise InputError(f"{path}: {error}; expected the columns ID,Label as the competition wrote them") from None
+    if rows.empty:
+        raise InputError(f"{path}: has a header but no rows; download it again")
     rows[["id", "label"]] = rows["ID"].str.rsplit("_", n=1, expand=True).reindex(columns=[0, 1])
-    if not (rows["label"].isin(LABELS) & rows["Label"].isin((0, 1))).all():
-        bad = rows[~(rows["label"].isin(LABELS) & rows["Label"].isin((0, 1)))].iloc[0]
+    right = rows["label"].isin(LABELS) & rows["Label"].isin((0, 1))
+    if not right.all():
+        bad = rows[~right].iloc[0]
         raise InputError(
             f"{path}: row '{bad['ID']},{bad['Label']}': expected ID_..._<{'|'.join(LABELS)}> and 0 or 1"
         )
@@ -141,9 +149,11 @@ def _listed(raw: Path, folder: str) -> pd.DataFrame:
 
 def _dicoms(folder: Path) -> list[Path]:
     """All `.dcm` files in and below a folder, in order of name."""
-    return sorted(
-        Path(here, name) for here, _, names in os.walk(folder) for name in names if name.lower().endswith(".dcm")
-    )
+    names = ((here, name) for here, _, names in os.walk(folder) for name in names if not name.startswith("."))
+    found = [Path(here, name) for here, name in names if name.lower().endswith(".dcm")]
+    if odd := next((path for path in found if not is_file_name(path.stem)), None):
+        raise InputError(f"{odd}: results can't be named after it (too long or not printable); rename it")
+    return sorted(found)
 
 
 def _without(table: pd.DataFrame, rejected: dict[str, str], told: str) -> Found:

@@ -35,7 +35,10 @@ def process(file: tuple[str, str], how: How) -> Note:
     """Read one DICOM (id, source) and write all its variants; a rejection is returned, not raised."""
     name, source = file
     path = how.raw / source
-    facts = path.stat()
+    try:
+        facts = path.stat()
+    except OSError as error:
+        return Note(name, source, 0, 0, reason=f"{error.strerror}; is it a broken link?")
     begun = Note(name, source, facts.st_size, facts.st_mtime_ns)
     try:
         found = dicom.read_slice(path)
@@ -79,7 +82,10 @@ def missing(files: pd.DataFrame, journal: Journal, how: How) -> list[tuple[str, 
 
 
 def _has_changed(path: Path, note: Note) -> bool:
-    facts = path.stat()
+    try:
+        facts = path.stat()
+    except OSError:
+        return True
     return (facts.st_size, facts.st_mtime_ns) != (note.size, note.changed)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from ich import runs
 from ich.errors import InputError
-from ich.paths import Rsna
+from ich.paths import Rsna, is_file_name
 from ich.rsna.layouts import CLASSES, LABELS, SEVERAL, TYPES
 
 PARTS = ("train", "test", "valid")  # of equal claims the earlier one comes first
@@ -74,5 +74,15 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read(files: Rsna) -> pd.DataFrame:
-    """The rows of slices.csv. Raises InputError when it is missing or lacks a column."""
-    return runs.read_csv(files.slices, ("id", "patient", "split", "class", *LABELS), "rsna_preprocess.py")
+    """The rows of slices.csv. Raises InputError when it is missing, lacks a column or was edited into nonsense."""
+    table = runs.read_csv(files.slices, ("id", "patient", "split", "class", *LABELS), "rsna_preprocess.py")
+    wrong = {
+        "its id is no file name, or stands twice": ~table["id"].map(is_file_name) | table["id"].duplicated(),
+        f"split must be of {', '.join((*PARTS, PREDICT))}": ~table["split"].isin((*PARTS, PREDICT)),
+        "labels must be 0, 1 or empty": ~(table[list(LABELS)].isin((0, 1)) | table[list(LABELS)].isna()).all(axis=1),
+    }
+    for what, rows in wrong.items():
+        if rows.any():
+            name = table.loc[rows, "id"].iloc[0]
+            raise InputError(f"{files.slices}: id '{name}': {what}; run `python rsna_preprocess.py` again")
+    return table

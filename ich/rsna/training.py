@@ -7,12 +7,13 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich import checkpoint, device, runs
+from ich import checkpoint, device, lock, runs
 from ich.errors import InputError
+from ich.jobs import tell_finished
 from ich.rsna import plots, scores
 from ich.rsna.batches import Batches, Change
 from ich.rsna.classifier import Classifier
-from ich.rsna.job import Job, begin, make
+from ich.rsna.job import Job, begin, make, refuse_other_configuration
 from ich.rsna.layouts import LABELS, names_of
 from ich.rsna.split import PREDICT
 from ich.training import duration
@@ -23,23 +24,55 @@ LONG_S = 12 * 3600
 
 def run_all(config: object, variants: Sequence[str], table: pd.DataFrame) -> None:
     """Run the trainings that are not finished, all with one compiled network; all variants of a seed come together."""
-    jobs = [make(config, variant, repeat, table) for repeat in range(1, config.repeats + 1) for variant in variants]
-    for job in jobs:
-        begin(job)  # all refusals before the first hour of work
-    todo = [job for job in jobs if not job.files.finished]
-    for job in jobs:
-        if job not in todo:
-            print(f"{job.name}: finished before")
+    device.choose_kernels(config.deterministic)
+    todo = unfinished(config, variants, table)
     if not todo:
         return
-    with device.all_gpus(config.batch_size):
+    with device.all_devices(config.batch_size):
         classifier = Classifier(config, len(todo[0].batches("train")))
         _tell_duration(todo, classifier)
         for job in todo:
             _run(job, classifier)
+            print(f"{job.name}: {summary_line(job)}")
+
+
+def run_one(config: object, variant: str, repeat: int, table: pd.DataFrame) -> str:
+    """Run one training while others run elsewhere; return what came of it in one line."""
+    device.choose_kernels(config.deterministic)
+    job = make(config, variant, repeat, table)
+    with device.all_devices(config.batch_size):
+        _run(job, Classifier(config, len(job.batches("train"))))
+    return summary_line(job)
+
+
+def unfinished(config: object, variants: Sequence[str], table: pd.DataFrame) -> list[Job]:
+    """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
+    jobs = [make(config, variant, repeat, table) for repeat in range(1, config.repeats + 1) for variant in variants]
+    for job in jobs:
+        begin(job)
+    todo = [job for job in jobs if not job.files.finished]
+    for job in jobs:
+        if job not in todo:
+            tell_finished(job.name, job.files)
+    return todo
+
+
+def summary_line(job: Job) -> str:
+    """The epoch whose weights a finished training has kept."""
+    history = runs.read_csv(job.files.history, ("epoch", "val_loss"), "rsna_train.py")
+    best = history.loc[history["val_loss"].idxmin()]
+    return f"epoch {best['epoch']:.0f} has the lowest validation loss, {best['val_loss']:.3f} -> {job.files.folder}"
 
 
 def _run(job: Job, classifier: Classifier) -> None:
+    """Train, unless another process is at it (InputError) or has finished it since this one looked."""
+    with lock.writing(job.files.folder), device.memory_for(job.name, job.config.batch_size):
+        refuse_other_configuration(job)
+        if not job.files.finished:
+            _train(job, classifier)
+
+
+def _train(job: Job, classifier: Classifier) -> None:
     """Train; then predict test and unlabelled slices with the weights of the lowest validation loss."""
     started, how = time.time(), job.config
     classifier.reset(job.seed)
@@ -48,6 +81,7 @@ def _run(job: Job, classifier: Classifier) -> None:
         print(f"{job.name}: goes on after epoch {epoch}")
     batches = job.batches("train", Change(how.rotation_deg, how.shift_px / how.image_size))
     keeper = Keeper(job, classifier, batches, history)
+    checkpoint.settle_best(job.files, keeper.best["epoch"])
     classifier.model.fit(
         batches, epochs=how.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
         shuffle=False,  # the batches are shuffled, in a way a restart repeats
@@ -57,16 +91,14 @@ def _run(job: Job, classifier: Classifier) -> None:
     runs.write_csv(job.files.predictions, table)
     plots.loss_accuracy(job.files.curves, pd.DataFrame(keeper.history), job.name)
     facts = {
-        "identity": job.identity, "device": device.gpu_name() or "CPU", "backend": keras.backend.backend(),
+        "identity": job.identity, "results": runs.prints(job.files.results),
+        "device": device.gpu_name() or "CPU", "backend": keras.backend.backend(),
         "parameters": classifier.bare.count_params(), "seed_used": job.seed,
         "slices": job.table["split"].value_counts().to_dict(),
         "training_seconds": round(sum(row["seconds"] for row in keeper.history), 1),
     }  # fmt: skip
     runs.write_json(job.files.run, runs.manifest(how, started, **facts))
     job.files.checkpoint.unlink(missing_ok=True)
-    best = min(keeper.history, key=lambda row: row["val_loss"])
-    told = f"epoch {best['epoch']} has the lowest validation loss, {best['val_loss']:.3f}"
-    print(f"{job.name}: {told} -> {job.files.folder}")
 
 
 def _predictions(job: Job, classifier: Classifier, part: str) -> pd.DataFrame:
@@ -114,6 +146,11 @@ class Keeper(keras.callbacks.Callback):
         self.valid = job.batches("valid")
         self.saved = time.monotonic()
 
+    @property
+    def best(self) -> dict:
+        """The first epoch of those with the lowest validation loss."""
+        return min(self.history, key=lambda row: row["val_loss"], default={"epoch": 0})
+
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.began = time.monotonic()
         self.learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -125,10 +162,9 @@ class Keeper(keras.callbacks.Callback):
         if not np.isfinite([row["loss"], row["val_loss"]]).all():
             raise InputError(f"{self.job.name}: the loss is {row['loss']} in epoch {epoch + 1}; lower --learning-rates")
         row |= {"learning_rate": self.learning_rate, "seconds": round(time.monotonic() - self.began, 2)}
-        best = min((past["val_loss"] for past in self.history), default=np.inf)
         self.history.append(row)
-        if row["val_loss"] < best:
-            with runs.atomic(self.job.files.best) as temporary:
+        if self.best is row:
+            with runs.atomic(self.job.files.waiting(row["epoch"])) as temporary:
                 self.classifier.bare.save(temporary)
         last = row["epoch"] == self.job.config.epochs
         if last or time.monotonic() - self.saved >= self.job.config.checkpoint_seconds:
@@ -149,4 +185,5 @@ class Keeper(keras.callbacks.Callback):
     def _checkpoint(self) -> None:
         runs.write_csv(self.job.files.history, pd.DataFrame(self.history))
         checkpoint.save(self.job.files.checkpoint, self.model, len(self.history), self.history)
+        checkpoint.settle_best(self.job.files, self.best["epoch"])
         self.saved = time.monotonic()

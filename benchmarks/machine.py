@@ -1,0 +1,50 @@
+"""What results say of the machine they come from, and what they don't."""
+
+import contextlib
+import functools
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+
+def command(argv: list[str]) -> str:
+    """The command without this machine's folders."""
+    return " ".join(["python", f"benchmarks/{Path(argv[0]).name}", *(without_folders(text) for text in argv[1:])])
+
+
+def without_folders(told: object) -> object:
+    """A JSON value in which absolute paths are file names only."""
+    if isinstance(told, dict):
+        return {name: without_folders(value) for name, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [without_folders(value) for value in told]
+    is_path = isinstance(told, Path) or (isinstance(told, str) and told.startswith("/"))
+    return Path(told).name if is_path else told
+
+
+def facts() -> dict[str, object]:
+    """Processor, cores, memory and GPU, as a reader of the figures needs them."""
+    cpu = re.search(r"model name\s*:\s*(.+)", _text("/proc/cpuinfo"))
+    memory = re.search(r"MemTotal:\s+(\d+)", _text("/proc/meminfo"))
+    return {
+        "cpu": cpu.group(1) if cpu else platform.machine(), "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(int(memory.group(1)) / 1024**2) if memory else None, "gpu": gpu(),
+    }  # fmt: skip
+
+
+@functools.cache
+def gpu() -> str | None:
+    """The first NVIDIA GPU, without asking any framework; None without one."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError, IndexError):
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
+    return None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""

@@ -1,0 +1,83 @@
+"""D-Unet written plainly in PyTorch: the yardstick for what this project's network costs. Imports PyTorch only."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+LEVELS, DROPOUT = 5, 0.2  # as models.dunet
+BN = {"eps": 1e-3, "momentum": 0.1}  # Keras counts the momentum from the other side
+
+
+class DUnet(nn.Module):
+    """(batch, 1, size, size) grey levels 0..255 -> probabilities of the same shape, float32.
+
+    Modules stand in the order of Keras' layers, so that weights can be handed over one by one.
+    """
+
+    def __init__(self, n_filters: int, levels: int = LEVELS) -> None:
+        super().__init__()
+        widths = [n_filters * 2**level for level in range(levels)]
+        self.down = nn.ModuleList(block(before, width) for before, width in zip([1, *widths], widths, strict=False))
+        self.between = nn.Sequential(nn.MaxPool2d(2), nn.Dropout(DROPOUT))
+        self.up = nn.ModuleList(
+            nn.ModuleList([nn.ConvTranspose2d(2 * width, width, 2, stride=2), block(2 * width, width)])
+            for width in reversed(widths[:-1])
+        )
+        self.blood = nn.Conv2d(n_filters, 1, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x, skips = x / 255, []
+        for level, each in enumerate(self.down):
+            if level:
+                skips.append(x)
+                x = self.between(x)
+            x = each(x)
+        for (enlarge, each), skip in zip(self.up, reversed(skips), strict=True):
+            x = each(torch.cat([enlarge(x), skip], 1))
+        return torch.sigmoid(self.blood(x).float())
+
+
+def block(before: int, width: int) -> nn.Sequential:
+    """Conv-BN-ReLU twice."""
+    parts = [(nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width, **BN), nn.ReLU())
+             for channels in (before, width)]  # fmt: skip
+    return nn.Sequential(*parts[0], *parts[1])
+
+
+def parameters(network: nn.Module) -> tuple[int, int]:
+    """All and trainable parameters, as Keras counts them: running means and variances are among all."""
+    trainable = sum(each.numel() for each in network.parameters())
+    running = sum(each.numel() for name, each in network.named_buffers() if "running" in name)
+    return trainable + running, trainable
+
+
+def dice_bce(prob: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The loss of the recipe `fast`: soft Dice pooled over the batch (smooth 1) + binary cross-entropy."""
+    dice = (2 * (prob * truth).sum() + 1) / (prob.sum() + truth.sum() + 1)
+    return 1 - dice + nn.functional.binary_cross_entropy(prob, truth)
+
+
+def training(n_filters: int, bf16: bool) -> tuple[str, int, Callable[[np.ndarray, np.ndarray, int], None]]:
+    """Device, number of parameters, and a function that trains `steps` steps on uint8 (batch, size, size, 1)."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = DUnet(n_filters).to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7)
+
+    def train(images: np.ndarray, masks: np.ndarray, steps: int) -> None:
+        for _ in range(steps):
+            x, truth = (torch.from_numpy(each).to(device).permute(0, 3, 1, 2).float() for each in (images, masks))
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device, torch.bfloat16, enabled=bf16):
+                prob = network(x)
+            loss = dice_bce(prob, truth)
+            loss.backward()
+            optimizer.step()
+        loss.item()  # waits for the device
+
+    return torch.cuda.get_device_name() if device == "cuda" else "CPU", parameters(network)[0], train

@@ -1,0 +1,87 @@
+"""All benchmarks, one after another, and their one table.
+
+    python benchmarks/run.py                          (all of them; keep the machine quiet)
+    python benchmarks/run.py --only loader memory     (some; the table keeps the others' last figures)
+    python benchmarks/run.py --only                   (none: only writes the table anew)
+
+writes  benchmarks/results/<benchmark>.json, benchmarks/results/table.md, and the table in docs/performance.md
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import common, machine
+from ich import runs
+
+# On a CPU what asks for a GPU is run small, and in one backend: it only shows that it runs.
+NAMES = ("split", "rsna_preprocess", "predict", "train_step", "loader", "classifier", "scaling", "memory", "gpu",
+         "experiment")  # fmt: skip
+FOR_GPU = ("gpu", "experiment")
+PAGE = common.ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "openvino", "onnxruntime", "numpy")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=list(NAMES), choices=NAMES, metavar="NAME",
+                        help=", ".join(NAMES))  # fmt: skip
+    parser.add_argument("--page", type=Path, default=PAGE, help="page with the two marks between which the table goes")
+    parser.add_argument("--results", type=Path, default=common.RESULTS, help="folder of the JSON and of table.md")
+    given = parser.parse_args()
+    failed = [name for name in given.only if not run(name, given.results)]
+    text = report(given.results)
+    runs.write_text(given.results / "table.md", text)
+    runs.write_text(given.page, between_marks(given.page.read_text(encoding="utf-8"), text))
+    print(f"\n{text}")
+    if failed:
+        print(f"failed: {', '.join(failed)}; the table holds their last figures, if there are any")
+    return len(failed)
+
+
+def run(name: str, results: Path) -> bool:
+    """Run one benchmark; whether it ended well."""
+    print(f"\n== {name}", flush=True)
+    began, options = time.time(), []
+    if name in FOR_GPU and not machine.gpu():
+        options = ["--backends", common.installed()[0]]
+    where = [] if results == common.RESULTS else ["--results", str(results)]
+    done = subprocess.run([sys.executable, str(common.ROOT / "benchmarks" / f"{name}.py"), *options, *where])
+    print(f"{time.time() - began:.0f} s", flush=True)
+    return done.returncode == 0
+
+
+def report(results: Path) -> str:
+    """Machines and versions, then the table of all figures that there are."""
+    found = {name: runs.read_json(path) for name in NAMES if (path := results / f"{name}.json").exists()}
+    if not found:
+        return "Not measured yet.\n"
+    rows = [{"benchmark": name, **row} for name, told in found.items() for row in told["summary"]]
+    measured = dict.fromkeys(f"{machine_line(told)} ({told['finished'][:10]})" for told in found.values())
+    return "\n".join([*measured, "", common.table(rows), ""])
+
+
+def machine_line(told: dict) -> str:
+    """Processor, cores, memory, GPU and versions in one line."""
+    facts, packages = told["machine"], told["packages"]
+    parts = [facts["cpu"], f"{facts['cores']} cores"]
+    parts += [f"{facts['memory_gib']} GiB"] if facts["memory_gib"] else []
+    parts += [facts["gpu"]] if facts["gpu"] else []
+    parts += [f"Python {told['python']}", *(f"{name} {packages[name]}" for name in PACKAGES if name in packages)]
+    return ", ".join(parts)
+
+
+def between_marks(page: str, text: str) -> str:
+    """The page with `text` between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{text}{END}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

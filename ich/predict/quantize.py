@@ -1,0 +1,100 @@
+"""Exported networks in 8-bit integers by NNCF: the fastest on CPUs, a little less exact.
+
+The ranges of the integers are measured on slices of the training data, so this is done where the data set is.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ich import paths, runs, splits
+from ich.ct import Window, read_image
+from ich.errors import InputError
+from ich.predict import engines
+from ich.predict.method import Method
+
+EACH = 64  # slices with blood and as many without; half of them give the ranges, the others judge the result
+LEAST_AGREEMENT = 0.97  # Dice of the masks of integers and of float32
+# Window, resizing and the mean of the networks: next to no work, but rounding grey levels twice costs much.
+EXACT = ["MatMul", "Multiply", "Add", "Subtract", "Divide"]
+FEW_CHANNELS = 4  # convolutions that take or give fewer stay exact: the picture's own, and the probability's
+
+
+def installed() -> bool:
+    """Whether NNCF and OpenVINO can be imported."""
+    return engines.has("nncf") and engines.installed("openvino")
+
+
+def read_slices(config: object, method: Method) -> np.ndarray:
+    """Training slices as HU, float32 (2 * EACH or fewer, size, size): with blood and without.
+
+    Raises InputError when NNCF is missing, and when the data set of the run is not there or is another one.
+    """
+    if not installed():
+        raise InputError("--precision int8: needs nncf and openvino; pip install -r requirements-predict.txt")
+    found = runs.read_json(config.data / paths.RUN).get("data_fingerprint")
+    if found != method.facts["data"]:
+        raise InputError(f"{config.data}: holds data set {found}, expected {method.facts['data']}, on which the run "
+                         "was trained; --precision int8 measures on its slices")  # fmt: skip
+    table = splits.read(config.data, config.protocol, "kfold")
+    table = table[table["part"] != "test"]
+    chosen = pd.concat([_evenly(rows, EACH) for _, rows in table.groupby(table["lesion_pixels"] > 0)])
+    images = [read_image(config.data / name, len(method.windows), method.size) for name in chosen["image"]]
+    return _as_hu(np.stack(images), method.windows)
+
+
+def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
+    """Write `ich_int8.xml` and `.bin` beside the float32 files; return the Dice of its masks with theirs.
+
+    Below LEAST_AGREEMENT nothing is kept.
+    """
+    import nncf
+    import openvino as ov
+
+    nncf.set_log_level("ERROR")
+    network = ov.Core().read_model(folder / engines.FILES["openvino"])
+    small = nncf.quantize(
+        network, nncf.Dataset([plane[None] for plane in hu[::2]]), subset_size=len(hu[::2]),
+        preset=nncf.QuantizationPreset.MIXED,  # signed ranges where values are signed
+        fast_bias_correction=False,  # the thorough one leaves a third of the error
+        ignored_scope=nncf.IgnoredScope(types=EXACT, names=_thin(network), validate=False),
+    )  # fmt: skip
+    path = folder / engines.INT8
+    engines.save_openvino(small, path)
+    judged = hu[1::2]
+    exact, rounded = (make(judged) >= threshold for make in (
+        engines.openvino(folder), engines.openvino(folder, "int8")))  # fmt: skip
+    both, total = (exact & rounded).sum(), exact.sum() + rounded.sum()
+    agreement = float(2 * both / total) if total else 1.0
+    if agreement < LEAST_AGREEMENT:
+        path.unlink()
+        path.with_suffix(".bin").unlink()
+    return agreement
+
+
+def _thin(network: object) -> list[str]:
+    """Names of the convolutions with few channels on either side."""
+    convolutions = [each for each in network.get_ordered_ops() if each.get_type_name() == "Convolution"]
+    return [each.get_friendly_name() for each in convolutions
+            if min(list(each.input_value(1).get_shape())[:2]) < FEW_CHANNELS]  # fmt: skip
+
+
+def tell(agreement: float) -> None:
+    """Print how well the integers do. Raises InputError when they were left out."""
+    if agreement < LEAST_AGREEMENT:
+        raise InputError(f"--precision int8: its masks have Dice {agreement:.3f} with those of float32, expected at "
+                         f"least {LEAST_AGREEMENT}; use bfloat16 or float32")  # fmt: skip
+    print(f"int8: its masks have Dice {agreement:.3f} with those of float32")
+
+
+def _evenly(rows: pd.DataFrame, number: int) -> pd.DataFrame:
+    """At most `number` of the rows, evenly from first to last."""
+    return rows.iloc[np.linspace(0, len(rows) - 1, min(number, len(rows))).round().astype(int)]
+
+
+def _as_hu(images: np.ndarray, windows: tuple[Window, ...]) -> np.ndarray:
+    """Grey levels (n, size, size, windows) back to HU, by the widest window."""
+    widest = max(range(len(windows)), key=lambda k: windows[k].width)
+    window = windows[widest]
+    return (window.level - window.width / 2 + images[..., widest] * np.float32(window.width / 255)).astype(np.float32)

@@ -1,0 +1,91 @@
+"""DICOM files as bytes: parsed and decoded without trusting the lengths and sizes that they declare."""
+
+import io
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.encaps import generate_frames
+from pydicom.uid import RLELossless
+
+from ich import guard
+from ich.errors import InputError, printable
+
+_J2K_START = b"\xff\x4f\xff\x51"  # JPEG 2000: start of codestream, then the image's size
+_JPEG_START = b"\xff\xd8"
+_SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}  # JPEG, JPEG-LS
+
+
+class _Clamped(io.BufferedReader):
+    """Gives no more than the file has left: an element may declare four gigabytes in a file of a few bytes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._length = path.stat().st_size
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:  # pydicom takes all at once to inflate it, without a limit
+            raise InputError("is deflated as a whole, which is not read; unpack it first (dcmconv, gdcmconv)")
+        return super().read(min(size, self._length - self.tell()))
+
+
+def read(path: Path, pixels: bool = True) -> pydicom.Dataset:
+    """Read a file, or its header alone. Raises InputError, with the path, for what is damaged or no DICOM file."""
+    guard.check_file(path)
+    try:
+        with warnings.catch_warnings(), _Clamped(path) as file:
+            warnings.simplefilter("ignore")  # of odd values that do no harm; one line for each of 752,803 files
+            return pydicom.dcmread(file, stop_before_pixels=not pixels)
+    except Exception as error:  # pydicom raises anything from KeyError to struct.error on a damaged file
+        raise InputError(f"{path}: cannot be read as DICOM ({one_line(error)})") from None
+
+
+def pixel_array(header: pydicom.Dataset) -> np.ndarray:
+    """The stored values (rows, columns) of a grey image.
+
+    Raises InputError for declared sizes beyond the limit, and whatever a decoder raises.
+    """
+    shape = int(header.Rows), int(header.Columns)
+    guard.check_pixels("pixel data", (*shape, int(header.get("NumberOfFrames") or 1)))
+    syntax = header.file_meta.TransferSyntaxUID
+    if syntax == RLELossless:  # pylibjpeg's decoder panics on damage, with a trace on the terminal
+        header.pixel_array_options(decoding_plugin="pydicom")
+    elif syntax.is_encapsulated:
+        _check_frame(header.PixelData, shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pixels = header.pixel_array
+    if pixels.shape != shape:
+        raise InputError(f"its pixel data has shape {pixels.shape}, its header {shape}; export it again")
+    return pixels
+
+
+def _check_frame(pixel_data: bytes, shape: tuple[int, int]) -> None:
+    """Decoders believe a compressed frame, not the DICOM header: some bytes could fill the memory."""
+    found = encoded_size(next(generate_frames(pixel_data, number_of_frames=1), b""))
+    if found != shape:
+        raise InputError(f"its compressed frame has {found or 'unknown'} pixels (rows, columns), its header {shape}")
+
+
+def encoded_size(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 frame itself declares; None for anything else."""
+    if frame.startswith(_J2K_START) and len(frame) >= 24:
+        x, y, left, top = struct.unpack(">4I", frame[8:24])
+        return y - top, x - left
+    place = 2
+    while frame.startswith(_JPEG_START) and place + 9 <= len(frame):
+        if frame[place] != 0xFF or frame[place + 1] == 0xFF:  # fill bytes
+            place += 1
+        elif frame[place + 1] in _SIZES:
+            return struct.unpack(">HH", frame[place + 5 : place + 9])
+        else:
+            alone = frame[place + 1] == 0x01 or 0xD0 <= frame[place + 1] <= 0xD9  # markers without a length
+            place += 2 if alone else 2 + int.from_bytes(frame[place + 2 : place + 4])
+    return None
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line breaks."""
+    return printable(str(error)).strip() or type(error).__name__
