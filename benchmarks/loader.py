@@ -27,7 +27,7 @@ if typing.TYPE_CHECKING:  # they bring Keras, which the asking process does with
     from ich.stack import Split
 
 WORKERS = (0, 1, 2, 4)  # threads; 0: each batch is made when it is asked for
-EPOCHS = 3  # one after another, since batches are made ahead across their ends
+EPOCHS = 2  # one after another, since batches are made ahead across their ends
 TARGETS = {"cpu": 1.05, "gpu": 1.10}
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--filters", type=int, default=32 if on_gpu else 8, help="few: the harder test")
     parser.add_argument("--patients", type=int, default=75 if on_gpu else 12)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     given, began = parser.parse_args(), time.time()
     if given.part:
         serve(given.part)

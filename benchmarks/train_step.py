@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--filters", type=int, default=32)
     parser.add_argument("--steps", type=int, default=50 if machine.gpu() else 1, help="in a measurement")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     given, began = parser.parse_args(), time.time()
     if given.part:
         serve(given.part)

@@ -11,13 +11,12 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-import cv2
-
-from ich import lock, parallel
+from ich import parallel
 from ich.errors import InputError, MachineError
 from ich.share import Ask, plan, share_out
+from ich.worker import Place, Shard
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,30 +29,6 @@ ROOT = Path(__file__).parent.parent
 PASSED_ON = ("KERAS_", "TF_", "XLA_", "JAX_")  # environment that workers share with the script
 # No report of use to Ray's makers, every line of each worker (similar ones count as one otherwise), no colours.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0"}
-
-
-class Place(NamedTuple):
-    """Where a script was called, which its workers take over."""
-
-    folder: str
-    command: list[str]
-    ask: Ask
-
-    def enter(self) -> None:
-        """Make this worker's process like the script's. Raises InputError when the folder is not there."""
-        import ray
-
-        try:
-            os.chdir(self.folder)
-        except OSError as error:
-            where = f"{self.folder}: {error.strerror} on {socket.gethostname()}"
-            raise InputError(f"{where}; all machines must see project and data at the same paths") from None
-        sys.argv = self.command  # goes into run.json
-        cv2.setNumThreads(self.ask.cpus)
-        if not self.ask.gpus:  # threads of TensorFlow and of XLA; Ray itself sets OMP_NUM_THREADS
-            for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"):
-                os.environ.setdefault(name, str(self.ask.cpus))
-        os.environ[lock.TASK] = ray.get_runtime_context().get_task_id()  # the same when it is begun again
 
 
 def check(config: object) -> None:
@@ -78,19 +53,8 @@ def train(work: Callable[[Item], str], todo: Mapping[str, Item], config: object)
 def stream(work: Callable[[Item], Result], items: Sequence[Item], config: object, title: str) -> Iterator[Result]:
     """As `parallel.stream`, on all cores of the cluster; results come as they are ready, not in order."""
     shards = {f"{title} from {k + 1}": items[k : k + SHARD] for k in range(0, len(items), SHARD)}
-    results = _results(_Each(work), shards, config, trains=False)
+    results = _results(Shard(work), shards, config, trains=False)
     return parallel.progress((each for _, shard in results for each in shard), len(items), title, config.quiet)
-
-
-class _Each(NamedTuple):
-    """Work on all items of a shard."""
-
-    work: Callable
-
-    def __call__(self, shard: Sequence[Item]) -> list[Result]:
-        results = [self.work(item) for item in shard]
-        os.sync()  # what they wrote is on disk before it is told; the script can't do that for other machines
-        return results
 
 
 def _results(
@@ -105,13 +69,15 @@ def _results(
             print(plan(machines, wanted), flush=True)
         # A training ends its process: what TensorFlow took of a GPU it gives back in no other way.
         task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RETRIES, max_calls=int(trains))
-        begin, shared = task(_on_worker), ray.put((work, Place(str(Path.cwd()), sys.argv, wanted)))
+        begin, shared = task(_on_worker), ray.put((work, Place(Path.cwd(), sys.argv, wanted)))
         yield from _as_ready(ray, lambda name: begin.options(name=name).remote(shared, items[name]), items, wanted)
 
 
 def _on_worker(shared: tuple[Callable[[Item], Result], Place], item: Item) -> Result:
+    import ray
+
     work, place = shared
-    place.enter()
+    place.enter(ray.get_runtime_context().get_task_id())
     return work(item)
 
 
@@ -133,7 +99,8 @@ def _as_ready(
             except ray.exceptions.RayError as error:
                 failure = failure or _plain(ray, error, name)
                 waiting.clear()
-                print(f"problem: {name} failed; {len(running)} that run are finished first", flush=True)
+                if running:
+                    print(f"problem: {name} failed; waiting for {len(running)} that run", flush=True)
                 continue
             yield name, result
     finally:
@@ -150,8 +117,9 @@ def _plain(ray: types.ModuleType, error: Exception, name: str) -> Exception:
     if not isinstance(error, ray.exceptions.RayTaskError):
         told = f"{name}: its process was lost {RETRIES + 1} times, for want of memory perhaps ({type(error).__name__})"
         return MachineError(f"{told}; with more --task-cpus fewer run at once")
-    if isinstance(error.cause, ImportError):
-        return InputError(f"{name}: {error.cause} on a worker; all machines need the same packages, and {ROOT}")
+    if isinstance(error.cause, ImportError | ray.exceptions.RaySystemError):  # the latter before the work begins
+        first = str(error.cause).splitlines()[0]
+        return InputError(f"{name}: {first} on a worker; all machines need the same packages, and {ROOT}")
     return error.cause if isinstance(error.cause, InputError | MachineError | OSError) else error
 
 
@@ -197,8 +165,10 @@ def _connect(ray: types.ModuleType, config: object) -> None:
     _refuse_silence(config.address)
     try:
         ray.init(address=config.address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(f"--address {config.address}: {str(error).strip().splitlines()[0]}") from error
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        first = str(error).strip().splitlines()[0].rstrip(".")
+        helps = "if the cluster asks for a token, `export RAY_AUTH_MODE=token` (docs/cluster.md)"
+        raise InputError(f"--address {config.address}: {first}; {helps}") from error
 
 
 def _refuse_silence(address: str) -> None:

@@ -21,7 +21,7 @@ import config as settings
 import main_kfold
 import rsna_preprocess
 import rsna_train
-from ich import cluster, lock, paths, share, splits
+from ich import cluster, lock, paths, share, splits, worker
 from ich.errors import InputError, MachineError
 from ich.share import Ask
 
@@ -80,7 +80,8 @@ def test_the_plan_in_a_line() -> None:
 class FakeRay:
     """Two cores; tasks end in the order in which they were begun. What a name in `fails` gives is raised."""
 
-    exceptions = SimpleNamespace(RayError=RuntimeError, RayTaskError=type("RayTaskError", (RuntimeError,), {}))
+    exceptions = SimpleNamespace(RayError=RuntimeError, RayTaskError=type("RayTaskError", (RuntimeError,), {}),
+                                 RaySystemError=type("RaySystemError", (RuntimeError,), {}))  # fmt: skip
 
     def __init__(self, **fails: Exception) -> None:
         self.fails, self.begun, self.most, self.running, self.cancelled = fails, [], 0, [], []
@@ -130,7 +131,7 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_begun(capsys: pytest.
         done.extend(name for name, _ in ready(ray))
     assert ray.begun == ["a", "b", "c"]
     assert ray.cancelled == []
-    assert "problem: b failed; 1 that run are finished first" in capsys.readouterr().out
+    assert "problem: b failed; waiting for 1 that run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_begun(capsys: pytest.
         (MachineError("no memory"), MachineError, "no memory"),
         (OSError(28, "No space left on device"), OSError, "No space left"),
         (ModuleNotFoundError("No module named 'ich'"), InputError, "a: No module named 'ich' on a worker; all "),
+        (FakeRay.exceptions.RaySystemError("No module named 'x'\nline 2"), InputError, "named 'x' on a worker; all "),
         (ZeroDivisionError(), RuntimeError, "a traceback of many lines"),  # a bug shows where it was
         (None, MachineError, r"a: its process was lost 4 times, for want of memory perhaps \(RuntimeError\)"),
     ],
@@ -171,6 +173,20 @@ def test_a_task_that_is_begun_again_elsewhere_takes_its_lock_over(
     monkeypatch.setenv(lock.TASK, "task 8")
     with pytest.raises(InputError, match="process 1 on host elsewhere"), lock.writing(tmp_path):
         pass
+
+
+def test_a_worker_works_where_the_script_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [])
+    for name in (lock.TASK, *worker.THREADS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "7")  # the user's own
+    monkeypatch.setattr("cv2.setNumThreads", lambda _: None)
+    worker.Place(tmp_path, ["main_kfold.py", "--fold", "1"], Ask(3)).enter("task 7")
+    assert (Path.cwd(), sys.argv, os.environ[lock.TASK]) == (tmp_path, ["main_kfold.py", "--fold", "1"], "task 7")
+    assert [os.environ[name] for name in worker.THREADS] == ["3", "7", "3"]
+    with pytest.raises(InputError, match=r"not_here: No such file or directory on .*; all machines must see project"):
+        worker.Place(tmp_path / "not_here", [], Ask(1)).enter("task 8")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
@@ -280,8 +296,8 @@ def test_folds_by_ray_equal_those_of_one_process_though_a_worker_is_killed(
     local = Script("main_kfold", *flags, "--runs", str(tmp_path / "local"), "--quiet", **ONE_THREAD)
     assert local.end() == 0, local.err
     script = Script("main_kfold", *flags, "--runs", str(tmp_path / "ray"), *RAY, "--address", address)
-    worker = int(script.until(r"unet/fold_02 pid=(\d+).* unet/fold_02 epoch 3/8").group(1))
-    os.kill(worker, signal.SIGKILL)
+    pid = int(script.until(r"unet/fold_02 pid=(\d+).* unet/fold_02 epoch 3/8").group(1))
+    os.kill(pid, signal.SIGKILL)
     script.until(r"unet/fold_02: goes on after epoch [3-8]")
     assert script.end() == 0, script.err
     assert re.findall(r"^\d of \d: unet/fold_0[12]: validation Dice", script.out, re.MULTILINE) == [
@@ -316,14 +332,14 @@ def test_an_error_in_a_worker_ends_the_script_with_its_line(project: Project, ad
 def test_ctrl_c_stops_the_workers(project: Project, address: str, tmp_path: Path) -> None:
     flags = [*project.flags, *TINY, "--epochs", "10000", "--runs", str(tmp_path)]
     script = Script("main_kfold", *flags, *RAY, "--address", address)
-    worker = int(script.until(r"pid=(\d+).* epoch 2/").group(1))
+    pid = int(script.until(r"pid=(\d+).* epoch 2/").group(1))
     script.process.send_signal(signal.SIGINT)
     assert script.end() == 130
     assert script.err.splitlines()[-1] == "stopped; run the same command again to go on"
     assert not list(tmp_path.rglob(".*"))  # no lock, no unfinished file
     assert list(tmp_path.glob("patient/unet/*/checkpoint"))
     for _ in range(300):  # Ray ends its processes a moment after the script has left
-        if lock._started(worker) is None:
+        if lock._started(pid) is None:
             break
         time.sleep(0.1)
     else:

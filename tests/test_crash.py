@@ -38,10 +38,11 @@ PLACES = ["--raw", "ct-ich", "--data", "data", "--runs", "runs", "--reports", "r
 SPLIT = ["split_raw_data.py", *PLACES, "--image-size", str(IMAGE_SIZE), "--workers", "2"]
 DATA_SET = ["create_data_set.py", *PLACES, "--image-size", str(IMAGE_SIZE), "--folds", str(FOLDS),
             "--test-share", "0.2", "--workers", "2"]  # fmt: skip
-TINY = ["--models", "dunet=2", "--epochs", "3", "--batch-size", "8", "--checkpoint-seconds", "0", "--deterministic"]
+SHORT = ["--epochs", "3", "--batch-size", "8", "--checkpoint-seconds", "0", "--deterministic"]
+TINY = ["--models", "dunet=2", "--validate-every", "1", *SHORT]
 R_PLACES = ["--raw", "rsna/classes", *PLACES[2:]]
 R_TINY = ["--network", "EfficientNetB0", "--image-size", "32", "--weights", "none", "--learning-rates", "1e-3",
-          *TINY[2:]]  # fmt: skip
+          *SHORT]  # fmt: skip
 STEPS = {
     "demo": ["make_demo_data.py", "--out", "demo", "--patients", "4", "--size", "32"],
     "preprocess": ["rsna_preprocess.py", *R_PLACES, "--valid-share", "0.2", "--test-share", "0.2", "--workers", "2",

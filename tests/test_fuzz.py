@@ -97,7 +97,7 @@ def test_whole_files_are_read(name: str, tmp_path: Path) -> None:
 def test_damaged_bytes(name: str, tmp_path: Path) -> None:
     wholes = [dicom_bytes(syntax) for syntax in SYNTAXES] if name == "dicom" else [TARGETS[name][1]()]
 
-    @examples(150)
+    @examples(100)
     @hypothesis.given(damaged(wholes))
     def check(content: bytes) -> None:
         run(tmp_path, name, content)
@@ -123,7 +123,7 @@ def with_fields(content: bytes, values: dict[str, float]) -> bytes:
     return header.tobytes() + content[348:]
 
 
-@examples(250)
+@examples(150)
 @hypothesis.given(
     values=st.dictionaries(st.sampled_from(FIELDS), NUMBERS, min_size=1, max_size=4), packed=st.booleans()
 )
@@ -184,7 +184,7 @@ def changed_table(draw: st.DrawFn, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_changed_tables(name: str, tmp_path: Path) -> None:
-    @examples(150)
+    @examples(100)
     @hypothesis.given(changed_table(TARGETS[name][1]()))
     def check(content: bytes) -> None:
         run(tmp_path, name, content)
@@ -199,7 +199,7 @@ NOT_FLAGS = ("", "0", "1", "-1", "2.5", "nan", "inf", "1e400", "9" * 30, "x", ".
 WORDS = st.sampled_from((*FLAGS, *NOT_FLAGS))
 
 
-@examples(200)
+@examples(150)
 @hypothesis.given(step=st.sampled_from(STEPS), words=st.lists(WORDS | st.text(max_size=6), max_size=6))
 def test_flags(step: type, words: list[str]) -> None:
     with watched():
@@ -211,7 +211,7 @@ def test_flags(step: type, words: list[str]) -> None:
         cli.check_limits(found)
 
 
-@examples(200)
+@examples(150)
 @hypothesis.given(
     step=st.sampled_from(STEPS), name=st.sampled_from(sorted(settings.Common.LIMITS)),
     value=NUMBERS | st.sampled_from(("", "10", True, [1], {})),

@@ -1,5 +1,6 @@
 """Small files that declare a lot: they are refused before memory is taken for it."""
 
+import contextlib
 import gzip
 import io
 import struct
@@ -17,7 +18,7 @@ import pydicom
 import pytest
 from predict_files import bright_is_blood
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from ich import checkpoint, ct, guard, network, nifti, prediction, runs
 from ich.errors import InputError
@@ -105,6 +106,20 @@ def larger_frame(syntax: str) -> bytes:
 def test_slices_that_declare_too_much(content: Callable[[], bytes], message: str, tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(content())
     refused(lambda: dicom.read_slice(tmp_path / "a.dcm"), message)
+
+
+def test_run_lengths_that_are_too_long_leave_no_trace(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The decoder of pylibjpeg panics on them: that is no Exception, and leaves a trace on the terminal."""
+    header = pydicom.dcmread(io.BytesIO(fuzz_targets.dicom_bytes(RLELossless)))
+    frame = bytearray(next(generate_frames(header.PixelData, number_of_frames=1)))
+    frame[64] = 200  # the first run
+    content = fuzz_targets.dicom_bytes(RLELossless, PixelData=encapsulate([bytes(frame)]))
+    (tmp_path / "a.dcm").write_bytes(content)
+    with contextlib.suppress(InputError):
+        dicom.read_slice(tmp_path / "a.dcm")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_deflated_dicom_is_not_inflated(tmp_path: Path) -> None:

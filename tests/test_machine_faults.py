@@ -23,6 +23,7 @@ from ich import checkpoint, cli, device, jobs, paths, training
 from ich.errors import InputError, MachineError
 
 ROOT = Path(__file__).parent.parent
+TINY = ["--models", "dunet=2", "--epochs", "2", "--checkpoint-seconds", "0", "--validate-every", "1"]
 NO_ROOM = r"error: .*: (No space left on device|File too large); make room or choose another folder\n"
 
 
@@ -51,10 +52,10 @@ def mount(folder: Path, *options: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 200 kB."""
+    """A disk of 1000 kB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount(folder, "size=200k")
+    mount(folder, "size=1000k")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
@@ -77,8 +78,7 @@ def test_full_disk_while_slicing(project: Project, small_disk: Path, workers: in
 
 def test_full_disk_while_training_keeps_the_last_checkpoint(project: Project, small_disk: Path) -> None:
     """Room for the first epoch's files, not for the second's. With more room it goes on after the first."""
-    flags = [*project.flags, "--runs", small_disk, "--models", "dunet=2", "--epochs", "2", "--checkpoint-seconds", "0",
-             "--batch-size", "16"]  # fmt: skip
+    flags = [*project.flags, "--runs", small_disk, *TINY, "--batch-size", "16"]
     refused(call("main.py", *flags), 3, NO_ROOM)
     folder = small_disk / "patient" / "dunet" / "holdout"
     assert len(pd.read_csv(folder / "history.csv")) >= 1
@@ -102,7 +102,7 @@ def test_files_that_may_not_grow(script: str, done: Done, tmp_path: Path) -> Non
                        "--out", tmp_path / "out", "--run", "dunet"],
     }[script]  # fmt: skip
     before = contents(reports)
-    refused(call(script, *flags, most_bytes=400), 3, NO_ROOM)
+    refused(call(script, *flags, most_bytes=2000), 3, NO_ROOM)
     if script == "trials.py":
         del before[reports / "patient" / "run.json"]  # of tables that might be of two calls
     assert contents(reports) == before
@@ -265,7 +265,7 @@ def test_without_memory_what_is_trained_stays_and_a_smaller_batch_may_begin(
     import models
 
     monkeypatch.setattr(models, "LEVELS", 2)
-    flags = done.flags("patient", "--models", "dunet=2", "--epochs", "2", "--checkpoint-seconds", "0", "--fold", "1")
+    flags = done.flags("patient", *TINY, "--fold", "1")
     train = [*flags, "--model", "dunet", "--runs", str(tmp_path)]
     files = paths.Training(tmp_path / "patient" / "dunet" / "fold_01")
 
@@ -296,7 +296,7 @@ def test_a_loss_of_no_number_leaves_the_epochs_before(
     import models
 
     monkeypatch.setattr(models, "LEVELS", 2)
-    flags = done.flags("patient", "--models", "dunet=2", "--epochs", "2", "--checkpoint-seconds", "0", "--fold", "1")
+    flags = done.flags("patient", *TINY, "--fold", "1")
     files = paths.Training(tmp_path / "patient" / "dunet" / "fold_01")
     end = training.Keeper.on_epoch_end
 
