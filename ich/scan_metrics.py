@@ -9,14 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
-from surface_distance import (
-    compute_robust_hausdorff,
-    compute_surface_dice_at_tolerance,
-    compute_surface_distances,
-)
 
 from ich import metrics
 from ich.metrics import Mask, Probabilities
+from ich.surfaces import compute_robust_hausdorff, compute_surface_dice_at_tolerance, compute_surface_distances
 
 Spacing = tuple[float, float, float]
 

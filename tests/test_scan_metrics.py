@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from ich import metrics, scan_metrics
+from ich import metrics, scan_metrics, surfaces
 
 pytestmark = pytest.mark.filterwarnings("error")
 SPACING = (5.0, 0.5, 0.5)
@@ -224,3 +224,12 @@ def test_the_worst_hd95_counts_in_the_median():
     patients, _ = clean_and_bloody_patients()
     assert scan_metrics.patient_summary(patients.iloc[[0, 2, 2]])["hd95_mm_median"] == np.inf
     assert scan_metrics.patient_summary(patients.iloc[[1, 2]])["hd95_mm_median"] == np.inf
+
+
+def test_sorting_is_that_of_the_package() -> None:
+    """By distance, then area; what the package does with a Python list of pairs."""
+    rng = np.random.default_rng(0)
+    distances, areas = rng.integers(0, 9, 500) / 2, rng.random(500).round(1)
+    expected = np.array(sorted(zip(distances, areas, strict=True)))
+    np.testing.assert_array_equal(np.column_stack(surfaces.sort_by_distance(distances, areas)), expected)
+    assert surfaces.metrics._sort_distances_surfels is surfaces.sort_by_distance  # the one that is called
