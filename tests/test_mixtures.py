@@ -132,7 +132,8 @@ def test_a_fold_that_is_a_copy_of_another(copy: Copy) -> None:
     run = copy.folder / "runs" / "patient" / "dunet"
     shutil.rmtree(run / "fold_02")
     shutil.copytree(run / "fold_01", run / "fold_02")
-    refused(copy, "fold_02: was validated on part 1, expected that of fold_02; is it a copy of another fold", trials, test_set)
+    told = "fold_02: was validated on part 1, expected that of fold_02; is it a copy of another fold"
+    refused(copy, told, trials, test_set)
 
 
 @pytest.mark.parametrize(("name", "script"), [("valid_patients.csv", trials), ("last.keras", test_set)])
