@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 HOOKS = Path(__file__).parent / "crash"
-TIMES = ("command", "config", "finished", "seconds", "training_seconds")  # of run.json; paths in config differ
+VARY = ("command", "config", "git_commit", "finished", "seconds", "training_seconds")  # in run.json; config has paths
 STOPPED = "stopped; run the same command again to go on\n"
 
 PLACES = ["--raw", "ct-ich", "--data", "data", "--runs", "runs", "--reports", "reports"]
@@ -154,10 +154,12 @@ def content(path: Path) -> object:
     if path.suffix == ".keras":
         return arrays(path)
     if path.name in ("run.json", "phantom.json"):
-        return {key: value for key, value in json.loads(path.read_text()).items() if key not in TIMES}
+        return {key: value for key, value in json.loads(path.read_text()).items() if key not in VARY}
     if path.name.endswith("history.csv"):
         table = pd.read_csv(path)
         return table[[name for name in table if "seconds" not in name]].to_csv()
+    if path.name == "journal.jsonl":  # what was rejected is tried again each time, and noted again
+        return {json.loads(line)[0]: line for line in path.read_text().splitlines()[1:]}
     if path.name == "mask.dcm":  # highdicom stamps it with the time
         return pydicom.dcmread(path).PixelData
     return path.read_bytes()

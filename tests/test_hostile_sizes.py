@@ -57,6 +57,7 @@ def nifti_of(shape: tuple[int, ...], content: bytes = b"") -> bytes:
         ("a.nii.gz", gzip.compress(nifti_of((2, 2, 2), bytes(10**8))), "holds far more than its header declares"),
         ("a.nii", nifti_of((4096, 4096, 4096)), "declares 4096 x 4096 x 4096, expected at most 536,870,912 voxels"),
     ],
+    ids=["cut off", "cut off, packed", "a thousandfold", "70 thousand million voxels"],
 )
 def test_volumes_that_declare_too_much(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)

@@ -36,4 +36,4 @@ def write(path: Path, scan: Scan, mask: np.ndarray, window: Window, title: str) 
 def _base64(voxels: np.ndarray, affine: np.ndarray) -> str:
     """A NIfTI file, compressed, as text."""
     content = nib.Nifti1Image(voxels, affine).to_bytes()
-    return base64.b64encode(gzip.compress(content, compresslevel=1)).decode()
+    return base64.b64encode(gzip.compress(content, compresslevel=1, mtime=0)).decode()
