@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ Result = TypeVar("Result")
 RETRIES = 3  # of a task whose process was killed or whose machine was lost
 SHARD = 32  # files a task: some seconds of work
 ANSWER_S = 10  # for a cluster to take a connection
+LOOK_S = 1  # between two looks whether to stop
 STOP_S = 10  # for workers to remove their unfinished files after Ctrl-C
 STORE_BYTES = 80 * 2**20  # shared memory of a Ray started here, about the least it takes; results are files
 ROOT = Path(__file__).parent.parent
@@ -62,7 +64,7 @@ def _results(
 ) -> Iterator[tuple[str, Result]]:
     """Name and result of each item, as it is ready."""
     ray = _ray(config)
-    with _connected(ray, config):
+    with _connected(ray, config), _noting_signals() as told_to_stop:
         machines = _machines(ray)
         wanted = share_out(machines, len(items), trains, config.task_cpus)
         if not config.quiet:
@@ -70,7 +72,11 @@ def _results(
         # A training ends its process: what TensorFlow took of a GPU it gives back in no other way.
         task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RETRIES, max_calls=int(trains))
         begin, shared = task(_on_worker), ray.put((work, Place(Path.cwd(), sys.argv, wanted)))
-        yield from _as_ready(ray, lambda name: begin.options(name=name).remote(shared, items[name]), items, wanted)
+
+        def start(name: str) -> object:
+            return begin.options(name=name).remote(shared, items[name])
+
+        yield from _as_ready(ray, start, items, wanted, told_to_stop)
 
 
 def _on_worker(shared: tuple[Callable[[Item], Result], Place], item: Item) -> Result:
@@ -82,7 +88,8 @@ def _on_worker(shared: tuple[Callable[[Item], Result], Place], item: Item) -> Re
 
 
 def _as_ready(
-    ray: types.ModuleType, begin: Callable[[str], object], names: Mapping[str, object], wanted: Ask
+    ray: types.ModuleType, begin: Callable[[str], object], names: Mapping[str, object], wanted: Ask,
+    told_to_stop: threading.Event,
 ) -> Iterator[tuple[str, object]]:
     """Hand out no more than run at once, so that after a failure none waits in Ray's queue."""
     waiting, running, failure = collections.deque(names), {}, None
@@ -92,7 +99,7 @@ def _as_ready(
             while waiting and len(running) < at_once:
                 name = waiting.popleft()
                 running[begin(name)] = name
-            (done,), _ = ray.wait(list(running))
+            done = _first(ray, list(running), told_to_stop)
             name = running.pop(done)
             try:
                 result = ray.get(done)
@@ -110,6 +117,35 @@ def _as_ready(
             ray.wait(list(running), num_returns=len(running), timeout=STOP_S)
     if failure:
         raise failure
+
+
+def _first(ray: types.ModuleType, running: list[object], told_to_stop: threading.Event) -> object:
+    """The first of the running tasks that ends. Raises KeyboardInterrupt."""
+    done: list[object] = []
+    while not done:
+        if told_to_stop.is_set():
+            raise KeyboardInterrupt
+        done, _ = ray.wait(running, timeout=LOOK_S)
+    return done[0]
+
+
+@contextlib.contextmanager
+def _noting_signals() -> Iterator[threading.Event]:
+    """Within it the event is set by Ctrl-C and SIGTERM: what Python raises may get lost in Ray's code."""
+    told = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        told.set()
+        raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _plain(ray: types.ModuleType, error: Exception, name: str) -> Exception:
