@@ -1,5 +1,6 @@
 """Shared by the tests: a tiny CT-ICH folder of phantoms, cut and split once."""
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import trials
 from ich import splits
 
 IMAGE_SIZE, FOLDS = 32, 2
+# A suite started in the background of a shell ignores Ctrl-C, and so would the scripts that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
