@@ -34,6 +34,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
 def leave_behind(folder: Path, **changed: object) -> Path:
     """A lock as this process would write it, but for what is `changed`."""
     path = folder / lock.NAME
+    folder.mkdir(exist_ok=True)
     path.write_text(json.dumps({**lock._this_process(), **changed}), encoding="utf-8")
     return path
 
@@ -134,6 +135,22 @@ def test_only_the_surely_dead_are_taken_over_from(tmp_path: Path, changed: dict,
         with pytest.raises(InputError, match="is being written by process"), lock.writing(tmp_path):
             pytest.fail("two at once")
         assert path.read_bytes() == before
+
+
+def test_a_lock_that_another_took_over_just_before_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both found it dead; by the time the second may look closer, the first has put its own in its place."""
+    leave_behind(tmp_path, pid=dead_process())
+    first = leave_behind(tmp_path / "first", pid=os.getppid(), started=lock._started(os.getppid()))
+
+    def first_comes_before(*_: object) -> None:
+        if first.exists():
+            first.replace(tmp_path / lock.NAME)
+
+    monkeypatch.setattr(lock.fcntl, "flock", first_comes_before)
+    with pytest.raises(InputError, match=f"process {os.getppid()} "), lock.writing(tmp_path):
+        pytest.fail("two at once")
 
 
 def test_without_proc_the_number_alone_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
