@@ -190,7 +190,8 @@ def _sweep(folder: Path) -> None:
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not Path(place, name, NAME).exists()]
         for name in filter(runs.is_unfinished, files):
-            Path(place, name).unlink(missing_ok=True)
+            if not name.endswith(NAME):  # another process is about to ask for this lock
+                Path(place, name).unlink(missing_ok=True)
         for name in filter(runs.is_unfinished, [*folders]):
             shutil.rmtree(Path(place, name), ignore_errors=True)
             folders.remove(name)
