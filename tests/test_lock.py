@@ -172,7 +172,8 @@ def test_what_the_killed_process_left_unfinished_is_removed(tmp_path: Path) -> N
     for folder in ("deep/er", "others"):
         (tmp_path / folder).mkdir(parents=True)
     left = [tmp_path / ".unfinished.12.a.csv", tmp_path / "deep/er/.unfinished.7.b.png"]
-    others = (f".unfinished.8.{lock.NAME}", "a.csv", ".hidden", ".12.a.csv", "unfinished.12.a.csv", "others/.unfinished.9.c")
+    others = (f".unfinished.8.{lock.NAME}", "a.csv", ".hidden", ".12.a.csv", "unfinished.12.a.csv",
+              "others/.unfinished.9.c")  # fmt: skip
     kept = [tmp_path / name for name in others]
     for path in (*left, *kept):
         path.touch()
