@@ -126,7 +126,7 @@ def read_until(process: subprocess.Popen, line: str) -> None:
 
 
 def assert_none_left(session: int) -> None:
-    """No process of the session runs on; the system may take a moment to end them."""
+    """No process of its group runs on; the system may take a moment to end them."""
     end = time.monotonic() + 20
     while left := processes_of(session):
         assert time.monotonic() < end, left

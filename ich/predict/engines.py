@@ -110,6 +110,7 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
         members.append(network.get_weights())
 
     def predict(hu: np.ndarray) -> np.ndarray:
+        """Probabilities of upright HU, the mean of the folds."""
         grey, total = method.grey(hu), np.zeros((len(hu), method.size, method.size), np.float32)
         for member in members:
             network.set_weights(member)
