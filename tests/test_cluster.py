@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,7 +115,7 @@ class FakeRay:
 
 
 def ready(ray: FakeRay) -> Iterator[tuple[str, str]]:
-    return cluster._as_ready(ray, ray.begin, dict.fromkeys("abcde"), Ask(1))
+    return cluster._as_ready(ray, ray.begin, dict.fromkeys("abcde"), Ask(1), threading.Event())
 
 
 def test_no_more_are_begun_than_run_at_once() -> None:
