@@ -8,7 +8,7 @@ checks, mask, overlay and run.json are counted in. `cpu_s` is the time of all co
 other work too it is the fairer one. `speed_up` is against Keras' model.predict; Dice is of the mask against that of
 Keras (float32). `gflops` counts the network's arithmetic only; `matmul_gflops` is what NumPy reaches in float32 on the
 same cores, about the most that any float32 engine can. Without --network the weights are random: times hold, Dice
-means nothing.
+means nothing, and 8-bit integers are left out where their masks differ too much.
 """
 
 import argparse
@@ -54,13 +54,22 @@ def main() -> None:
         work = Path(folder)
         prepare(given, work)
         part = {"work": folder, "threshold": given.threshold, "rounds": given.rounds}
-        rows = {name: common.once(__file__, {**part, "engine": name}) for name in ENGINES}
+        rows = {name: common.once(__file__, {**part, "engine": name}) for name in ENGINES if usable(work, name)}
         expected = mask(work, "keras")
         for name, row in rows.items():
             row |= {"slices_per_s": SLICES / row["scan_s"], "speed_up": rows["keras"]["scan_s"] / row["scan_s"]}
             row |= {"gflops": GFLOP_A_SLICE * row["slices_per_s"], "dice": dice(mask(work, name), expected)}
     told = {"engines": rows, "voxels_of_blood": int(expected.sum()), "matmul_gflops": matmul_gflops()}
     common.write(given, began, told, summary(told, trained=given.network is not None))
+
+
+def usable(work: Path, engine: str) -> bool:
+    """Whether the network was exported for it: integers that give other masks are not kept."""
+    name, precision = ENGINES[engine]
+    there = name == "keras" or (work / "exported" / engines.file(name, precision)).exists()
+    if not there:
+        print(f"{engine}: left out, its masks differ too much; give a trained --network")
+    return there
 
 
 def summary(told: dict, trained: bool) -> list[dict]:

@@ -3,6 +3,7 @@
     python benchmarks/run.py                          (all of them; keep the machine quiet)
     python benchmarks/run.py --only loader memory     (some; the table keeps the others' last figures)
     python benchmarks/run.py --only                   (none: only writes the table anew)
+    python benchmarks/run.py --network runs/kfold/dunet/fold_01/last.keras --threshold 0.3      (Dice of a trained one)
 
 writes  benchmarks/results/<benchmark>.json, benchmarks/results/table.md, and the table in docs/performance.md
 """
@@ -33,8 +34,10 @@ def main() -> int:
                         help=", ".join(NAMES))  # fmt: skip
     parser.add_argument("--page", type=Path, default=PAGE, help="page with the two marks between which the table goes")
     parser.add_argument("--results", type=Path, default=common.RESULTS, help="folder of the JSON and of table.md")
+    parser.add_argument("--network", type=Path, help="for predict: a trained .keras file, so that Dice means something")
+    parser.add_argument("--threshold", type=float, default=0.5, help="for predict: that of the network's run")
     given = parser.parse_args()
-    failed = [name for name in given.only if not run(name, given.results)]
+    failed = [name for name in given.only if not run(name, given)]
     text = report(given.results)
     runs.write_text(given.results / "table.md", text)
     runs.write_text(given.page, between_marks(given.page.read_text(encoding="utf-8"), text))
@@ -44,14 +47,17 @@ def main() -> int:
     return len(failed)
 
 
-def run(name: str, results: Path) -> bool:
+def run(name: str, given: argparse.Namespace) -> bool:
     """Run one benchmark; whether it ended well."""
     print(f"\n== {name}", flush=True)
     began, options = time.time(), []
     if name in FOR_GPU and not machine.gpu():
         options = ["--backends", common.installed()[0]]
-    where = [] if results == common.RESULTS else ["--results", str(results)]
-    done = subprocess.run([sys.executable, str(common.ROOT / "benchmarks" / f"{name}.py"), *options, *where])
+    if name == "predict" and given.network:
+        options = ["--network", str(given.network), "--threshold", str(given.threshold)]
+    if given.results != common.RESULTS:
+        options += ["--results", str(given.results)]
+    done = subprocess.run([sys.executable, str(common.ROOT / "benchmarks" / f"{name}.py"), *options])
     print(f"{time.time() - began:.0f} s", flush=True)
     return done.returncode == 0
 
