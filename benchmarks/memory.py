@@ -4,7 +4,8 @@
     python benchmarks/memory.py --volumes 20 --filters 8         (sooner done)
 
 Every step is the user's own command, its memory that of all its processes together (proportional set size, so that
-shared pages count once), read 20 times a second. `beyond` is what a step holds on top of a process that has imported
+shared pages count once), read 20 times a second. Trainings are repeated and count with their median, since TensorFlow's
+two threads meet differently each time. `beyond` is what a step holds on top of a process that has imported
 Keras and built nothing. The volumes are two phantom heads under many names, with few slices of blood, so that an epoch
 has few steps.
 """
@@ -12,6 +13,8 @@ has few steps.
 import argparse
 import csv
 import os
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,13 +42,16 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=38)
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--filters", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3, help="of each training")
     parser.add_argument("--batches", nargs="+", type=int, default=list(BEYOND_TARGET_GIB))
     given, began = parser.parse_args(), time.time()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_volumes(root / "raw", given)
-        peaks = {name: peak_gib(command) for name, command in steps(root, given).items()}
-    result = {"peak_gib": peaks, "beyond_keras_gib": {name: gib - peaks["import keras"] for name, gib in peaks.items()}}
+        all_peaks = {name: repeated(root, name, command, given) for name, command in steps(root, given).items()}
+    peaks = {name: statistics.median(found) for name, found in all_peaks.items()}
+    beyond = {name: gib - peaks["import keras"] for name, gib in peaks.items()}
+    result = {"peak_gib": peaks, "all_peaks_gib": all_peaks, "beyond_keras_gib": beyond}
     common.write(given, began, result, figures(result, given))
 
 
@@ -83,6 +89,17 @@ def figures(result: dict, given: argparse.Namespace) -> list[dict]:
         met = beyond < limit if limit else None
         found.append(common.row(f"{name}, beyond Keras' own", beyond, "GiB", f"< {limit}" if limit else "", met))
     return found
+
+
+def repeated(root: Path, name: str, command: list[str], given: argparse.Namespace) -> list[float]:
+    """Peaks of a step; of a training several."""
+    if not name.startswith("main_kfold.py"):
+        return [peak_gib(command)]
+    peaks = []
+    for _ in range(given.repeats):
+        shutil.rmtree(root / "runs" / "patient" / command[-1], ignore_errors=True)
+        peaks.append(peak_gib(command))
+    return peaks
 
 
 def peak_gib(command: list[str]) -> float:

@@ -17,9 +17,10 @@ from ich.runs import atomic
 def read_state(model: keras.Model) -> list[np.ndarray]:
     """Everything that training changes: weights, states of the dropout layers' random generators, optimizer.
 
-    `.keras` files lose the random states.
+    `.keras` files lose the random states. An array of zeros takes no memory: before training those of the optimizer
+    are twice the weights.
     """
-    return [keras.ops.convert_to_numpy(variable).copy() for variable in _variables(model)]
+    return [_kept(keras.ops.convert_to_numpy(variable)) for variable in _variables(model)]
 
 
 def write_state(model: keras.Model, values: Sequence[np.ndarray]) -> None:
@@ -28,14 +29,19 @@ def write_state(model: keras.Model, values: Sequence[np.ndarray]) -> None:
     if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
         raise ValueError("state of another network or optimizer")
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        variable.assign(value.copy())
 
 
 def save(path: Path, model: keras.Model, epoch: int, history: list[dict]) -> None:
-    """Write the whole state of a compiled `model` after `epoch` epochs, atomically."""
-    arrays = {f"v{place}": value for place, value in enumerate(read_state(model))}
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, epoch=epoch, history=json.dumps(history), **arrays)
+    """Write the whole state of a compiled `model` after `epoch` epochs, atomically.
+
+    An .npz file, written one array after another: `numpy.savez` wants a second copy of them all in memory.
+    """
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        _add(archive, "epoch", np.array(epoch))
+        _add(archive, "history", np.array(json.dumps(history)))
+        for place, variable in enumerate(_variables(model)):
+            _add(archive, f"v{place}", keras.ops.convert_to_numpy(variable))
 
 
 def restore(path: Path, model: keras.Model) -> tuple[int, list[dict]]:
@@ -67,6 +73,15 @@ def settle_best(files: Training, epoch: int) -> None:
             path.replace(files.best)
         else:
             path.unlink()
+
+
+def _kept(value: np.ndarray) -> np.ndarray:
+    return value.copy() if value.any() else np.broadcast_to(np.zeros((), value.dtype), value.shape)
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -8,7 +8,6 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from sklearn.metrics import roc_auc_score
 
 from ich import metrics
 from ich.metrics import Mask, Probabilities
@@ -179,6 +178,8 @@ def _averages(name: str, values: pd.Series) -> dict[str, float]:
 
 def _detection(prefix: str, table: pd.DataFrame) -> dict[str, float]:
     """Sensitivity, specificity and AUROC (Hanley and McNeil 1982) of finding blood at all, row by row."""
+    from sklearn.metrics import roc_auc_score  # takes a second, and 100 MB beside a network that is trained
+
     blood = table["tp"] + table["fn"] > 0
     alarm = table["tp"] + table["fp"] > 0
     two_classes = blood.nunique() == 2

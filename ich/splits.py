@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from ich import guard, paths, runs
 from ich.errors import InputError
@@ -45,6 +44,8 @@ def by_patient(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -
 
 def by_slice(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -> pd.DataFrame:
     """The published split: balanced slices, stratified by label, whatever the patient. Adds `split` and `fold`."""
+    from sklearn.model_selection import StratifiedKFold  # takes a second, and most scripts only read splits
+
     slices = slices[slices["in_training"]].reset_index(drop=True)
     label = (slices["lesion_pixels"] > 0).to_numpy()
     if min(label.sum(), (~label).sum()) < 2 * folds:
@@ -65,6 +66,8 @@ def _without_share(places: np.ndarray, label: np.ndarray, share: float, seed: in
     """Places of the rest and of the share, stratified by label."""
     if share == 0:
         return places, places[:0]
+    from sklearn.model_selection import train_test_split
+
     try:
         return train_test_split(places, test_size=share, stratify=label[places], random_state=seed)
     except ValueError:

@@ -30,12 +30,20 @@ class Slices:
     @classmethod
     def read(cls, data: Path, table: pd.DataFrame, size: int, channels: int) -> "Slices":
         """Read the PNG pairs of `table`. Raises InputError for one that is missing, damaged or not the one of it."""
+        images = np.empty((len(table), size, size, channels), np.uint8)
+        masks = np.zeros((len(table), size, size), np.uint8)  # what is not written to takes no memory
+
+        def read_pair(row: int, image: str, label: str) -> int:
+            images[row], mask = read_image(data / image, channels, size), read_label(data / label, size)
+            if mask.any():
+                masks[row] = mask
+            return pair_crc32(images[row], mask)
+
         with ThreadPoolExecutor(min(len(table), READERS)) as pool:
-            images = list(pool.map(lambda name: read_image(data / name, channels, size), table["image"]))
-            masks = list(pool.map(lambda name: read_label(data / name, size).astype(np.uint8), table["label"]))
+            found = list(pool.map(read_pair, range(len(table)), table["image"], table["label"]))
         if CRC in table:
-            _refuse_replaced(data, table, [pair_crc32(*pair) for pair in zip(images, masks, strict=True)])
-        return cls(table.reset_index(drop=True), np.stack(images), np.stack(masks))
+            _refuse_replaced(data, table, found)
+        return cls(table.reset_index(drop=True), images, masks)
 
     def pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Image and mask of a row."""
