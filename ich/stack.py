@@ -34,15 +34,14 @@ class Slices:
         masks = np.zeros((len(table), size, size), np.uint8)  # what is not written to takes no memory
 
         def read_pair(row: int, image: str, label: str) -> int:
-            images[row], mask = read_image(data / image, channels, size), read_label(data / label, size)
+            images[row], mask = _read_pair(data, image, label, size, channels)
             if mask.any():
                 masks[row] = mask
             return pair_crc32(images[row], mask)
 
         with ThreadPoolExecutor(min(len(table), READERS)) as pool:
             found = list(pool.map(read_pair, range(len(table)), table["image"], table["label"]))
-        if CRC in table:
-            _refuse_replaced(data, table, found)
+        _refuse_replaced(data, table, found)
         return cls(table.reset_index(drop=True), images, masks)
 
     def pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +62,13 @@ class Pairs:
     pair: Callable[[int], tuple[np.ndarray, np.ndarray]]  # image and mask of a row, as Slices.pair
 
 
+def _read_pair(data: Path, image: str, label: str, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    return read_image(data / image, channels, size), read_label(data / label, size).astype(np.uint8)
+
+
 def _refuse_replaced(data: Path, table: pd.DataFrame, found: list[int]) -> None:
+    if CRC not in table:
+        return
     if (other := (table[CRC].notna() & (table[CRC] != found)).to_numpy()).any():
         raise InputError(
             f"{data / table['image'][other].iloc[0]}: it or its label has changed since {data / paths.SLICES} was "
@@ -90,7 +95,7 @@ class Split:
     def training(self, part: str) -> Pairs:
         """What is trained on when `part` is validated: all other parts."""
         places = np.flatnonzero(self.table["part"] != part)
-        fetch = self.slices.pair if self.in_memory else self._read_pair
+        fetch = self.slices.pair if self.in_memory else self._fetch
         return Pairs(self.table.iloc[places].reset_index(drop=True), lambda row: fetch(places[row]))
 
     def steps(self, batch_size: int) -> int:
@@ -116,8 +121,18 @@ class Split:
     def _read(self, table: pd.DataFrame) -> Slices:
         return Slices.read(self.data, table, self.prints["image_size"], self.prints["channels"])
 
-    def _read_pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._read(self.table.iloc[[row]]).pair(0)
+    def _fetch(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        image, label, expected = self._rows[row]
+        pair = _read_pair(self.data, image, label, self.prints["image_size"], self.prints["channels"])
+        if (found := pair_crc32(*pair)) != expected:
+            _refuse_replaced(self.data, self.table.iloc[[row]], [found])
+        return pair
+
+    @functools.cached_property
+    def _rows(self) -> list[tuple[str, str, float]]:
+        """Names and checksum of each row, out of the table: pandas is slow at single rows."""
+        known = self.table[CRC] if CRC in self.table else np.full(len(self.table), np.nan)
+        return list(zip(self.table["image"], self.table["label"], known, strict=True))
 
 
 def _free_memory() -> float:

@@ -56,6 +56,9 @@ def largest_diameter_mm(planes: np.ndarray, spacing_mm: tuple[float, float]) -> 
         for label, box in enumerate(ndimage.find_objects(plane), start=1):
             if box is None:  # this lesion is in other slices
                 continue
+            sides = [(side.stop - side.start) * step for side, step in zip(box, spacing_mm, strict=True)]
+            if np.hypot(*sides) <= longest:
+                continue  # no line within its box is longer
             hull = cv2.convexHull(np.argwhere(plane[box] == label).astype(np.int32))[:, 0]
             corners = (hull[:, None] + CORNERS).reshape(-1, 2) * spacing_mm
             lines = corners[:, None] - corners[None]
