@@ -75,13 +75,16 @@ def usable(work: Path, engine: str) -> bool:
 def summary(told: dict, trained: bool) -> list[dict]:
     """The rows of the table; Dice of a network without training means nothing."""
     rows = [common.row("NumPy matrix product, float32", told["matmul_gflops"], "GFLOP/s")]
+    fastest = min(told["engines"], key=lambda name: told["engines"][name]["scan_s"])
     for name, row in told["engines"].items():
-        fast = row["scan_s"] <= 1.5
-        rows.append(common.row(f"a scan of 32 slices, {name}", row["scan_s"], "s", "1.5", fast))
+        time_met = "<= 1.5", row["scan_s"] <= 1.5
+        ratio_met = ">= 2.5", row["speed_up"] >= 2.5
+        asked = name == fastest
+        rows.append(common.row(f"a scan of 32 slices, {name}", row["scan_s"], "s", *time_met if asked else ()))
         if name != "keras":
-            enough = row["speed_up"] >= 2.5
-            rows.append(common.row(f"against model.predict, {name}", row["speed_up"], "times as fast", "2.5", enough))
-            rows.append(common.row(f"peak memory, {name}", row["peak_GiB"], "GiB", "1", row["peak_GiB"] < 1))
+            what = f"against model.predict, {name}"
+            rows.append(common.row(what, row["speed_up"], "times as fast", *ratio_met if asked else ()))
+            rows.append(common.row(f"peak memory, {name}", row["peak_GiB"], "GiB", "< 1", row["peak_GiB"] < 1))
         rows.append(common.row(f"arithmetic of the network, {name}", row["gflops"], "GFLOP/s"))
         if trained and name != "keras":
             rows.append(common.row(f"Dice with Keras' mask, {name}", row["dice"]))
