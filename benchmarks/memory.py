@@ -5,9 +5,9 @@
 
 Every step is the user's own command, its memory that of all its processes together (proportional set size, so that
 shared pages count once), read 20 times a second. Trainings are repeated and count with their median, since TensorFlow's
-two threads meet differently each time. `beyond` is what a step holds on top of a process that has imported
-Keras and built nothing. The volumes are two phantom heads under many names, with few slices of blood, so that an epoch
-has few steps.
+two threads meet differently each time. `beyond` is what a step holds on top of a process that has imported Keras and
+built nothing. The volumes are two phantom heads under many names, with few slices of blood, so that an epoch has few
+steps.
 """
 
 import argparse

@@ -10,6 +10,7 @@ import numpy as np
 import config as settings
 import models
 from benchmarks import common
+from ich import device
 from ich.network import Network
 
 
@@ -38,7 +39,7 @@ def fit(model: keras.Model, batches: keras.utils.PyDataset, epochs: int = 1) -> 
     """Train; it ends when the device has the loss of the last step."""
     begin = getattr(batches, "begin", None)  # draws the slices of an epoch
     draw = [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: begin(epoch))] if begin else []
-    model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=draw)
+    model.fit(device.feed(batches), epochs=epochs, verbose=0, shuffle=False, callbacks=draw)
 
 
 def epochs_and_same_batch(

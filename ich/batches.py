@@ -1,5 +1,6 @@
 """The batches that Keras reads."""
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -13,42 +14,32 @@ AHEAD = 2  # batches a thread may be ahead of the training
 Batch = tuple[np.ndarray, np.ndarray]
 
 
-class TrainingBatches(keras.utils.PyDataset):
-    """Balanced, shuffled, augmented batches.
+class EpochBatches(keras.utils.PyDataset):
+    """`steps` full batches an epoch; a kind of them says with `_order` and `_read` what they hold.
 
-    What an epoch holds follows from (seed, epoch), how a slice is changed from (seed, epoch, its row): the number of
-    workers, the order of reading and a restart change nothing. An epoch has `steps` full batches. `begin` says which
-    epoch is read; Keras's own `on_epoch_end` is not used, since it is called once more before the first epoch.
+    `begin` says which epoch is read; Keras's own `on_epoch_end` is not used, since it is called once more before the
+    first epoch. The last batch is filled up from the start of the epoch: all have one shape.
 
-    `workers` threads make batches ahead, beyond the end of the epoch too: those of Keras stop and start at each epoch,
-    and the first batch of each is waited for. 0: none are made ahead. `close` ends them.
+    `workers` threads make batches ahead, beyond the end of the epoch too unless it `ends` there: those of Keras stop
+    and start at each epoch, and the first batch of each is waited for. 0: none are made ahead. `close` ends them.
     """
 
-    def __init__(
-        self, slices: Slices | Pairs, how: Strength, batch_size: int, steps: int, seed: int,
-        fresh_negatives: bool, epoch: int, workers: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, batch_size: int, steps: int, epoch: int, workers: int, ends: bool = False) -> None:
         super().__init__()
-        self.slices, self.how, self.batch_size, self.steps = slices, how, batch_size, steps
-        self.seed = seed
-        lesion = slices.table["lesion_pixels"].to_numpy() > 0
-        chosen = slices.table["in_training"].to_numpy()
-        self.positives = np.flatnonzero(lesion)
-        self.negatives = np.flatnonzero(~lesion if fresh_negatives else ~lesion & chosen)
-        self.n_negatives = int((~lesion & chosen).sum())
-        self._ahead = _Ahead(self._batch, workers) if workers else None
+        self.batch_size, self.steps = batch_size, steps
+        self._ahead = _Ahead(self._batch, workers, steps if ends else sys.maxsize) if workers else None
         self.begin(epoch)
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, index: int) -> Batch:
-        step = self.epoch * self.steps + index
+        step = self._drawn[0] * self.steps + index
         return self._ahead.take(step) if self._ahead else self._batch(step)
 
     def begin(self, epoch: int) -> None:
         """Read `epoch` (from 0) from now on; call it between epochs only."""
-        self.epoch, self.order = epoch, self._order(epoch)
+        self._drawn = epoch, self._order(epoch)  # at once, since threads read both
 
     def close(self) -> None:
         """End the threads."""
@@ -58,16 +49,48 @@ class TrainingBatches(keras.utils.PyDataset):
     def _batch(self, step: int) -> Batch:
         """Batch `step`, counted from the first epoch on."""
         epoch, index = divmod(step, self.steps)
-        order = self.order if epoch == self.epoch else self._order(epoch)
+        drawn, order = self._drawn
+        if epoch != drawn:
+            order = self._order(epoch)
         places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
-        rows = order[places % len(order)]  # the last one is filled up from the start of the epoch
-        pairs = [self._changed(epoch, row) for row in rows]
-        return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])[..., None]
+        return self._read(epoch, order[places % len(order)])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The rows of an epoch, from 0, as they are shown."""
+        raise NotImplementedError
+
+    def _read(self, epoch: int, rows: np.ndarray) -> Batch:
+        """The batch of some rows in an epoch; several threads call it at once."""
+        raise NotImplementedError
+
+
+class TrainingBatches(EpochBatches):
+    """Balanced, shuffled, augmented batches.
+
+    What an epoch holds follows from (seed, epoch), how a slice is changed from (seed, epoch, its row): the number of
+    workers, the order of reading and a restart change nothing.
+    """
+
+    def __init__(
+        self, slices: Slices | Pairs, how: Strength, batch_size: int, steps: int, seed: int,
+        fresh_negatives: bool, epoch: int, workers: int,
+    ) -> None:  # fmt: skip
+        self.slices, self.how, self.seed = slices, how, seed
+        lesion = slices.table["lesion_pixels"].to_numpy() > 0
+        chosen = slices.table["in_training"].to_numpy()
+        self.positives = np.flatnonzero(lesion)
+        self.negatives = np.flatnonzero(~lesion if fresh_negatives else ~lesion & chosen)
+        self.n_negatives = int((~lesion & chosen).sum())
+        super().__init__(batch_size, steps, epoch, workers)
 
     def _order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, epoch])
         negatives = rng.choice(self.negatives, self.n_negatives, replace=False)
         return rng.permutation(np.concatenate([self.positives, negatives]))
+
+    def _read(self, epoch: int, rows: np.ndarray) -> Batch:
+        pairs = [self._changed(epoch, row) for row in rows]
+        return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])[..., None]
 
     def _changed(self, epoch: int, row: int) -> Batch:
         rng = np.random.default_rng([self.seed, epoch, int(row)])
@@ -75,16 +98,16 @@ class TrainingBatches(keras.utils.PyDataset):
 
 
 class _Ahead:
-    """Makes what will be asked for next, in threads."""
+    """Makes what will be asked for next, in threads; nothing from step `end` on."""
 
-    def __init__(self, make: Callable[[int], Batch], workers: int) -> None:
-        self.make, self.most = make, AHEAD * workers
+    def __init__(self, make: Callable[[int], Batch], workers: int, end: int) -> None:
+        self.make, self.most, self.end = make, AHEAD * workers, end
         self.pool = ThreadPoolExecutor(workers)
         self.waiting: dict[int, Future[Batch]] = {}
 
     def take(self, step: int) -> Batch:
         """Batch `step`; those after it are begun."""
-        wanted = range(step, step + self.most + 1)
+        wanted = range(step, min(step + self.most + 1, self.end))
         self.waiting = {each: future for each, future in self.waiting.items() if each in wanted}
         for each in wanted:
             if each not in self.waiting:

@@ -48,6 +48,27 @@ def steps_an_execution(steps: int) -> int:
     return min(steps, MOST_TOGETHER) if gpu_name() and keras.backend.backend() != "torch" else 1
 
 
+def feed(batches: keras.utils.PyDataset) -> object:
+    """What Keras reads `batches` from, which all have one shape: for TensorFlow a dataset that is not tuned.
+
+    Keras would have it tuned, by a thread that sleeps twice as long each time and is not always woken (TensorFlow
+    2.21): the end of an epoch may then wait for it as long again as the epoch took.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    def once() -> Iterator[object]:
+        return (batches[index] for index in range(len(batches)))
+
+    shapes = keras.tree.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), batches[0])
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_generator(once, output_signature=shapes).with_options(options)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    return dataset.prefetch(steps_an_execution(len(batches)) + 1)
+
+
 def choose_kernels(deterministic: bool) -> None:
     """Before the first computation: whether to take only kernels that give the same bits each time, some slower."""
     if not deterministic:

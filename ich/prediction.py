@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ich import guard
+from ich import device, guard
 from ich.batches import PlainBatches
 from ich.errors import InputError, is_out_of_memory
 from ich.paths import Training
@@ -18,7 +18,7 @@ BATCH_SIZE = 16
 
 def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Probabilities of blood, float32 (n, size, size), in the order of the rows."""
-    prob = model.predict(PlainBatches(slices.images, batch_size), verbose=0)
+    prob = model.predict(device.feed(PlainBatches(slices.images, batch_size)), verbose=0)
     return np.asarray(prob, np.float32)[: len(slices.images), ..., 0]
 
 

@@ -44,7 +44,7 @@ def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole
     checkpoint.settle_best(job.files, keeper.best_epoch)
     with contextlib.closing(batches):
         network.model.fit(
-            batches, epochs=job.recipe.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
+            device.feed(batches), epochs=job.recipe.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
             shuffle=False,  # the batches are shuffled; Keras would do it again, from a state that a restart loses
         )  # fmt: skip
     with runs.atomic(job.files.last) as temporary:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from config import RECIPES
-from ich.batches import PlainBatches, TrainingBatches
+from ich import device
+from ich.batches import EpochBatches, PlainBatches, TrainingBatches
 from ich.errors import InputError
 from ich.stack import Pairs, Slices
 
@@ -77,7 +78,7 @@ def test_order_follows_seed_and_epoch(slices: Slices) -> None:
 def test_a_slice_is_changed_by_seed_epoch_and_row_alone(slices: Slices) -> None:
     def changed(epoch: int, steps: list[int]) -> dict[int, np.ndarray]:
         found = TrainingBatches(slices, replace(STILL, noise=20), BATCH, STEPS, 7, False, epoch, 0)
-        rows = np.resize(found.order, BATCH * STEPS).reshape(STEPS, BATCH)
+        rows = np.resize(found._order(epoch), BATCH * STEPS).reshape(STEPS, BATCH)
         return {int(row): image for step in steps for row, image in zip(rows[step], found[step][0], strict=True)}
 
     forward, backward, next_epoch = changed(2, [0, 1, 2]), changed(2, [2, 1, 0]), changed(3, [0, 1, 2])
@@ -105,6 +106,39 @@ def test_a_damaged_slice_is_told_by_the_batch_that_needs_it(slices: Slices) -> N
         found[0]
 
 
+class Counted(EpochBatches):
+    """Two rows a batch, one epoch; keeps which rows it was asked for."""
+
+    def __init__(self) -> None:
+        self.made: list[list[int]] = []
+        super().__init__(2, STEPS, 0, workers=1, ends=True)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.arange(2 * STEPS)
+
+    def _read(self, epoch: int, rows: np.ndarray) -> np.ndarray:
+        self.made.append(rows.tolist())
+        return rows
+
+
+def test_nothing_is_made_beyond_the_only_epoch() -> None:
+    with contextlib.closing(Counted()) as found:
+        assert [found[step].tolist() for step in range(STEPS)] == [[0, 1], [2, 3], [4, 5]]
+        assert not found._ahead.waiting
+    assert found.made == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is about TensorFlow")
+def test_tensorflow_reads_the_same_and_tunes_nothing(slices: Slices) -> None:
+    found = batches(slices)
+    dataset = device.feed(found)
+    assert not dataset.options().autotune.enabled
+    assert len(dataset) == STEPS
+    for step, pair in enumerate(dataset):
+        for given, expected in zip(pair, found[step], strict=True):
+            np.testing.assert_array_equal(given, expected)
+
+
 @keras.saving.register_keras_serializable("test")
 class Recorder(keras.Model):
     """Learns nothing; keeps the numbers of the slices that `fit` gives it."""
@@ -127,7 +161,7 @@ def seen_in_fit(found: TrainingBatches, first: int, last: int) -> list[list[int]
     keeper = keras.callbacks.LambdaCallback(
         on_epoch_begin=begin, on_epoch_end=lambda epoch, logs: epochs.append(model.seen)
     )
-    model.fit(found, epochs=last, initial_epoch=first, verbose=0, callbacks=[keeper], shuffle=False)
+    model.fit(device.feed(found), epochs=last, initial_epoch=first, verbose=0, callbacks=[keeper], shuffle=False)
     return epochs
 
 

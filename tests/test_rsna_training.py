@@ -208,7 +208,7 @@ def test_batches_follow_from_seed_epoch_and_row(one: Work) -> None:
     assert np.array_equal(images, again[1][0])
     assert not np.array_equal(images, other[1][0])
     assert len(first[len(first) - 1][0]) == 8  # the last batch is filled up
-    assert sorted(first.order) == list(range(len(train)))
+    assert sorted(first._order(3)) == list(range(len(train)))
 
 
 def test_plain_batches_are_in_order_and_filled_up(one: Work) -> None:

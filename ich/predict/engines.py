@@ -114,7 +114,9 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
         grey, total = method.grey(hu), np.zeros((len(hu), method.size, method.size), np.float32)
         for member in members:
             network.set_weights(member)
-            total += np.asarray(network.predict(grey, batch_size=prediction.BATCH_SIZE, verbose=0))[..., 0]
+            for place in range(0, len(grey), prediction.BATCH_SIZE):
+                part = slice(place, place + prediction.BATCH_SIZE)
+                total[part] += network.predict_on_batch(grey[part])[..., 0]
         return np.stack([unsquare(plane, *hu.shape[1:]) for plane in total / len(members)])
 
     return predict

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import cv2
-import keras
 import numpy as np
 import pandas as pd
 
 from ich.augment import random_affine
+from ich.batches import Batch, EpochBatches
 from ich.ct import read_image
 from ich.paths import Rsna
 from ich.rsna.layouts import targets
@@ -24,45 +24,37 @@ class Change:
     flip: bool = True
 
 
-class Batches(keras.utils.PyDataset):
+class Batches(EpochBatches):
     """uint8 (batch, size, size, 1) and targets of the slices of `table` under one variant.
 
     With a `change`: shuffled and augmented; what an epoch holds follows from (seed, epoch), how a slice is changed from
-    (seed, epoch, its row), so that the number of workers and a restart change nothing. Without: in order, as they are.
-    The last batch is filled up from the start, since several GPUs need batches of one size: see `n`.
+    (seed, epoch, its row), so that the number of workers and a restart change nothing. Without: in order, as they are,
+    all `n` of them; the last batch may hold some again.
     """
 
     def __init__(
         self, table: pd.DataFrame, files: Rsna, variant: str, task: str, size: int, batch_size: int,
-        change: Change | None = None, seed: int = 0, workers: int = 1,
+        change: Change | None = None, seed: int = 0, workers: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(workers=workers)
         self.paths = [files.png(variant, name) for name in table["id"]]
         self.n = len(self.paths)
         self.targets = targets(table, task)
-        self.size, self.batch_size, self.change, self.seed = size, batch_size, change, seed
-        self.begin(0)
+        self.size, self.change, self.seed = size, change, seed
+        super().__init__(batch_size, -(-self.n // batch_size), 0, workers, ends=change is None)
 
-    def __len__(self) -> int:
-        return -(-self.n // self.batch_size)
+    def _order(self, epoch: int) -> np.ndarray:
+        if not self.change:
+            return np.arange(self.n)
+        return np.random.default_rng([self.seed, epoch]).permutation(self.n)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
-        rows = self.order[places % self.n]
-        return np.stack([self._image(row) for row in rows]), self.targets[rows]
+    def _read(self, epoch: int, rows: np.ndarray) -> Batch:
+        return np.stack([self._image(epoch, row) for row in rows]), self.targets[rows]
 
-    def begin(self, epoch: int) -> None:
-        """Draw the order of `epoch` (from 0); call it between epochs only."""
-        self.epoch = epoch
-        self.order = np.arange(self.n)
-        if self.change:
-            self.order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
-
-    def _image(self, row: int) -> np.ndarray:
+    def _image(self, epoch: int, row: int) -> np.ndarray:
         image = read_image(self.paths[row], 1, self.size)
         if not self.change:
             return image
-        return augment(image, self.change, np.random.default_rng([self.seed, self.epoch, int(row)]))
+        return augment(image, self.change, np.random.default_rng([self.seed, epoch, int(row)]))
 
 
 def augment(image: np.ndarray, change: Change, rng: np.random.Generator) -> np.ndarray:

@@ -1,5 +1,6 @@
 """One network on each variant in turn; stopped and started again, it goes on from its last checkpoint."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -79,13 +80,15 @@ def _train(job: Job, classifier: Classifier) -> None:
     epoch, history = checkpoint.restore(job.files.checkpoint, classifier.model)
     if epoch:
         print(f"{job.name}: goes on after epoch {epoch}")
-    batches = job.batches("train", Change(how.rotation_deg, how.shift_px / how.image_size))
-    keeper = Keeper(job, classifier, batches, history)
-    checkpoint.settle_best(job.files, keeper.best["epoch"])
-    classifier.model.fit(
-        batches, epochs=how.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
-        shuffle=False,  # the batches are shuffled, in a way a restart repeats
-    )  # fmt: skip
+    change = Change(how.rotation_deg, how.shift_px / how.image_size)
+    with contextlib.closing(job.batches("train", change)) as batches:
+        batches.begin(epoch)
+        keeper = Keeper(job, classifier, batches, history)
+        checkpoint.settle_best(job.files, keeper.best["epoch"])
+        classifier.model.fit(
+            device.feed(batches), epochs=how.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
+            shuffle=False,  # the batches are shuffled, in a way a restart repeats
+        )  # fmt: skip
     classifier.bare.load_weights(job.files.best)
     table = pd.concat([_predictions(job, classifier, part) for part in ("test", PREDICT)])
     runs.write_csv(job.files.predictions, table)
@@ -107,31 +110,34 @@ def _predictions(job: Job, classifier: Classifier, part: str) -> pd.DataFrame:
     names = names_of(job.config.task)
     if rows.empty:
         return pd.DataFrame()
-    prob = _probabilities(classifier, job.batches(part))
+    prob, _ = _probabilities(job, classifier, part)
     table = rows[["id", "patient", "split", "class", *LABELS]].reset_index(drop=True)
     return table.assign(**{f"prob_{name}": prob[:, k] for k, name in enumerate(names)})
 
 
-def _probabilities(classifier: Classifier, batches: Batches) -> np.ndarray:
-    """float64 (n, 6), in the order of the slices."""
-    return np.asarray(classifier.model.predict(batches, verbose=0), np.float64)[: batches.n]
+def _probabilities(job: Job, classifier: Classifier, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and targets of a part, float64 (n, 6), in the order of its slices."""
+    with contextlib.closing(job.batches(part)) as batches:
+        prob = classifier.model.predict(device.feed(batches), verbose=0)
+    return np.asarray(prob, np.float64)[: batches.n], batches.targets
 
 
 def _tell_duration(todo: list[Job], classifier: Classifier) -> None:
     """Print how long the trainings will take on this device, if that may be long."""
     how, job = todo[0].config, todo[0]
-    train, valid = (job.batches(part) for part in ("train", "valid"))
-    seen = how.epochs * len(todo) * len(train) * how.batch_size * how.image_size**2
+    n_train, n_valid = (len(job.batches(part)) for part in ("train", "valid"))
+    seen = how.epochs * len(todo) * n_train * how.batch_size * how.image_size**2
     if seen < WORTH_MEASURING_PX:
         return
     print(f"{len(todo)} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
-    images, targets = train[0]
+    with contextlib.closing(job.batches("train")) as batches:
+        images, targets = batches[0]
     classifier.model.train_on_batch(images, targets)  # compiles
     began = time.perf_counter()
     for _ in range(2):
         classifier.model.train_on_batch(images, targets)
     step = (time.perf_counter() - began) / 2
-    seconds = len(todo) * how.epochs * step * (len(train) + len(valid) / 3)  # a training step is about 3 passes
+    seconds = len(todo) * how.epochs * step * (n_train + n_valid / 3)  # a training step is about 3 passes
     print(f"estimated time: {duration(seconds)}", flush=True)
     if seconds > LONG_S:
         print("that is long: --network EfficientNetB0 --image-size 224 needs about a hundredth of it; so does a GPU")
@@ -143,7 +149,6 @@ class Keeper(keras.callbacks.Callback):
     def __init__(self, job: Job, classifier: Classifier, batches: Batches, history: list[dict]) -> None:
         super().__init__()
         self.job, self.classifier, self.batches, self.history = job, classifier, batches, history
-        self.valid = job.batches("valid")
         self.saved = time.monotonic()
 
     @property
@@ -177,9 +182,9 @@ class Keeper(keras.callbacks.Callback):
 
     def _validated(self) -> dict[str, float]:
         """Exact over all slices: the batches are filled up, so Keras's own would count some twice."""
-        prob, truth = _probabilities(self.classifier, self.valid), self.valid.targets
-        found = scores.Predicted(truth, prob, np.arange(self.valid.n), self.job.config.task == "multilabel")
-        value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, self.valid.n))).items()}
+        prob, truth = _probabilities(self.job, self.classifier, "valid")
+        found = scores.Predicted(truth, prob, np.arange(len(prob)), self.job.config.task == "multilabel")
+        value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, len(prob)))).items()}
         return {"val_loss": value["log_loss"], "val_accuracy": value["accuracy"], "val_auroc": value["auroc"]}
 
     def _checkpoint(self) -> None:
