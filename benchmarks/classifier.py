@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=settings.RsnaTrain().batch_size)
     parser.add_argument("--size", type=int, default=512, help="pixels per side of the PNGs")
-    parser.add_argument("--steps", type=int, default=50 if machine.gpu() else 4, help="an epoch")
+    parser.add_argument("--steps", type=int, default=50 if machine.gpu() else 12, help="an epoch")
     parser.add_argument("--rounds", type=int, default=2)
     given, began = parser.parse_args(), time.time()
     if given.part:

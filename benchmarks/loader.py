@@ -1,7 +1,7 @@
 """Is training starved of data? An epoch of main.py's loop beside as many steps on one batch already in memory.
 
     python benchmarks/loader.py               (writes benchmarks/results/loader.json)
-    python benchmarks/loader.py --filters 32 --patients 75 --rounds 5          (longer: the size of the real data)
+    python benchmarks/loader.py --filters 32 --patients 75          (longer: the size of the real data)
 
 `epoch_ratio` is the one over the other: 1.05 means that data cost 5 %. Both run in one process on the same compiled
 network, alternating, best of some rounds. `images_per_s` is what the batches alone deliver, without any network, by
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--filters", type=int, default=32 if on_gpu else 8, help="few: the harder test")
     parser.add_argument("--patients", type=int, default=75 if on_gpu else 12)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=6)
     given, began = parser.parse_args(), time.time()
     if given.part:
         serve(given.part)
