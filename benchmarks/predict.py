@@ -45,7 +45,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--network", type=Path)
     parser.add_argument("--threshold", type=float, default=0.5)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=6)
     given, began = parser.parse_args(), time.time()
     if given.part:
         common.serve(measure(**given.part))
