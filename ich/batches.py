@@ -1,5 +1,6 @@
 """The batches that Keras reads."""
 
+import abc
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,7 @@ AHEAD = 2  # batches a thread may be ahead of the training
 Batch = tuple[np.ndarray, np.ndarray]
 
 
-class EpochBatches(keras.utils.PyDataset):
+class EpochBatches(keras.utils.PyDataset, abc.ABC):
     """`steps` full batches an epoch; a kind of them says with `_order` and `_read` what they hold.
 
     `begin` says which epoch is read; Keras's own `on_epoch_end` is not used, since it is called once more before the
@@ -55,13 +56,13 @@ class EpochBatches(keras.utils.PyDataset):
         places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
         return self._read(epoch, order[places % len(order)])
 
+    @abc.abstractmethod
     def _order(self, epoch: int) -> np.ndarray:
         """The rows of an epoch, from 0, as they are shown."""
-        raise NotImplementedError
 
-    def _read(self, epoch: int, rows: np.ndarray) -> Batch:
+    @abc.abstractmethod
+    def _read(self, epoch: int, rows: np.ndarray) -> Batch | np.ndarray:
         """The batch of some rows in an epoch; several threads call it at once."""
-        raise NotImplementedError
 
 
 class TrainingBatches(EpochBatches):
@@ -118,16 +119,15 @@ class _Ahead:
         self.pool.shutdown(cancel_futures=True)
 
 
-class PlainBatches(keras.utils.PyDataset):
+class PlainBatches(EpochBatches):
     """The images once, in order, unchanged. The last batch is filled up from the start: XLA compiles for each shape."""
 
     def __init__(self, images: np.ndarray, batch_size: int) -> None:
-        super().__init__()
-        self.images, self.batch_size = images, batch_size
+        self.images = images
+        super().__init__(batch_size, -(-len(images) // batch_size), epoch=0, workers=0)
 
-    def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.arange(len(self.images))
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
-        return self.images[places % len(self.images)]
+    def _read(self, epoch: int, rows: np.ndarray) -> np.ndarray:
+        return self.images[rows]

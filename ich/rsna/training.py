@@ -81,9 +81,9 @@ def _train(job: Job, classifier: Classifier) -> None:
     if epoch:
         print(f"{job.name}: goes on after epoch {epoch}")
     change = Change(how.rotation_deg, how.shift_px / how.image_size)
-    with contextlib.closing(job.batches("train", change)) as batches:
+    with contextlib.closing(job.batches("train", change)) as batches, contextlib.closing(job.batches("valid")) as valid:
         batches.begin(epoch)
-        keeper = Keeper(job, classifier, batches, history)
+        keeper = Keeper(job, classifier, batches, valid, history)
         checkpoint.settle_best(job.files, keeper.best["epoch"])
         classifier.model.fit(
             device.feed(batches), epochs=how.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
@@ -110,16 +110,15 @@ def _predictions(job: Job, classifier: Classifier, part: str) -> pd.DataFrame:
     names = names_of(job.config.task)
     if rows.empty:
         return pd.DataFrame()
-    prob, _ = _probabilities(job, classifier, part)
+    with contextlib.closing(job.batches(part)) as batches:
+        prob = _probabilities(classifier, batches)
     table = rows[["id", "patient", "split", "class", *LABELS]].reset_index(drop=True)
     return table.assign(**{f"prob_{name}": prob[:, k] for k, name in enumerate(names)})
 
 
-def _probabilities(job: Job, classifier: Classifier, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and targets of a part, float64 (n, 6), in the order of its slices."""
-    with contextlib.closing(job.batches(part)) as batches:
-        prob = classifier.model.predict(device.feed(batches), verbose=0)
-    return np.asarray(prob, np.float64)[: batches.n], batches.targets
+def _probabilities(classifier: Classifier, batches: Batches) -> np.ndarray:
+    """float64 (n, 6), in the order of the slices."""
+    return np.asarray(classifier.model.predict(device.feed(batches), verbose=0), np.float64)[: batches.n]
 
 
 def _tell_duration(todo: list[Job], classifier: Classifier) -> None:
@@ -146,9 +145,11 @@ def _tell_duration(todo: list[Job], classifier: Classifier) -> None:
 class Keeper(keras.callbacks.Callback):
     """Before each epoch: its batches. After it: history, a printed line, the best weights, and a checkpoint."""
 
-    def __init__(self, job: Job, classifier: Classifier, batches: Batches, history: list[dict]) -> None:
+    def __init__(
+        self, job: Job, classifier: Classifier, batches: Batches, valid: Batches, history: list[dict]
+    ) -> None:
         super().__init__()
-        self.job, self.classifier, self.batches, self.history = job, classifier, batches, history
+        self.job, self.classifier, self.batches, self.valid, self.history = job, classifier, batches, valid, history
         self.saved = time.monotonic()
 
     @property
@@ -182,9 +183,9 @@ class Keeper(keras.callbacks.Callback):
 
     def _validated(self) -> dict[str, float]:
         """Exact over all slices: the batches are filled up, so Keras's own would count some twice."""
-        prob, truth = _probabilities(self.job, self.classifier, "valid")
-        found = scores.Predicted(truth, prob, np.arange(len(prob)), self.job.config.task == "multilabel")
-        value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, len(prob)))).items()}
+        prob, truth = _probabilities(self.classifier, self.valid), self.valid.targets
+        found = scores.Predicted(truth, prob, np.arange(self.valid.n), self.job.config.task == "multilabel")
+        value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, self.valid.n))).items()}
         return {"val_loss": value["log_loss"], "val_accuracy": value["accuracy"], "val_auroc": value["auroc"]}
 
     def _checkpoint(self) -> None:
