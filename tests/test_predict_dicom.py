@@ -89,10 +89,11 @@ def test_missing_slices_are_noted_and_left_empty(tmp_path: Path, series: Path) -
     write_series(tmp_path / "head", phantom(), missing=(5, 6), scout=False)
     scan = read(tmp_path / "head")
     assert scan.notes[0].startswith("2 slices are missing")
-    assert np.flatnonzero(~scan.real).tolist() == [5, 6]
-    assert (scan.voxels[:, :, 5:7] == -1024).all()
-    np.testing.assert_array_equal(scan.voxels[:, :, 7], read(series).voxels[:, :, 7])
-    assert len(scan.sources) == scan.voxels.shape[2] - 2
+    assert np.flatnonzero(scan.cells < 0).tolist() == [5, 6]
+    on_grid = scan.on_grid(scan.voxels, -1024)
+    assert (on_grid[:, :, 5:7] == -1024).all()
+    np.testing.assert_array_equal(on_grid[:, :, 7], read(series).voxels[:, :, 7])
+    assert len(scan.sources) == scan.voxels.shape[2] == scan.image.shape[2] - 2
 
 
 def test_unequal_distances_are_refused(copy: Path) -> None:
@@ -171,7 +172,7 @@ def test_segmentation_lies_on_the_slices_it_was_made_from(tmp_path: Path) -> Non
     write_series(tmp_path / "head", phantom(), missing=(5,))
     scan = read(tmp_path / "head")
     mask = np.zeros(scan.voxels.shape, bool)
-    mask[3:6, 8, 7] = True  # columns 3 to 5 of row 8
+    mask[3:6, 8, 6] = True  # columns 3 to 5 of row 8
     segmentation.write(tmp_path / "mask.dcm", mask, scan)
     made = pydicom.dcmread(tmp_path / "mask.dcm")
     (frame,) = made.PerFrameFunctionalGroupsSequence  # of slices with blood only

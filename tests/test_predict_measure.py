@@ -1,7 +1,9 @@
 """What is measured of a mask, worked by hand."""
 
+import dataclasses
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from predict_files import write_nifti
@@ -42,13 +44,33 @@ def test_empty_mask(scan: Scan) -> None:
     assert found["mean_hu"] is None
 
 
-def test_specks_below_the_size_go() -> None:
+def test_specks_below_the_size_go(scan: Scan) -> None:
     mask = np.zeros(SHAPE, bool)
-    mask[0, 0, :2] = mask[5, 5, 0] = True
-    np.testing.assert_array_equal(measure.without_specks(mask, 10, 0), mask)
-    np.testing.assert_array_equal(measure.without_specks(mask, 10, 10), mask)  # 10 mm3 is not below 10
-    kept = measure.without_specks(mask, 10, 10.5)
+    mask[0, 0, :2] = mask[5, 5, 0] = True  # 15 and 7.5 mm3
+    np.testing.assert_array_equal(measure.without_specks(mask, scan, 0), mask)
+    np.testing.assert_array_equal(measure.without_specks(mask, scan, 7.5), mask)  # 7.5 mm3 is not below 7.5
+    kept = measure.without_specks(mask, scan, 8)
     assert np.argwhere(kept).tolist() == [[0, 0, 0], [0, 0, 1]]
+
+
+def test_slices_of_unequal_thickness(scan: Scan) -> None:
+    """Four slices of 2.5, 2.5, 5 and 5 mm on a grid of 2.5 mm, with a gap of one cell before the last."""
+    cells = np.array([0, 1, 2, 2, -1, 3, 3])
+    affine = np.diag([-1.5, -1.0, 2.5, 1.0])
+    image = nib.Nifti1Image(np.zeros((10, 8, 7), np.uint8), affine)
+    thickness = np.array([2.5, 2.5, 5.0, 5.0])
+    uneven = dataclasses.replace(scan, image=image, affine=affine, cells=cells, thickness_mm=thickness)
+    mask = np.zeros(SHAPE, bool)
+    mask[2, 3, :] = True  # through all slices; the gap parts it
+    found = measure.measures(mask, uneven)
+    assert found["lesion_ml"] == pytest.approx([0.015, 0.0075], abs=6e-4)  # 10 and 5 mm of 1.5 mm2
+    assert found["volume_ml"] == pytest.approx(0.0225)
+    assert found["slices"] == 4
+    assert uneven.on_grid(mask)[2, 3].tolist() == [True, True, True, True, False, True, True]
+    assert uneven.grid.shape == (10, 8, 7)
+    np.testing.assert_array_equal(uneven.on_slices(uneven.on_grid(mask)), mask)
+    kept = measure.without_specks(mask, uneven, 10)
+    assert kept[2, 3].tolist() == [True, True, True, False]
 
 
 def test_montage_outlines_the_slices_with_blood() -> None:

@@ -84,7 +84,7 @@ def test_network_sees_the_patient_right_on_the_left_and_the_front_above(tmp_path
 def test_gap_and_shear_do_not_change_the_volume_of_a_voxel(tmp_path: Path) -> None:
     affine = np.array([[-0.5, 0, 0, 0], [0, -0.5, 2.0, 0], [0, 0, 5.0, 0], [0, 0, 0, 1]])
     scan = read_nifti(write_nifti(tmp_path / "a.nii", marked()[0], affine, qform=0))
-    assert scan.voxel_mm3 == pytest.approx(0.5 * 0.5 * 5)
+    assert scan.voxel_mm3 == pytest.approx(np.full(scan.voxels.shape[2], 0.5 * 0.5 * 5))
 
 
 def rotated(degrees: float) -> np.ndarray:

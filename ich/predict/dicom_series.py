@@ -14,7 +14,7 @@ from ich.errors import InputError
 from ich.predict.dicom_choice import LEAST_IMAGES, Image, choose, read_header
 from ich.predict.scan import Scan, check_axial
 from ich.rsna import dicom_file
-from ich.rsna.dicom import AIR_HU, to_hu
+from ich.rsna.dicom import to_hu
 
 SAME_PLACE_MM = 0.01
 EQUAL_STEPS = 0.1  # a step may differ from the usual one by this share
@@ -35,15 +35,14 @@ def read(folder: Path, files: tuple[Path, ...], wanted: str = "") -> Scan:
     affine = _affine(images[0], step)
     notes += [*left_out, *missing, *_tilt(images[0], step), *check_axial(affine, str(folder))]
     first = images[0].header
-    guard.check_voxels(folder, (first.Columns, first.Rows, places[-1] + 1))
-    voxels = np.full((first.Columns, first.Rows, places[-1] + 1), AIR_HU, np.int16)
-    for image, place in zip(images, places, strict=True):
-        plane = _pixels(image)
-        voxels = voxels.astype(np.result_type(voxels, plane), copy=False)
-        voxels[:, :, place] = plane.T
-    real = np.zeros(voxels.shape[2], bool)
-    real[places] = True
-    return Scan(folder, _empty(voxels.shape, affine), voxels, affine, tuple(notes), tuple(i.path for i in images), real)
+    shape = (first.Columns, first.Rows, places[-1] + 1)
+    guard.check_voxels(folder, shape)
+    voxels = np.stack([_pixels(image).T for image in images], axis=2)
+    cells = np.full(shape[2], -1)
+    cells[places] = np.arange(len(images))
+    thickness = np.full(len(images), abs(np.linalg.det(affine[:3, :3])) / np.prod(np.array(first.PixelSpacing, float)))
+    sources = tuple(image.path for image in images)
+    return Scan(folder, _empty(shape, affine), voxels, affine, tuple(notes), sources, cells, thickness)
 
 
 def one_form(images: list[Image]) -> tuple[list[Image], list[str]]:

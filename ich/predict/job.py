@@ -63,9 +63,7 @@ def predict(job: Job, given: Input, folder: Path) -> dict:
     planes = read.upright()
     checks.check_head_ct(planes, read.grid.spacing_mm, str(given.path))
     prob = job.engine(planes)
-    if read.real is not None:
-        prob[~read.real] = 0
-    mask = measure.without_specks(read.as_filed(prob >= job.threshold), read.voxel_mm3, job.config.min_lesion_mm3)
+    mask = measure.without_specks(read.as_filed(prob >= job.threshold), read, job.config.min_lesion_mm3)
     found = measure.measures(mask, read)
     (folder / paths.RUN).unlink(missing_ok=True)
     notes = [*read.notes, *_write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))]
@@ -81,10 +79,10 @@ def _write(
     window = job.method.windows[0]
     for name in (PROBABILITIES, SEGMENTATION, VIEW):
         (folder / name).unlink(missing_ok=True)
-    native.save_like(folder / MASK, mask.astype(np.uint8), read.image)
+    native.save_like(folder / MASK, read.on_grid(mask).astype(np.uint8), read.image)
     runs.write_png(folder / OVERLAY, montage.montage(planes, read.upright(mask), window, title))
     if job.config.probabilities:
-        native.save_like(folder / PROBABILITIES, read.as_filed(prob), read.image)
+        native.save_like(folder / PROBABILITIES, read.on_grid(read.as_filed(prob)), read.image)
     if job.config.view:
         view.write(folder / VIEW, read, mask, window, title)
     note = segmentation.write(folder / SEGMENTATION, mask, read) if read.sources else ""

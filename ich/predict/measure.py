@@ -10,30 +10,49 @@ TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a face, an edge or a co
 CORNERS = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])  # of a pixel about its centre
 
 
-def without_specks(mask: np.ndarray, voxel_mm3: float, least_mm3: float) -> np.ndarray:
-    """The bool mask without its 26-connected lesions smaller than `least_mm3`."""
+def without_specks(mask: np.ndarray, scan: Scan, least_mm3: float) -> np.ndarray:
+    """The bool mask (one plane a slice, the file's order of axes) without its lesions smaller than `least_mm3`."""
     if not least_mm3:
         return mask
-    labels, number = ndimage.label(mask, TOUCHING)
-    large = np.bincount(labels.ravel(), minlength=number + 1) * voxel_mm3 >= least_mm3
-    large[0] = False
-    return large[labels]
+    labels, number = labelled(mask, scan)
+    large = lesions_mm3(labels, number, scan) > least_mm3 - 1e-6  # volumes have rounding noise
+    return np.concatenate([[False], large])[labels]
+
+
+def labelled(mask: np.ndarray, scan: Scan) -> tuple[np.ndarray, int]:
+    """Number of each voxel's 26-connected lesion, 0 outside them, and how many there are.
+
+    `mask`: one plane a slice, in the file's order of axes. Lesions are joined on the grid, so that slices with
+    missing ones between them do not touch.
+    """
+    whole = scan.on_grid(mask)
+    box = _around(whole)  # a tenth of the scan, as a rule
+    labels = np.zeros(whole.shape, np.int32)
+    labels[box], number = ndimage.label(whole[box], TOUCHING)
+    return scan.on_slices(labels), int(number)
+
+
+def lesions_mm3(labels: np.ndarray, number: int, scan: Scan) -> np.ndarray:
+    """Volume of lesions 1, 2 ... number in mm3; each slice counts with its own thickness."""
+    total = np.zeros(number + 1)
+    for plane, voxel_mm3 in zip(np.moveaxis(labels, scan.order[2], 0), scan.voxel_mm3, strict=True):
+        total += np.bincount(plane.ravel(), minlength=number + 1) * voxel_mm3
+    return total[1:]
 
 
 def measures(mask: np.ndarray, scan: Scan) -> dict[str, object]:
-    """Values of a bool mask on the file's voxels.
+    """Values of a bool mask (one plane a slice, the file's order of axes).
 
     `volume_ml`, `lesions` (number, 26-connected), `lesion_ml` (largest first), `largest_diameter_mm` (longest line
     within one slice, over all lesions), `slices` (axial, touched), `mean_hu`; no blood: 0, and None for `mean_hu`.
     """
-    box = _around(mask)  # a tenth of the scan, as a rule
-    labels, number = ndimage.label(mask[box], TOUCHING)
-    voxels = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    labels, number = labelled(mask, scan)
+    lesion_ml = np.sort(lesions_mm3(labels, number, scan))[::-1] / 1000
     planes = scan.upright(labels) if number else np.zeros((0, 1, 1), int)
     return {
-        "volume_ml": float(voxels.sum() * scan.voxel_mm3 / 1000),
-        "lesions": int(number),
-        "lesion_ml": [round(float(each), 3) for each in np.sort(voxels)[::-1] * scan.voxel_mm3 / 1000],
+        "volume_ml": float(lesion_ml.sum()),
+        "lesions": number,
+        "lesion_ml": [round(float(each), 3) for each in lesion_ml],
         "largest_diameter_mm": largest_diameter_mm(planes, scan.grid.spacing_mm[1:]),
         "slices": int(planes.any(axis=(1, 2)).sum()),
         "mean_hu": float(scan.voxels[mask].mean()) if number else None,

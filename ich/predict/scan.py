@@ -21,9 +21,13 @@ MOST_OBLONG = 1.5  # longer over shorter pixel side; above, the slices were take
 class Scan:
     """A CT as its file holds it, and where it lies.
 
-    `image` has the file's shape, affine and orientation codes (its voxels are not used); `voxels` are HU in the
-    file's order of axes. `real` tells which axial slices were measured, not filled in for missing ones.
-    `sources` are the DICOM files of the measured slices, in order of the slices; empty for NIfTI.
+    Slices are what was measured; the grid is what results are written on: `image` has its shape, affine and
+    orientation codes (the image's voxels are not used). `voxels` are HU in the file's order of axes, one plane a slice
+    along the axial axis; so are masks and probabilities until `on_grid`.
+
+    `cells`: for each plane of the grid along the axial axis the slice that lies there, -1 where none was measured;
+    None: plane k is slice k. `thickness_mm`: the length that each slice counts for, along its normal; None: that of a
+    cell. `sources`: the DICOM files of the slices, in order; empty for NIfTI.
     """
 
     source: Path
@@ -32,7 +36,8 @@ class Scan:
     affine: np.ndarray
     notes: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
-    real: np.ndarray | None = None
+    cells: np.ndarray | None = None
+    thickness_mm: np.ndarray | None = None
 
     @functools.cached_property
     def order(self) -> tuple[int, int, int]:
@@ -45,12 +50,30 @@ class Scan:
     def grid(self) -> nifti.Grid:
         """Where the voxels lie once the axial axis is the last one."""
         affine = self.affine[:, [*self.order, 3]]
-        return nifti.Grid(tuple(self.voxels.shape[axis] for axis in self.order), affine)
+        return nifti.Grid(tuple(self.image.shape[axis] for axis in self.order), affine)
 
-    @property
-    def voxel_mm3(self) -> float:
-        """Volume of a voxel; the determinant is right for sheared grids too."""
-        return float(abs(np.linalg.det(self.affine[:3, :3])))
+    @functools.cached_property
+    def voxel_mm3(self) -> np.ndarray:
+        """Volume of a voxel of each slice, shape (slices,)."""
+        if self.thickness_mm is None:  # the determinant is right for sheared grids too
+            return np.full(self.voxels.shape[self.order[2]], abs(np.linalg.det(self.affine[:3, :3])))
+        across, down = (self.affine[:3, axis] for axis in self.order[:2])
+        return np.linalg.norm(np.cross(across, down)) * self.thickness_mm
+
+    def on_grid(self, voxels: np.ndarray, fill: float = 0) -> np.ndarray:
+        """Voxels of the slices (the file's order of axes) on the grid; `fill` where no slice was measured."""
+        if self.cells is None:
+            return voxels
+        planes = np.take(voxels, self.cells, axis=self.order[2])
+        np.moveaxis(planes, self.order[2], 0)[self.cells < 0] = fill
+        return planes
+
+    def on_slices(self, voxels: np.ndarray) -> np.ndarray:
+        """Undo `on_grid`: for each slice the first plane of the grid that shows it."""
+        if self.cells is None:
+            return voxels
+        slices, first = np.unique(self.cells, return_index=True)
+        return np.take(voxels, first[slices >= 0], axis=self.order[2])
 
     def upright(self, voxels: np.ndarray | None = None) -> np.ndarray:
         """The HU, or other voxels in the file's order, as (slices, rows, columns); right of the patient on the left."""
@@ -58,7 +81,7 @@ class Scan:
         return np.stack([self.grid.upright(volume[:, :, index]) for index in range(volume.shape[2])])
 
     def as_filed(self, planes: np.ndarray) -> np.ndarray:
-        """Undo `upright`: (slices, rows, columns) to the file's shape and order of axes. No voxel is resampled."""
+        """Undo `upright`: (slices, rows, columns) to the file's order of axes. No voxel is resampled."""
         volume = np.stack([self.grid.as_filed(plane) for plane in planes], axis=2)
         return np.ascontiguousarray(np.transpose(volume, np.argsort(self.order)))
 

@@ -31,7 +31,7 @@ def possible() -> bool:
 
 
 def write(path: Path, mask: np.ndarray, scan: Scan) -> str:
-    """Write the bool mask (the file's voxels: columns, rows, slices) on the slices that were measured.
+    """Write the bool mask (columns, rows, slices) on the slices that were measured.
 
     Returns a note where it can't be: highdicom is not installed, or asks for more than the series' headers hold.
     """
@@ -50,7 +50,7 @@ def write(path: Path, mask: np.ndarray, scan: Scan) -> str:
 def _write(path: Path, mask: np.ndarray, scan: Scan) -> None:
     import highdicom as hd
 
-    frames = np.ascontiguousarray(mask.transpose(2, 1, 0)[scan.real])
+    frames = np.ascontiguousarray(mask.transpose(2, 1, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd values in the scan's own headers
         sources = [_reduced(source) for source in scan.sources]
