@@ -13,11 +13,37 @@ from ich.stack import Slices
 WARM_UP = 0.05  # share of all steps in which the cosine schedule climbs to its peak
 
 
-class Network:
-    """`bare` is the network that is saved; `model` is compiled on the same layers, with the optimizer.
+class Exact:
+    """What is saved, validated and scored of a network in training: its weights, computing in float32.
 
-    Saving the bare one leaves the optimizer out of the .keras file, which would be three times as large.
+    A network that trains in float32 is that itself: `bare`, and `model` compiled on the same layers. One that trains in
+    mixed precision has a twin, which takes over its weights at each use.
     """
+
+    def __init__(self, bare: keras.Model, model: keras.Model, jit: str) -> None:
+        self._bare, self._network, self._predictor = bare, prediction.as_float32(bare), model
+        if self._network is not bare:
+            self._predictor = keras.Model(self._network.inputs, self._network.outputs)
+            self._predictor.compile(jit_compile=device.choose_jit(jit))
+
+    @property
+    def predictor(self) -> keras.Model:
+        """Compiled for predictions, with the weights of now."""
+        self._take_weights()
+        return self._predictor
+
+    def save(self, path: Path) -> None:
+        """Write a .keras file without the optimizer, which would make it three times as large."""
+        self._take_weights()
+        self._network.save(path)
+
+    def _take_weights(self) -> None:
+        if self._network is not self._bare:
+            self._network.set_weights(self._bare.get_weights())
+
+
+class Network:
+    """`bare` is the network; `model` is compiled on the same layers, with the optimizer; `exact` is kept and scored."""
 
     def __init__(self, build: Callable[[], keras.Model], config: object, recipe: object, steps: int) -> None:
         keras.utils.set_random_seed(config.seed)
@@ -31,6 +57,7 @@ class Network:
             metrics=epoch_metrics(paper=config.protocol == "slice"), jit_compile=device.choose_jit(config.jit),
             steps_per_execution=device.steps_an_execution(steps),
         )  # fmt: skip
+        self.exact = Exact(self.bare, self.model, config.jit)
         self._validation = epoch_metrics(paper=config.protocol == "slice")
         self._initial = checkpoint.read_state(self.model)
 
@@ -43,7 +70,7 @@ class Network:
 
         That one would have XLA compile anew for the last, shorter batch of every fold.
         """
-        prob = prediction.predict(self.model, valid, batch_size)[..., None]
+        prob = prediction.predict(self.exact.predictor, valid, batch_size)[..., None]
         total = 0.0
         for metric in self._validation:
             metric.reset_state()

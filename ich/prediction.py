@@ -23,9 +23,33 @@ def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) ->
 
 
 def load(training: Training, weights: str) -> keras.Model:
-    """The `last` or `best` network of a training. Raises InputError when the file is missing or damaged."""
+    """The `last` or `best` network of a training, in float32. Raises InputError when the file is missing or damaged."""
     with _told_in_one_line(path := getattr(training, weights)):
-        return keras.models.load_model(path, compile=False, safe_mode=True)  # no code from the file is run
+        return as_float32(keras.models.load_model(path, compile=False, safe_mode=True))  # no code from the file is run
+
+
+def as_float32(network: keras.Model) -> keras.Model:
+    """The network itself if all its layers compute in float32, else a copy of it that does, with the same weights.
+
+    Weights are float32 in mixed precision too; only the layers' policy differs.
+    """
+    if set(_policies(network)) <= {"float32"}:
+        return network
+
+    def exact(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    twin = keras.models.clone_model(network, clone_function=exact, recursive=True)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def _policies(network: keras.Model) -> Iterator[str]:
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from _policies(layer)
+        else:
+            yield layer.dtype_policy.name
 
 
 def load_weights(network: keras.Model, training: Training, weights: str) -> None:

@@ -48,7 +48,7 @@ def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole
             shuffle=False,  # the batches are shuffled; Keras would do it again, from a state that a restart loses
         )  # fmt: skip
     with runs.atomic(job.files.last) as temporary:
-        network.bare.save(temporary)
+        network.exact.save(temporary)
     score(job, network, valid, whole_scans)
     plots.training_curves(job.files.folder, pd.DataFrame(keeper.history), job.name)
     facts = {
@@ -85,7 +85,7 @@ def validation_batch(job: Job) -> int:
 
 def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
     """Write the validation tables."""
-    prob = prediction.predict(network.model, valid, job.recipe.batch_size)
+    prob = prediction.predict(network.exact.predictor, valid, job.recipe.batch_size)
     runs.write_csv(job.files.slices, evaluation.slice_scores(valid, prob))
     runs.write_csv(job.files.calibration, calibration.pixel_bins(valid.masks.astype(bool), prob))
     if whole_scans:
@@ -151,7 +151,7 @@ class Keeper(keras.callbacks.Callback):
 
     def _save(self, path: Path) -> None:
         with runs.atomic(path) as temporary:
-            self.network.bare.save(temporary)
+            self.network.exact.save(temporary)
 
     def _checkpoint(self) -> None:
         runs.write_csv(self.job.files.history, pd.DataFrame(self.history))

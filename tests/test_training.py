@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 import config as settings
-from ich import checkpoint, device, jobs, network, prediction, runner, runs, stack, training
+from ich import checkpoint, device, jobs, network, paths, prediction, runner, runs, stack, training
 from ich.errors import InputError
 
 SIZE, EPOCHS = 32, 4
@@ -403,3 +403,46 @@ def test_history_survives_json(tmp_path: Path, finished: jobs.Job) -> None:
     model, past = compiled(finished).model, [{"epoch": 1, "loss": 0.1 + 0.2}]
     checkpoint.save(tmp_path / "c", model, 1, past)
     assert json.dumps(checkpoint.restore(tmp_path / "c", model)[1]) == json.dumps(past)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.Job:
+    """A training in mixed bfloat16, the default on a GPU."""
+    each = job(tmp_path_factory.mktemp("mixed"), split, precision="mixed_bfloat16")
+    train(each, split)
+    keras.config.set_dtype_policy("float32")
+    return each
+
+
+@pytest.mark.parametrize("kept", ["last", "best"])
+def test_network_trained_in_bfloat16_is_kept_in_float32(mixed: jobs.Job, kept: str) -> None:
+    assert runs.read_json(mixed.files.run)["precision"] == "mixed_bfloat16"
+    network = keras.models.load_model(getattr(mixed.files, kept), compile=False)
+    assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
+
+
+def test_network_trained_in_bfloat16_is_scored_in_float32(mixed: jobs.Job, split: stack.Split) -> None:
+    """bfloat16 has three digits: its scores would differ in the third."""
+    valid = split.validation("1")
+    network = keras.models.load_model(mixed.files.last, compile=False)
+    prob = prediction.predict(network, valid)
+    table = runs.read_csv(mixed.files.slices, ("score",), "")
+    np.testing.assert_allclose(table["score"], prob.max((1, 2)), rtol=1e-5)
+    pooled = 2 * (prob[valid.masks == 1] >= 0.5).sum() / ((prob >= 0.5).sum() + valid.masks.sum())
+    assert history(mixed)["val_dice"].iloc[-1] == pytest.approx(pooled, abs=1e-5)
+
+
+def test_network_saved_in_bfloat16_by_an_earlier_version_is_loaded_in_float32(tmp_path: Path) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    inner = keras.Sequential([keras.Input((SIZE, SIZE, 2)), layers.Conv2D(1, 1)], name="inner")
+    base = small("dunet", SIZE, 1, 2)
+    nested = keras.Model(base.inputs, inner(layers.Concatenate()([base.outputs[0]] * 2)))  # a network within it
+    keras.config.set_dtype_policy("float32")
+    files = paths.Training(tmp_path)
+    nested.save(files.last)
+    loaded = prediction.load(files, "last")
+    assert set(prediction._policies(loaded)) == {"float32"}
+    image = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 1)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(loaded(image)), np.asarray(nested(image)).astype(np.float32), atol=0.02)
+    for own, wanted in zip(loaded.get_weights(), nested.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, wanted)

@@ -8,7 +8,8 @@ from keras import layers
 
 from ich import checkpoint, device
 from ich.errors import InputError
-from ich.network import load_weights
+from ich.network import Exact, load_weights
+from ich.rsna.batches import Batches
 from ich.rsna.scores import ANY_WEIGHT
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of RGB in 0..1
@@ -94,7 +95,7 @@ def competition_loss(truth: keras.KerasTensor, prob: keras.KerasTensor) -> keras
 
 
 class Classifier:
-    """`bare` is the network that is saved; `model` is compiled on the same layers, with the optimizer.
+    """`bare` is the network; `model` is compiled on the same layers, with the optimizer; `exact` is kept and scored.
 
     `reset` brings it back to the initial weights of a seed: those are the same for every variant.
     """
@@ -103,6 +104,7 @@ class Classifier:
         keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
         self.config, self.steps = config, steps
         self.bare, self.model = self._made(config.seed)
+        self.exact = Exact(self.bare, self.model, config.jit)
         self._seed, self._initial = config.seed, checkpoint.read_state(self.model)
 
     def reset(self, seed: int) -> None:
@@ -110,6 +112,11 @@ class Classifier:
         if seed != self._seed:
             self._seed, self._initial = seed, checkpoint.read_state(self._made(seed)[1])
         checkpoint.write_state(self.model, self._initial)
+
+    def predict(self, batches: Batches) -> np.ndarray:
+        """Probabilities with the weights of now, float64 (n, 6), in the order of the slices."""
+        prob = self.exact.predictor.predict(device.feed(batches), verbose=0)
+        return np.asarray(prob, np.float64)[: batches.n]
 
     def _made(self, seed: int) -> tuple[keras.Model, keras.Model]:
         keras.utils.set_random_seed(seed)

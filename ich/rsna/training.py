@@ -111,14 +111,9 @@ def _predictions(job: Job, classifier: Classifier, part: str) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame()
     with contextlib.closing(job.batches(part)) as batches:
-        prob = _probabilities(classifier, batches)
+        prob = classifier.predict(batches)
     table = rows[["id", "patient", "split", "class", *LABELS]].reset_index(drop=True)
     return table.assign(**{f"prob_{name}": prob[:, k] for k, name in enumerate(names)})
-
-
-def _probabilities(classifier: Classifier, batches: Batches) -> np.ndarray:
-    """float64 (n, 6), in the order of the slices."""
-    return np.asarray(classifier.model.predict(device.feed(batches), verbose=0), np.float64)[: batches.n]
 
 
 def _tell_duration(todo: list[Job], classifier: Classifier) -> None:
@@ -171,7 +166,7 @@ class Keeper(keras.callbacks.Callback):
         self.history.append(row)
         if self.best is row:
             with runs.atomic(self.job.files.waiting(row["epoch"])) as temporary:
-                self.classifier.bare.save(temporary)
+                self.classifier.exact.save(temporary)
         last = row["epoch"] == self.job.config.epochs
         if last or time.monotonic() - self.saved >= self.job.config.checkpoint_seconds:
             self._checkpoint()
@@ -183,7 +178,7 @@ class Keeper(keras.callbacks.Callback):
 
     def _validated(self) -> dict[str, float]:
         """Exact over all slices: the batches are filled up, so Keras's own would count some twice."""
-        prob, truth = _probabilities(self.classifier, self.valid), self.valid.targets
+        prob, truth = self.classifier.predict(self.valid), self.valid.targets
         found = scores.Predicted(truth, prob, np.arange(self.valid.n), self.job.config.task == "multilabel")
         value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, self.valid.n))).items()}
         return {"val_loss": value["log_loss"], "val_accuracy": value["accuracy"], "val_auroc": value["auroc"]}
