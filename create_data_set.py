@@ -82,7 +82,7 @@ def _import_own(config: settings.CreateDataSet) -> pd.DataFrame:
     for warning in warnings:
         print(f"warning: {warning}")
     facts = {
-        "own_data": True, "image_size": config.image_size, "channels": 1, "windows": "unknown (own PNGs)",
+        "own_data": True, "image_size": config.image_size, "channels": 1, "windows": [],  # unknown
         "patients_known": not warnings, "data_fingerprint": own_data.fingerprint(config.data, table),
     }  # fmt: skip
     (config.data / paths.SLICES).unlink(missing_ok=True)  # written last: its presence says that all is whole

@@ -57,15 +57,16 @@ def _trained(run: folds.Run) -> dict:
     """What the report says of a run: network, recipe, device, time."""
     needed = ("identity", "parameters", "device", "backend", "training_seconds")
     manifests = [runs.read_json(training.run, needed) for training in run.trainings]
-    identity = manifests[0]["identity"]
-    recipe = identity["recipe"]
+    made_of = run.identity()
+    recipe = made_of["recipe"]
     return {
-        "run": run.name, "network": identity["model"], "filters": identity["n_filters"],
-        "parameters": manifests[0]["parameters"], "image": f"{identity['image_size']} px",
-        "windows HU": identity["windows"].strip("[]").replace("'", ""), "recipe": identity["recipe_name"],
+        "run": run.name, "network": made_of["model"], "filters": made_of["n_filters"],
+        "parameters": manifests[0]["parameters"], "image": f"{made_of['image_size']} px",
+        "windows HU": ", ".join(made_of["windows"]) or "unknown", "recipe": made_of["recipe_name"],
         "epochs": recipe["epochs"],
-        "batch": recipe["batch_size"], "learning rate": recipe["learning_rate"], "seed": identity["seed"],
+        "batch": recipe["batch_size"], "learning rate": recipe["learning_rate"], "seed": made_of["seed"],
         "folds": len(run.folds), "device": manifests[0]["device"], "backend": manifests[0]["backend"],
+        "precision": ", ".join(sorted({manifest.get("precision", "unknown") for manifest in manifests})),
         "hours": round(sum(manifest["training_seconds"] for manifest in manifests) / 3600, 2),
     }  # fmt: skip
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich import metrics, paths, runs, tables
+from ich import identity, metrics, paths, runs, tables
 from ich.errors import InputError
 
 SAME = ("protocol", "image_size", "channels", "windows", "data_fingerprint", "split_fingerprint")
@@ -34,7 +34,7 @@ class Run:
 
     def identity(self) -> dict:
         """Of the first fold: model, recipe, fingerprints."""
-        return runs.read_json(self.trainings[0].run, ("identity",))["identity"]
+        return identity.read(self.trainings[0].run)
 
     def table(self, kind: str) -> pd.DataFrame:
         """`patients`, `slices`, `thresholds` or `history` of all folds, with the column `fold`; read once.
@@ -104,7 +104,7 @@ def prints(found: list[Run]) -> dict[str, str]:
 
 def _refuse_other_fold(training: paths.Training) -> None:
     """A copied folder holds patients that another fold has too."""
-    part, name = runs.read_json(training.run)["identity"].get("part"), training.folder.name
+    part, name = identity.read(training.run).get("part"), training.folder.name
     if part and part != name.removeprefix("fold_").lstrip("0"):
         raise InputError(
             f"{training.folder}: was validated on part {part}, expected that of {name}; is it a copy of another fold? "
@@ -113,9 +113,7 @@ def _refuse_other_fold(training: paths.Training) -> None:
 
 
 def _refuse_other_method(training: paths.Training, run: Run) -> None:
-    first = run.identity()
-    found = {**runs.read_json(training.run, ("identity",))["identity"], "part": first.get("part")}
-    if pairs := runs.differences(found, first):
+    if pairs := identity.differences(identity.read(training.run), run.identity()):
         told = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
         raise InputError(f"{training.folder}: was trained otherwise than {run.folds[0]} of the same run: {told}")
 
@@ -150,8 +148,8 @@ def with_blood(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _common(training: paths.Training) -> dict:
-    identity = runs.read_json(training.run, ("identity",))["identity"]
-    return {key: identity.get(key) for key in SAME}
+    found = identity.read(training.run)
+    return {key: found.get(key) for key in SAME}
 
 
 def _baseline_first(name: str) -> tuple[int, str]:

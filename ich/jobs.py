@@ -1,10 +1,9 @@
 """What there is to train: from settings and a split to jobs, known by their folder and identity. Needs no Keras."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-from ich import lock, paths, runs
+from ich import identity, lock, paths, runs
 from ich.errors import InputError
 from ich.stack import Split
 
@@ -34,7 +33,7 @@ def job(config: object, split: Split, name: str, n_filters: int, part: str) -> J
         paths.Training(config.runs / config.protocol / (config.run or name) / place),
         recipe,
         split.steps(recipe.batch_size),
-        identity(config, recipe, name, n_filters, part, split.prints),
+        identity.make(config, recipe, name, n_filters, part, split.prints),
         config,
         split.audit,
     )
@@ -54,7 +53,7 @@ def refuse_other_configuration(job: Job) -> None:
     folder = job.files.folder
     for path in sorted(folder.parent.glob("fold_*/config.json" if folder.name != "holdout" else "holdout/config.json")):
         if is_begun(paths.Training(path.parent)):
-            refuse_difference(path, {**runs.read_json(path), "part": ""}, {**wanted, "part": ""})
+            identity.refuse_difference(path, identity.read(path), wanted)
 
 
 def is_begun(files: paths.Training) -> bool:
@@ -67,13 +66,6 @@ def tell_finished(name: str, files: paths.Training) -> None:
     print(f"{name}: finished before")
     if files.checkpoint.exists():
         files.checkpoint.unlink()
-
-
-def refuse_difference(path: Path, found: dict, wanted: dict, advice: str = "Give --run another name") -> None:
-    """Raise InputError naming each setting in which two identities differ."""
-    if pairs := runs.differences(found, wanted):
-        told = "; ".join(f"{key} {before}, now {now}" for key, before, now in pairs)
-        raise InputError(f"{path}: this run was begun with {told}. {advice}, or delete its folder")
 
 
 def trainings(config: object, split: Split, parts: list[str], find: Callable[[str], str] = str) -> list[Job]:
@@ -116,17 +108,6 @@ def chosen(config: object, find: Callable[[str], str] = str) -> dict[str, int]:
     if config.run and len(networks) > 1:
         raise InputError(f"--run {config.run}: is one run, but {len(networks)} models are to be trained; add --model")
     return networks
-
-
-def identity(config: object, recipe: object, name: str, n_filters: int, part: str, prints: dict) -> dict:
-    """What makes a training this one: network, recipe, seed, part, and fingerprints of data and split."""
-    if config.init_weights and not config.init_weights.is_file():
-        raise InputError(f"{config.init_weights}: not found (--init-weights)")
-    weights = runs.fingerprint(config.init_weights) if config.init_weights else None
-    return {
-        "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,
-        "recipe_name": config.recipe, "recipe": asdict(recipe), "init_weights": weights, **prints,
-    }  # fmt: skip
 
 
 def summary_line(job: Job) -> str:

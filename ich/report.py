@@ -114,7 +114,8 @@ def _verdict(test: pd.Series) -> str:
 
 
 def _settings(facts: dict) -> str:
-    return json.dumps({name: facts[name] for name in ("identity", "packages", "python", "git_commit")}, indent=2)
+    names = ("identity", "packages", "python", "git_commit", "git_changed")
+    return json.dumps({name: facts.get(name) for name in names}, indent=2)
 
 
 def _published() -> Table:

@@ -169,7 +169,7 @@ def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
 
 
 def manifest(config: object, started: float, **facts: object) -> dict:
-    """What run.json says of a run: settings, facts given by the step, versions, machine, git commit, seconds."""
+    """What run.json says of a run: settings, facts given by the step, versions, machine, state of the code, seconds."""
     return {
         "note": RESEARCH_ONLY,
         "command": " ".join(sys.argv),
@@ -179,7 +179,8 @@ def manifest(config: object, started: float, **facts: object) -> dict:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_cores": os.cpu_count(),
-        "git_commit": _git_commit(),
+        "git_commit": _git("rev-parse", "--verify", "--quiet", "HEAD"),
+        "git_changed": _changed_code(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(time.time() - started, 1),
     }
@@ -204,11 +205,16 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git_commit() -> str | None:
+def _changed_code() -> list[str] | None:
+    """Python files that differ from the commit, new ones too; none: the tree is clean. None where git can't say."""
+    found = _git("status", "--porcelain", "--untracked-files=all", "--", "*.py")
+    return None if found is None else [line[3:] for line in found.splitlines()]
+
+
+def _git(*command: str) -> str | None:
     root = Path(__file__).parent.parent
-    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
     try:
-        answer = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10)
+        answer = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() or None
+    return answer.stdout.rstrip() if answer.returncode == 0 else None

@@ -18,7 +18,7 @@ SIZE = 32
 THRESHOLD = 0.25
 IDENTITY = {
     "model": "dunet", "n_filters": 2, "protocol": "patient", "part": "1", "seed": 0, "recipe_name": "fast",
-    "recipe": {"epochs": 1}, "image_size": SIZE, "channels": 1, "windows": "['40/120']", "data_fingerprint": "d",
+    "recipe": {"epochs": 1}, "image_size": SIZE, "channels": 1, "windows": ["40/120"], "data_fingerprint": "d",
     "split_fingerprint": "s",
 }  # fmt: skip
 

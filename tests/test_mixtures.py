@@ -14,7 +14,7 @@ import main_kfold
 import split_raw_data
 import tests as test_set
 import trials
-from ich import paths, runs, stack
+from ich import paths, runs, source, stack
 from ich.errors import InputError
 from ich.rsna import compare
 from ich.rsna.layouts import LABELS, names_of
@@ -192,3 +192,57 @@ def test_a_variant_that_is_a_copy_of_another(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "rsna" / "0_dicom2png", tmp_path / "rsna" / "1_roi")
     with pytest.raises(InputError, match="1_roi: was trained as variant 0_dicom2png; is it a copy of another"):
         compare.gather(tmp_path, "multiclass", 100, 0)
+
+
+def edited_network(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
+    """Edit models.py, as a user might between two folds."""
+    code = source.NETWORKS.read_text(encoding="utf-8")
+    assert before in code
+    path = folder / "models.py"
+    path.write_text(code.replace(before, after), encoding="utf-8")
+    monkeypatch.setattr(source, "NETWORKS", path)
+
+
+def unfinish(copy: Copy, fold: str) -> None:
+    shutil.rmtree(copy.folder / "runs" / "patient" / "dunet" / fold)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("DROPOUT = 0.2", "DROPOUT = 0.9"), ("layers.ReLU()(x)", 'layers.Activation("tanh")(x)')]
+)
+def test_network_that_was_edited_between_two_folds(
+    copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    unfinish(copy, "fold_02")
+    edited_network(tmp_path, monkeypatch, before, after)
+    with pytest.raises(InputError, match=r"begun with network_code .*, now .*; its code in models\.py has changed"):
+        train(copy)
+
+
+def test_comment_in_the_network_and_another_network_change_nothing(
+    copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited_network(tmp_path, monkeypatch, "MODELS: dict", "EXTRA = 3  # of a third network\n\nMODELS: dict")
+    train(copy)  # finds both folds finished
+
+
+def test_folds_of_two_networks_are_refused(copy: Copy) -> None:
+    path = copy.folder / "runs" / "patient" / "dunet" / "fold_02" / "run.json"
+    facts = runs.read_json(path)
+    facts["identity"]["network_code"] = "another"
+    runs.write_json(path, facts)
+    refused(copy, r"fold_02: was trained otherwise than fold_01 .*network_code another", trials, test_set)
+
+
+def test_run_begun_by_an_earlier_version_goes_on(copy: Copy) -> None:
+    """It kept no fingerprint of the network's code, and windows as text."""
+    for path in (copy.folder / "runs").rglob("*.json"):
+        facts = runs.read_json(path)
+        identity = facts.get("identity", facts)
+        if "windows" in identity:
+            del identity["network_code"]
+            identity["windows"] = str(identity["windows"])
+            runs.write_json(path, facts)
+    trials.main(copy.flags())
+    test_set.main(copy.flags())
+    train(copy)

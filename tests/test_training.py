@@ -16,7 +16,7 @@ from ich.errors import InputError
 
 SIZE, EPOCHS = 32, 4
 RECIPE = replace(settings.RECIPES["fast"], epochs=EPOCHS, batch_size=4, learning_rate=0.02, validate_every=1)
-PRINTS = {"image_size": SIZE, "channels": 1, "windows": "40/120", "data_fingerprint": "d", "split_fingerprint": "s"}
+PRINTS = {"image_size": SIZE, "channels": 1, "windows": ["40/120"], "data_fingerprint": "d", "split_fingerprint": "s"}
 
 
 def bright_squares(patients: int = 12, each: int = 4) -> stack.Slices:

@@ -1,6 +1,5 @@
 """What is predicted with: which networks, on which window and size, cut at which threshold."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def of_run(run: folds.Run, fold: int, weights: str) -> tuple[Method, list[paths.
     """The method of a run's folds (`fold` 0: all) and their trainings. Raises InputError for an unfinished fold."""
     members, identity = run.members(fold), run.identity()
     first = runs.read_json(members[0].run)
-    windows = tuple(Window.parse(text) for text in re.findall(r"'([^']+)'", identity["windows"]))
+    windows = tuple(map(Window.parse, identity["windows"]))
     honest = identity["protocol"] == "patient"
     facts = {
         "run": run.name, "protocol": identity["protocol"], "folds": [each.folder.name for each in members],

@@ -8,7 +8,8 @@ import pandas as pd
 
 from ich import lock, runs
 from ich.errors import InputError
-from ich.jobs import is_begun, refuse_difference
+from ich.identity import refuse_difference
+from ich.jobs import is_begun
 from ich.paths import Classification, Rsna
 from ich.rsna.batches import Batches, Change
 
