@@ -85,8 +85,7 @@ def _write(
         native.save_like(folder / PROBABILITIES, read.on_grid(read.as_filed(prob)), read.image)
     if job.config.view:
         view.write(folder / VIEW, read, mask, window, title)
-    note = segmentation.write(folder / SEGMENTATION, mask, read) if read.sources else ""
-    return [note] if note else []
+    return segmentation.write(folder / SEGMENTATION, mask, read) if read.sources else []
 
 
 def _title(name: str, found: dict, threshold: float) -> str:
