@@ -133,6 +133,7 @@ CHANGES: dict[str, list[Change]] = {
     "unknown character set": [set_to(SpecificCharacterSet="UTF-8")],
     "more digits than allowed": [long_numbers],
     "compressed with losses": [lossy],
+    "empty compression": [set_to(LossyImageCompression="")],
     "secondary capture": [set_to(SOPClassUID=SecondaryCaptureImageStorage)],
 }
 
@@ -170,6 +171,15 @@ def test_valid_for_each_form_of_series(tmp_path: Path, given: dict) -> None:
     _, notes = written(tmp_path / "head")
     assert notes == []
     assert errors(tmp_path / "mask.dcm") == []
+
+
+def test_values_that_are_not_of_their_type_are_left_out(copy: Path) -> None:
+    change_all(copy, lambda header: (lossy(header), set_to(LossyImageCompressionRatio="10.0")(header)))
+    for path in copy.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"10.0", b"10:1"))
+    made, notes = written(copy)
+    assert notes == []
+    assert "LossyImageCompressionRatio" not in made
 
 
 def test_jpeg_lossless(copy: Path) -> None:
@@ -214,7 +224,10 @@ def test_utf8_where_the_character_set_can_not_hold_the_text(
 ) -> None:
     """As where software knows another set than the file declares."""
     change_all(copy, set_to(SpecificCharacterSet=character_set))
-    monkeypatch.setattr(segmentation_sources, "_text", lambda header, name: "患者1" if name == "PatientID" else "")
+    read_text = segmentation_sources._text
+    monkeypatch.setattr(
+        segmentation_sources, "_text", lambda header, name: "患者1" if name == "PatientID" else read_text(header, name)
+    )
     made, _ = written(copy)
     assert (made.PatientID, made.SpecificCharacterSet) == ("患者1", "ISO_IR 192")
     assert errors(copy.parent / "mask.dcm") == []
@@ -321,6 +334,18 @@ def test_highdicom_makes_the_same_volume_of_it(copy: Path) -> None:
     volume = hd.seg.segread(copy.parent / "mask.dcm").get_volume(combine_segments=True)
     found = np.argwhere(volume.array) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     np.testing.assert_allclose(found[np.lexsort(found.round(2).T)], in_mm(scan, mask), atol=1e-3)
+
+
+def test_itk_reads_it_at_the_same_place(copy: Path) -> None:
+    """It takes frames for equally spaced, which those of one lesion are as a rule."""
+    sitk = pytest.importorskip("SimpleITK")
+    scan = read(copy)
+    mask = blood(scan)
+    written(copy, mask)
+    image = sitk.ReadImage(copy.parent / "mask.dcm")
+    found = np.argwhere(sitk.GetArrayFromImage(image))[:, ::-1].tolist()
+    there = np.array([image.TransformIndexToPhysicalPoint(place) for place in found])
+    np.testing.assert_allclose(there[np.lexsort(there.round(2).T)], in_mm(scan, mask), atol=1e-3)
 
 
 def test_frames_refer_to_their_slices(tmp_path: Path) -> None:

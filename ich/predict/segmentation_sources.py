@@ -1,5 +1,6 @@
 """The headers that a DICOM Segmentation is made from: what it needs of the slices, complete and valid, and no more."""
 
+import contextlib
 import io
 import re
 import warnings
@@ -15,8 +16,8 @@ from ich.predict.scan import Scan
 from ich.rsna import dicom_file
 
 REFERENCES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")  # can't be made up
-AS_THEY_ARE = ("Modality", "Rows", "Columns", "LossyImageCompression", "LossyImageCompressionRatio",
-               "LossyImageCompressionMethod")  # fmt: skip
+AS_THEY_ARE = (*REFERENCES, "Modality", "Rows", "Columns")
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 # Must be there, may be empty: of the patient and the study these stay empty, since they tell who it is.
 EMPTY = ("PatientName", "PatientBirthDate", "ReferringPhysicianName", "AccessionNumber", "PositionReferenceIndicator")
@@ -40,7 +41,7 @@ def sources(scan: Scan) -> tuple[list[pydicom.Dataset], list[str]]:
 def _check_references(headers: list[pydicom.Dataset], files: tuple[Path, ...]) -> None:
     """Raise InputError unless each slice has a UID of its own, and all of them one study and series."""
     for name in REFERENCES:
-        lacking = next((path for header, path in zip(headers, files, strict=True) if not header.get(name)), None)
+        lacking = next((path for header, path in zip(headers, files, strict=True) if not _text(header, name)), None)
         if lacking:
             raise InputError(f"{name} is missing in {lacking.name}")
     for name in ("StudyInstanceUID", "SeriesInstanceUID"):
@@ -65,34 +66,43 @@ def _of_the_study(headers: list[pydicom.Dataset]) -> tuple[pydicom.Dataset, list
         values = (_text(header, name) for header in headers)
         setattr(common, name, next((value for value in values if value and _is_valid(name, value)), ""))
     common.SpecificCharacterSet = _character_set(headers[0], (common.PatientID, common.StudyID))
-    frames = {str(header.get("FrameOfReferenceUID") or "") for header in headers}
-    common.FrameOfReferenceUID = frames.pop() if len(frames) == 1 and "" not in frames else ""
-    if common.FrameOfReferenceUID:
-        return common, []
-    # From the series' UID, so that two masks of a series lie in one frame.
-    common.FrameOfReferenceUID = generate_uid(entropy_srcs=[headers[0].SeriesInstanceUID, "frame of reference"])
-    lack = "the series has no FrameOfReferenceUID" if frames == {""} else "the slices differ in FrameOfReferenceUID"
-    return common, [f"{lack}; mask.dcm has a new one, so viewers match it by the slices that it refers to"]
+    common.FrameOfReferenceUID, notes = _frame_of_reference(headers)
+    return common, notes
+
+
+def _frame_of_reference(headers: list[pydicom.Dataset]) -> tuple[str, list[str]]:
+    """The frame of all slices; where there is none a new one, the same for each mask of a series, with a note."""
+    first, *others = sorted({_text(header, "FrameOfReferenceUID") for header in headers})
+    if first and not others:
+        return first, []
+    lack = "the slices differ in FrameOfReferenceUID" if others else "the series has no FrameOfReferenceUID"
+    note = f"{lack}; mask.dcm has a new one, so viewers match it by the slices that it refers to"
+    return generate_uid(entropy_srcs=[headers[0].SeriesInstanceUID, "frame of reference"]), [note]
 
 
 def _reduced(header: pydicom.Dataset, thickness_mm: float, common: pydicom.Dataset) -> pydicom.Dataset:
     """A header of what highdicom looks at; it copies all that it knows of patient, study and equipment."""
     made = pydicom.Dataset()
     made.update(common)
-    for name in (*REFERENCES, *AS_THEY_ARE):
-        if name in header:
-            made[name] = header[name]
+    for name in AS_THEY_ARE + (LOSSY if _value(header, LOSSY[0]) == "01" else ()):
+        with contextlib.suppress(Exception):  # it is missing, or not of its type
+            setattr(made, name, header[name].value)
     for name in PLACE:  # some writers use more digits than the 16 that are allowed
         setattr(made, name, [DSfloat(float(value), auto_format=True) for value in header[name].value])
     made.SliceThickness = DSfloat(float(thickness_mm), auto_format=True)
     return made
 
 
-def _text(header: pydicom.Dataset, name: str) -> str:
+def _value(header: pydicom.Dataset, name: str) -> object:
+    """None for what is missing, and for what is not of its type: values are converted when they are asked for."""
     try:
-        value = header.get(name)
-    except Exception:  # values are converted when they are read, which may raise anything
-        return ""
+        return header.get(name)
+    except Exception:  # whatever a conversion raises
+        return None
+
+
+def _text(header: pydicom.Dataset, name: str) -> str:
+    value = _value(header, name)
     return value.strip() if isinstance(value, str) else ""
 
 
@@ -112,7 +122,7 @@ def _is_valid(name: str, value: str) -> bool:
 
 def _character_set(header: pydicom.Dataset, texts: tuple[str, ...]) -> str | list[str]:
     """The series' own character set, "" if it has none; UTF-8 where it is unknown or can't hold the texts."""
-    found = header.get("SpecificCharacterSet") or ""
+    found = _value(header, "SpecificCharacterSet") or ""
     parts = [found] if isinstance(found, str) else [str(part or "") for part in found]
     kept = parts[0] if len(parts) == 1 else parts
     if all(part in python_encoding for part in parts) and all(_holds(kept, text) for text in texts):
