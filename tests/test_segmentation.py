@@ -198,9 +198,9 @@ def test_implicit_little_endian(copy: Path) -> None:
     assert errors(copy.parent / "mask.dcm") == []
 
 
-def test_empty_mask_is_a_valid_segmentation(copy: Path) -> None:
+def test_empty_mask_is_a_valid_segmentation(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
     made, notes = written(copy, np.zeros(read(copy).voxels.shape, bool))
-    assert notes == []
+    assert (notes, caplog.messages) == ([], [])
     assert not made.pixel_array.any()
     assert made.NumberOfFrames == 12  # no frame at all is not allowed
     assert errors(copy.parent / "mask.dcm") == []

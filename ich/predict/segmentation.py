@@ -53,6 +53,7 @@ def _segmentation(mask: np.ndarray, headers: list[pydicom.Dataset]) -> pydicom.D
         series_instance_uid=hd.UID(), series_number=9001, sop_instance_uid=hd.UID(), instance_number=1,
         manufacturer="ICH Detector", manufacturer_model_name="predict.py", software_versions=version(),
         device_serial_number="none", series_description="Predicted hemorrhage, for research only",
+        omit_empty_frames=bool(mask.any()),  # at least one must be there; of an empty mask it writes all
         specific_character_set=None,  # highdicom refuses some that are valid
     )  # fmt: skip
     if character_set := headers[0].SpecificCharacterSet:
