@@ -6,7 +6,8 @@
 
 reads   the scans; <runs>/<protocol>/<run>/fold_*/, or the exported folder
 writes  <out>/volumes.csv, and for each scan <out>/<scan>/: mask.nii.gz overlay.png run.json; mask.dcm (DICOM-SEG) of
-        a DICOM scan; where asked for probabilities.nii.gz and view.html
+        a DICOM scan; mask_upright.nii.gz scan_upright.nii.gz of a scan with gantry tilt; where asked for
+        probabilities.nii.gz, view.html and, of DICOM, scan.nii.gz
 The mask lies on the scan's own voxels. Scans that are predicted already are skipped.
 """
 

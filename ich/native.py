@@ -32,3 +32,9 @@ def save_like(path: Path, voxels: np.ndarray, scan: nib.Nifti1Image) -> None:
     image.header.set_xyzt_units("mm")
     with atomic(path) as temporary:
         nib.save(image, temporary)
+
+
+def save_hu(path: Path, hu: np.ndarray, scan: nib.Nifti1Image) -> None:
+    """Write HU as whole numbers of 16 bits, otherwise as `save_like`."""
+    limits = np.iinfo(np.int16)
+    save_like(path, np.rint(hu).clip(limits.min, limits.max).astype(np.int16), scan)

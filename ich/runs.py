@@ -1,6 +1,7 @@
 """Whole files and repeatable runs: atomic writes, tables, the manifest run.json, seeds, fingerprints."""
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -10,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from ich.errors import InputError
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pandas", "nibabel", "pydicom",
             "opencv-python-headless", "openvino", "onnxruntime", "highdicom", "scikit-learn", "scipy",
             "surface-distance", "matplotlib")  # fmt: skip
+ROOT = Path(__file__).parent.parent
 RESEARCH_ONLY = "For research, not for diagnosis."
 
 
@@ -205,6 +208,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
+def version() -> str:
+    """The project's version, from its one place: pyproject.toml (scripts run from the folder, nothing is installed)."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+
 def _changed_code() -> list[str] | None:
     """Python files that differ from the commit, new ones too; none: the tree is clean. None where git can't say."""
     found = _git("status", "--porcelain", "--untracked-files=all", "--", "*.py")
@@ -212,9 +221,8 @@ def _changed_code() -> list[str] | None:
 
 
 def _git(*command: str) -> str | None:
-    root = Path(__file__).parent.parent
     try:
-        answer = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, timeout=10)
+        answer = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.rstrip() if answer.returncode == 0 else None

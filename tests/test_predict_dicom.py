@@ -12,8 +12,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless, generate_uid
 
 from ich import nifti
 from ich.errors import InputError
-from ich.phantom_series import NAME, write_series
-from ich.predict import segmentation
+from ich.phantom_series import write_series
 from ich.predict.inputs import find
 from ich.predict.scan import Scan
 
@@ -165,20 +164,3 @@ def test_sagittal_series_is_refused(copy: Path) -> None:
         changed(path, turn)
     with pytest.raises(InputError, match=r"no axial CT series.*left out 32 of 33 files: not axial"):
         read(copy)
-
-
-def test_segmentation_lies_on_the_slices_it_was_made_from(tmp_path: Path) -> None:
-    pytest.importorskip("highdicom")
-    write_series(tmp_path / "head", phantom(), missing=(5,))
-    scan = read(tmp_path / "head")
-    mask = np.zeros(scan.voxels.shape, bool)
-    mask[3:6, 8, 6] = True  # columns 3 to 5 of row 8
-    segmentation.write(tmp_path / "mask.dcm", mask, scan)
-    made = pydicom.dcmread(tmp_path / "mask.dcm")
-    (frame,) = made.PerFrameFunctionalGroupsSequence  # of slices with blood only
-    source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
-    assert source == pydicom.dcmread(scan.sources[6]).SOPInstanceUID  # place 7, one below is missing
-    assert np.argwhere(made.pixel_array.reshape(made.Rows, made.Columns)).tolist() == [[8, 3], [8, 4], [8, 5]]
-    assert made.Modality == "SEG"
-    assert NAME not in str(made)
-    assert made.PatientID == "phantom"

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 
 from ich import native, paths, runs
-from ich.predict import checks, measure, montage, scan, segmentation, view
+from ich.predict import checks, measure, montage, scan, segmentation, upright, view
 from ich.predict.engines import Engine
 from ich.predict.inputs import Input
 from ich.predict.method import Method
+from ich.rsna.dicom import AIR_HU
 
 MASK, PROBABILITIES, OVERLAY = "mask.nii.gz", "probabilities.nii.gz", "overlay.png"
 SEGMENTATION, VIEW, VOLUMES = "mask.dcm", "view.html", "volumes.csv"
+SCAN = "scan.nii.gz"
 COLUMNS = ("volume_ml", "lesions", "lesion_ml", "largest_diameter_mm", "slices", "mean_hu")
 
 
@@ -31,7 +33,7 @@ class Job:
     def inputs(self, given: Input) -> dict:
         """What the results of a scan depend on, so that a second call knows that all is done."""
         wanted = {name: getattr(self.config, name) for name in (
-            "flip", "min_lesion_mm3", "probabilities", "view", "series", "orientation")}  # fmt: skip
+            "flip", "min_lesion_mm3", "probabilities", "view", "scan_nifti", "series", "orientation")}  # fmt: skip
         return runs.as_json({"scan": given.fingerprint(), "threshold": self.threshold, **wanted, **self.facts})
 
     def is_done(self, given: Input) -> bool:
@@ -77,7 +79,7 @@ def _write(
 ) -> list[str]:
     """All files of a scan, and none of an earlier call with other settings; notes on what could not be written."""
     window = job.method.windows[0]
-    for name in (PROBABILITIES, SEGMENTATION, VIEW):
+    for name in (PROBABILITIES, SEGMENTATION, VIEW, SCAN, upright.SCAN, upright.MASK):
         (folder / name).unlink(missing_ok=True)
     native.save_like(folder / MASK, read.on_grid(mask).astype(np.uint8), read.image)
     runs.write_png(folder / OVERLAY, montage.montage(planes, read.upright(mask), window, title))
@@ -85,8 +87,10 @@ def _write(
         native.save_like(folder / PROBABILITIES, read.on_grid(read.as_filed(prob)), read.image)
     if job.config.view:
         view.write(folder / VIEW, read, mask, window, title)
-    note = segmentation.write(folder / SEGMENTATION, mask, read) if read.sources else ""
-    return [note] if note else []
+    if job.config.scan_nifti and read.sources:
+        native.save_hu(folder / SCAN, read.on_grid(read.voxels, AIR_HU), read.image)
+    notes = segmentation.write(folder / SEGMENTATION, mask, read) if read.sources else []
+    return notes + (upright.write(folder, mask, read) if upright.is_sheared(read) else [])
 
 
 def _title(name: str, found: dict, threshold: float) -> str:

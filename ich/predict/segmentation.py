@@ -6,23 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.datadict import keyword_for_tag
 
+from ich.predict.montage import COLOUR
 from ich.predict.scan import Scan
+from ich.predict.segmentation_sources import sources
 from ich.rsna import dicom_file
-from ich.runs import atomic
+from ich.runs import atomic, version
 
-# What highdicom sees of the scan, since it copies all it knows of patient, study and equipment into the mask.
-KEPT = (
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID",
-    "PatientSex", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "InstanceNumber", "Modality", "ImageType",
-    "Rows", "Columns", "PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient",
-    "PositionReferenceIndicator",
-)  # fmt: skip
-EMPTY = ("PatientName", "PatientBirthDate", "ReferringPhysicianName", "AccessionNumber")  # must be there
-
-MISSING = "mask.dcm (DICOM-SEG) is not written: highdicom is not installed"
-VERSION = "0.1.0"
+NOT_WRITTEN = "mask.dcm (DICOM-SEG) is not written"
 
 
 def possible() -> bool:
@@ -30,50 +21,59 @@ def possible() -> bool:
     return importlib.util.find_spec("highdicom") is not None
 
 
-def write(path: Path, mask: np.ndarray, scan: Scan) -> str:
+def write(path: Path, mask: np.ndarray, scan: Scan) -> list[str]:
     """Write the bool mask (columns, rows, slices) on the slices that were measured.
 
-    Returns a note where it can't be: highdicom is not installed, or asks for more than the series' headers hold.
+    Returns notes: why it could not be written (highdicom is not installed, or the headers of the series lack what
+    refers to its slices), or what its headers lack that had to be made up.
     """
     if not possible():
-        return MISSING
+        return [f"{NOT_WRITTEN}: highdicom is not installed"]
     try:
-        _write(path, mask, scan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd values in the scan's own headers
+            headers, notes = sources(scan)
+            made = _segmentation(mask, headers)
+            with atomic(path) as temporary:
+                made.save_as(temporary)
     except OSError:
         raise
-    except Exception as error:  # an error's text may hold a patient's name, but for names of elements
-        reason = str(error) if isinstance(error, AttributeError) else type(error).__name__
-        return f"mask.dcm (DICOM-SEG) is not written: the headers of the series do not allow it ({reason})"
-    return ""
+    except Exception as error:  # the headers hold no name, so no error's text does
+        return [f"{NOT_WRITTEN}: {dicom_file.one_line(error)}"]
+    return notes
 
 
-def _write(path: Path, mask: np.ndarray, scan: Scan) -> None:
+def _segmentation(mask: np.ndarray, headers: list[pydicom.Dataset]) -> pydicom.Dataset:
+    """The Segmentation of a mask (columns, rows, slices); `headers` are those of its slices."""
     import highdicom as hd
 
-    frames = np.ascontiguousarray(mask.transpose(2, 1, 0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd values in the scan's own headers
-        sources = [_reduced(source) for source in scan.sources]
-        made = hd.seg.Segmentation(
-            source_images=sources, pixel_array=frames.astype(np.uint8),
-            segmentation_type=hd.seg.SegmentationTypeValues.BINARY, segment_descriptions=[_description(hd)],
-            series_instance_uid=hd.UID(), series_number=9001, sop_instance_uid=hd.UID(), instance_number=1,
-            manufacturer="ICH Detector", manufacturer_model_name="predict.py", software_versions=VERSION,
-            device_serial_number="none", series_description="Predicted hemorrhage, for research only",
-        )  # fmt: skip
-        with atomic(path) as temporary:
-            made.save_as(temporary)
+    made = hd.seg.Segmentation(
+        source_images=headers, pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8),
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY, segment_descriptions=[_description(hd)],
+        series_instance_uid=hd.UID(), series_number=9001, sop_instance_uid=hd.UID(), instance_number=1,
+        manufacturer="ICH Detector", manufacturer_model_name="predict.py", software_versions=version(),
+        device_serial_number="none", series_description="Predicted hemorrhage, for research only",
+        omit_empty_frames=bool(mask.any()),  # at least one must be there; of an empty mask it writes all
+        specific_character_set=None,  # highdicom refuses some that are valid
+    )  # fmt: skip
+    if character_set := headers[0].SpecificCharacterSet:
+        made.SpecificCharacterSet = character_set
+    _measure_each_frame(made, headers)
+    return made
 
 
-def _reduced(path: Path) -> pydicom.Dataset:
-    """The header of a slice without what could tell who the patient is, PatientID and the study's UID apart."""
-    header = dicom_file.read(path, pixels=False)
-    for tag in list(header.keys()):
-        if keyword_for_tag(tag) not in KEPT:
-            del header[tag]
-    for name in EMPTY:
-        setattr(header, name, "")
-    return header
+def _measure_each_frame(made: pydicom.Dataset, headers: list[pydicom.Dataset]) -> None:
+    """Give each frame the thickness of its own slice, where slices differ; highdicom gives all that of the first."""
+    thickness = {str(header.SOPInstanceUID): header.SliceThickness for header in headers}
+    if np.ptp(list(thickness.values())) < 1e-3:
+        return
+    (common,) = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    del made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        own = pydicom.Dataset()
+        own.PixelSpacing, own.SliceThickness = common.PixelSpacing, thickness[str(source)]
+        frame.PixelMeasuresSequence = [own]
 
 
 def _description(hd: object) -> object:
@@ -84,6 +84,7 @@ def _description(hd: object) -> object:
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure, segmented_property_type=blood,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name="ICH Detector", version=VERSION, family=codes.cid7162.ArtificialIntelligence
+            name="ICH Detector", version=version(), family=codes.cid7162.ArtificialIntelligence
         ),
+        display_color=hd.color.CIELabColor.from_rgb(*COLOUR),
     )  # fmt: skip

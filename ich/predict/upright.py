@@ -1,0 +1,90 @@
+"""A sheared scan and its mask on an orthonormal grid, for programs that refuse shear: all that read NIfTI with ITK.
+
+Gantry tilt shifts each slice against the one below, so the axes of the grid are not at right angles. Here the axes
+within the slices stay, and the third one is their normal. Slices stay where they are: they are shifted within their
+planes only, so none is blended with another.
+"""
+
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from ich import guard, native
+from ich.errors import InputError
+from ich.nifti import Grid
+from ich.predict.scan import Scan
+from ich.rsna.dicom import AIR_HU
+
+SCAN, MASK = "scan_upright.nii.gz", "mask_upright.nii.gz"
+MOST_SHEAR = 1e-4  # cosine between two axes; ITK takes what is below for a right angle
+SAME_MM = 1e-3  # the qform of a sheared scan that is off by less holds it well enough
+ITK = "3D Slicer, ITK-SNAP, ANTs and other ITK programs cannot read the sheared grid of mask.nii.gz (gantry tilt)"
+
+
+def is_sheared(scan: Scan) -> bool:
+    """Whether ITK refuses the scan's header, or reads another place from it."""
+    axes = scan.affine[:3, :3] / np.linalg.norm(scan.affine[:3, :3], axis=0)
+    qform, code = scan.image.get_qform(coded=True)
+    straight = np.abs(axes.T @ axes - np.eye(3)).max() <= MOST_SHEAR
+    return not (straight or (code and np.allclose(qform, scan.affine, atol=SAME_MM)))
+
+
+def write(folder: Path, mask: np.ndarray, scan: Scan) -> list[str]:
+    """Write the HU and the bool mask (one plane a slice, the file's order of axes); notes on what they are for.
+
+    HU are resampled linearly, with air outside; the mask takes the nearest voxel, which keeps its volume.
+    """
+    try:
+        made = upright_grid(scan.grid)
+        guard.check_voxels(folder / SCAN, made.shape)
+    except InputError as error:
+        return [f"{ITK}; an upright one is not written: {error}"]
+    back = np.argsort(scan.order)
+    template = nib.Nifti1Image(np.broadcast_to(np.uint8(0), np.take(made.shape, back)), made.affine[:, [*back, 3]])
+    code = int(scan.image.header["sform_code"]) or int(scan.image.header["qform_code"])
+    template.set_sform(template.affine, code)
+    template.set_qform(template.affine, code)
+    hu = np.transpose(scan.on_grid(scan.voxels, AIR_HU), scan.order)
+    native.save_hu(folder / SCAN, np.transpose(resampled(hu, scan.grid, made, 1, AIR_HU), back), template)
+    labels = np.transpose(scan.on_grid(mask).astype(np.uint8), scan.order)
+    native.save_like(folder / MASK, np.transpose(resampled(labels, scan.grid, made, 0, 0), back), template)
+    return [f"{ITK}; open {MASK} with {SCAN} there"]
+
+
+def upright_grid(grid: Grid) -> Grid:
+    """The orthonormal grid with the axes and steps of the slices, and their normal, that holds every voxel of `grid`.
+
+    Its voxels have the volume of those of `grid`.
+    """
+    axes, steps = _factors(grid)
+    shear = steps / np.diag(steps)[:, None]
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in grid.shape)))) @ shear.T
+    corners = corners.round(6)  # a hair's breadth is no voxel
+    low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    affine = np.eye(4)
+    affine[:3, :3] = axes * np.diag(steps)
+    affine[:3, 3] = grid.affine[:3, 3] + affine[:3, :3] @ low
+    return Grid(tuple(int(n) for n in high - low + 1), affine + 0.0)  # no negative zeros
+
+
+def resampled(voxels: np.ndarray, grid: Grid, made: Grid, order: int, fill: float) -> np.ndarray:
+    """Voxels of `grid` on `made`, its upright grid, slice by slice. `order` 0: the nearest, 1: linear."""
+    to_old = np.linalg.solve(grid.affine, made.affine).round(9)
+    planes = np.empty(made.shape, voxels.dtype if order == 0 else np.float32)
+    for index in range(made.shape[2]):
+        offset = to_old[:2, 2] * index + to_old[:2, 3]
+        ndimage.affine_transform(
+            voxels[:, :, index], to_old[:2, :2], offset, planes.shape[:2], planes[:, :, index], order,
+            mode="grid-constant", cval=fill,
+        )  # fmt: skip
+    return planes
+
+
+def _factors(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The affine's axes as orthonormal ones times steps and shears (upper triangular, positive diagonal)."""
+    axes, steps = np.linalg.qr(grid.affine[:3, :3])
+    signs = np.sign(np.diag(steps))
+    return axes * signs, steps * signs[:, None]
