@@ -1,12 +1,13 @@
 """What a DICOM file says of itself, without its pixels: an axial CT slice and its place, or why it is none."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pydicom
 
-from ich.errors import printable
+from ich.errors import InputError, printable
 from ich.predict.scan import MOST_OBLIQUE_DEG
 from ich.rsna import dicom_file
 
@@ -67,9 +68,15 @@ class Image:
 def read_image(path: Path) -> Image | LeftOut:
     """Read the header of a DICOM file. Raises InputError when it is damaged or no DICOM file."""
     header = dicom_file.read(path, pixels=False, tags=ELEMENTS)
+    if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+        return LeftOut(path, "index of a disc (DICOMDIR)", "")
+    if "SOPClassUID" not in header and "Modality" not in header:
+        raise InputError(f"{path}: cannot be read as DICOM (its header has neither SOPClassUID nor Modality)")
     try:
-        reason = _reason(header)
-        return LeftOut(path, reason, _text(header, "SeriesInstanceUID")) if reason else _image(path, header)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # values are parsed here, and odd ones are judged here
+            reason = _reason(header)
+            return LeftOut(path, reason, _text(header, "SeriesInstanceUID")) if reason else _image(path, header)
     except Exception as error:  # elements hold anything
         return LeftOut(path, f"{UNREADABLE} ({dicom_file.one_line(error)})", "")
 
@@ -100,8 +107,6 @@ def _thickness(header: pydicom.Dataset) -> float:
 
 def _reason(header: pydicom.Dataset) -> str:
     """Why a file is no slice of a scan; empty when it is one."""
-    if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
-        return "index of a disc (DICOMDIR)"
     kind = [str(part).upper() for part in header.get("ImageType") or []]
     reasons = {
         f"modality {printable(str(header.get('Modality') or 'unknown'))}, expected CT": header.get("Modality") != "CT",

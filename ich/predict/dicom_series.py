@@ -1,7 +1,4 @@
-"""DICOM files as scans: each axial CT series, its slices in order, their place in the patient.
-
-Positions are turned from DICOM's LPS (x to the patient's left, y to the back) to NIfTI's RAS (right, front).
-"""
+"""DICOM files as scans: the axial CT series that they make up, and what is left out."""
 
 import itertools
 from collections import Counter
@@ -11,30 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-import nibabel as nib
-import numpy as np
-
 from ich.errors import InputError
-from ich.predict import slice_geometry, slice_stack
-from ich.predict.dicom_choice import (
-    LEAST_IMAGES,
-    Group,
-    Survey,
-    choose,
-    first_few,
-    gathered,
-    images_text,
-    reasons,
-    survey,
-)
-from ich.predict.dicom_image import Image, LeftOut
-from ich.predict.scan import Scan, check_axial
-from ich.rsna import dicom_file
-from ich.rsna.dicom import to_hu
+from ich.predict import dicom_scan
+from ich.predict.dicom_choice import Group, Survey, choose, first_few, gathered, reasons, survey
+from ich.predict.dicom_image import LeftOut
+from ich.predict.scan import Scan
 
-NOTED_TILT_DEG = 1.0
-LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
-SCANNER = 1  # NIfTI code: the affine is in the coordinates of the scanner
 FACTS = ("study_uid", "series_uid", "series_number", "series_description")
 
 
@@ -69,7 +48,7 @@ def find(files: Sequence[Path], wanted: str = "") -> tuple[list[Series], list[st
         here = whole.get(folder, [])
         if here and wanted in uids and not any(wanted in group.names for group in here):
             notes.append(f"{folder}: left out {_labels(here)}: not the series that --series names")
-        elif here or folder not in covered and any(path.parent == folder for path in found.damaged):
+        elif here or (folder not in covered and any(path.parent == folder for path in found.damaged)):
             series += _of_folder(folder, here, found, wanted, left_out)
         elif folder in left_out and folder not in covered:
             notes.append(f"{folder}: {'; '.join(left_out[folder])}")
@@ -133,7 +112,7 @@ def _lost(group: Group, left_out: Sequence[LeftOut]) -> list[str]:
 
 def _refuse_damaged(damaged: dict[Path, InputError]) -> None:
     if damaged:
-        more = f" (and {images_text(len(damaged) - 1)} more)" if len(damaged) > 1 else ""
+        more = f" (and {len(damaged) - 1} more such files)" if len(damaged) > 1 else ""
         raise InputError(f"{next(iter(damaged.values()))}{more}")
 
 
@@ -159,81 +138,4 @@ def _series(group: Group, name: str, notes: Sequence[str]) -> Series:
     number, description, uid = group.names
     facts = dict(zip(FACTS, (group.images[0].study, uid, number, description), strict=True))
     files = tuple(image.path for image in group.images)
-    return Series(group.folders[0], files, name, facts, partial(_read, group, tuple(notes)))
-
-
-def _read(group: Group, notes: tuple[str, ...]) -> Scan:
-    """Put the slices of a series together. Raises InputError for what is no single volume, or cannot be decoded."""
-    folder = group.folders[0]
-    name = f"{folder}: series {group.label}"
-    slice_stack.check_one_patient(group.images, name)
-    images, strays = slice_stack.one_form(group.images, name)
-    images, heights = slice_stack.in_order(images)
-    slice_stack.check_one_acquisition(images, heights, name)
-    images, heights, copies = slice_stack.without_copies(images, heights, lambda image: _pixels(image)[0], name)
-    if len(images) < LEAST_IMAGES:
-        raise InputError(f"{name}: has {images_text(len(images))} of one form, expected at least {LEAST_IMAGES}")
-    slice_stack.check_line(images, heights, name)
-    said = np.array([image.thickness for image in images])
-    rows, columns = images[0].size
-    layout = slice_geometry.lay_out(heights, said, name, (columns, rows))
-    affine = _affine(images, heights, layout)
-    decoded = [_pixels(image) for image in images]
-    told = (
-        *notes, *_folders(group), *strays, *copies, *slice_geometry.notes(layout, said), *_tilt(images, heights),
-        *check_axial(affine, name), *_repairs([repaired for _, repaired in decoded]),
-    )  # fmt: skip
-    voxels = np.stack([hu.T for hu, _ in decoded], axis=2)
-    shape = (columns, rows, len(layout.cells))
-    sources = tuple(image.path for image in images)
-    return Scan(folder, _empty(shape, affine), voxels, affine, told, sources, layout.cells, layout.thickness)
-
-
-def _folders(group: Group) -> list[str]:
-    number = len(group.folders)
-    text = f"series {group.label} was gathered from {number} folders: {first_few(group.folders)}"
-    return [text] if number > 1 else []
-
-
-def _repairs(repaired: Sequence[bool]) -> list[str]:
-    number = sum(repaired)
-    note = "stored in 12 bits without an intercept, so values above 3095 were taken as negative ones (air); compare HU"
-    return [f"{images_text(number)} of {len(repaired)}: {note}"] if number else []
-
-
-def _tilt(images: Sequence[Image], heights: np.ndarray) -> list[str]:
-    way = images[-1].place - images[0].place
-    angle = float(np.degrees(np.arccos(min(1.0, heights[-1] / np.linalg.norm(way)))))
-    return [f"gantry tilt of {angle:.1f} degrees; kept in the affine"] if angle > NOTED_TILT_DEG else []
-
-
-def _affine(images: Sequence[Image], heights: np.ndarray, layout: slice_geometry.Layout) -> np.ndarray:
-    """Voxel (column, row, cell) to RAS mm. Cells lie along the line of the slices, which may be tilted."""
-    first, last = images[0], images[-1]
-    between_rows, between_columns = first.spacing
-    line = (last.place - first.place) / heights[-1]  # for 1 mm along the normal
-    affine = np.eye(4)
-    affine[:3, 0] = first.axes[0] * between_columns
-    affine[:3, 1] = first.axes[1] * between_rows
-    affine[:3, 2] = line * layout.step
-    affine[:3, 3] = first.place + line * (layout.start + layout.step / 2)
-    affine[:3] *= LPS_TO_RAS[:, None]
-    return affine + 0.0  # no negative zeros
-
-
-def _pixels(image: Image) -> tuple[np.ndarray, bool]:
-    """HU (rows, columns), and whether 12-bit values were repaired."""
-    try:
-        whole = dicom_file.read(image.path)
-        return to_hu(dicom_file.pixel_array(whole), whole)
-    except Exception as error:  # decoders raise anything
-        raise InputError(f"{image.path}: pixels cannot be read ({dicom_file.one_line(error)})") from None
-
-
-def _empty(shape: tuple[int, ...], affine: np.ndarray) -> nib.Nifti1Image:
-    """A header with the scan's place; a tilted grid fits the sform alone."""
-    image = nib.Nifti1Image(np.broadcast_to(np.uint8(0), shape), affine)
-    image.set_sform(affine, SCANNER)
-    sheared = not np.allclose(image.get_qform(), affine, atol=1e-3)
-    image.set_qform(affine, 0 if sheared else SCANNER)
-    return image
+    return Series(group.folders[0], files, name, facts, partial(dicom_scan.read, group, tuple(notes)))

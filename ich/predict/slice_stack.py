@@ -130,7 +130,9 @@ def without_copies(
             kept.append(index)
             continue
         first, second = images[kept[-1]], images[index]
-        if np.abs(first.place - second.place).max() >= SAME_PLACE_MM or not _equal(pixels(first), pixels(second)):
+        if np.abs(first.place - second.place).max() >= SAME_PLACE_MM or not np.array_equal(
+            pixels(first), pixels(second)
+        ):
             raise InputError(
                 f"{name}: {first.path.name} and {second.path.name} are different slices at one place; expected one "
                 "reconstruction in a series, move the other one away"
@@ -138,10 +140,6 @@ def without_copies(
     copies = len(images) - len(kept)
     note = f"left out {copies} {'copy' if copies == 1 else 'copies'} of slices (equal place and pixels)"
     return [images[index] for index in kept], heights[kept], [note] if copies else []
-
-
-def _equal(one: np.ndarray, other: np.ndarray) -> bool:
-    return np.array_equal(one, other)
 
 
 def check_line(images: Sequence[Image], heights: np.ndarray, name: str) -> None:
@@ -155,7 +153,8 @@ def check_line(images: Sequence[Image], heights: np.ndarray, name: str) -> None:
     if off[worst].max() > MOST_SIDEWAYS:
         image = images[worst]
         number = int((off.max(axis=1) > MOST_SIDEWAYS).sum())
+        lie = "lies" if number == 1 else "lie"
         raise InputError(
-            f"{name}: {images_text(number)} lie sideways of the others, {image.path.name} by "
+            f"{name}: {images_text(number)} {lie} sideways of the others, {image.path.name} by "
             f"{(off[worst] * image.spacing[::-1]).max():.1f} mm; expected one straight stack, reslice the scan first"
         )
