@@ -77,6 +77,25 @@ def test_missing_slices_are_noted_and_left_empty(tmp_path: Path, series: Path) -
     assert len(scan.sources) == scan.voxels.shape[2] == scan.image.shape[2] - 2
 
 
+def without_intercept(header: pydicom.Dataset) -> None:
+    """12 bits of HU, negative ones wrapped around at 4096."""
+    hu = np.frombuffer(header.PixelData, np.uint16).astype(int) - 1024
+    header.PixelData = (hu.clip(-1000) % 4096).astype(np.uint16).tobytes()
+    header.BitsStored, header.HighBit, header.RescaleIntercept = 12, 11, 0
+
+
+def test_the_repair_of_12_bits_is_noted(copy: Path) -> None:
+    expected = read(copy).voxels
+    for path in slices_of(copy):
+        changed(path, without_intercept)
+    scan = read(copy)
+    np.testing.assert_array_equal(scan.voxels, expected.clip(-1000))
+    assert scan.notes[-1] == (
+        "32 of 32 images stored in 12 bits without the intercept of HU; values from 3096 up were wrapped back to "
+        "-1000 HU and up"
+    )
+
+
 def test_foreign_files_are_left_out_by_name(copy: Path) -> None:
     first, second, *_ = slices_of(copy)
     (copy / "notes.txt").write_text("no DICOM")

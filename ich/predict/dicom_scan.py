@@ -58,9 +58,8 @@ def _folders(group: Group) -> list[str]:
 
 
 def _repairs(repaired: Sequence[bool]) -> list[str]:
-    number = sum(repaired)
-    note = "stored in 12 bits without an intercept, so values above 3095 were taken as negative ones (air); compare HU"
-    return [f"{images_text(number)} of {len(repaired)}: {note}"] if number else []
+    text = f"{sum(repaired)} of {images_text(len(repaired))} stored in 12 bits without the intercept of HU"
+    return [f"{text}; values from 3096 up were wrapped back to -1000 HU and up"] if any(repaired) else []
 
 
 def _tilt(images: Sequence[Image], heights: np.ndarray) -> list[str]:
