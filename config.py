@@ -238,7 +238,7 @@ class Predict(Common):
     min_lesion_mm3: float = 0.0  # remove predicted lesions smaller than this
     probabilities: bool = False  # write probabilities.nii.gz too
     view: bool = False  # write view.html, a page to scroll through the scan with the mask on it; opens offline
-    series: str = ""  # DICOM: number, description or UID of the series to take where a folder holds several
+    series: str = ""  # DICOM: number, description or UID of the series to take where a folder holds several, or all
     orientation: str = ""  # axis codes such as RAS or LPS for files whose header has none; empty: trust the header
     export: Path | None = None  # write the networks there as OpenVINO and ONNX with a model card, and end
 

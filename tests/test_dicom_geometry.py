@@ -190,6 +190,13 @@ def test_two_stacks_of_different_tilt_are_refused(copy: Path, number: int) -> No
         read(copy)
 
 
+def test_a_form_for_each_slice_is_refused(copy: Path) -> None:
+    for number, path in enumerate(slices_of(copy)):
+        changed(path, lambda header, number=number: setattr(header, "PixelSpacing", [5 + number / 10] * 2))
+    with pytest.raises(InputError, match=r"holds 20 stacks"):
+        read(copy)
+
+
 @pytest.mark.parametrize(("index", "inside"), [(0, False), (10, True)])
 def test_one_image_of_another_form_is_noted(copy: Path, index: int, inside: bool) -> None:
     path = slices_of(copy)[index]

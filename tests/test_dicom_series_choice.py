@@ -146,7 +146,12 @@ def test_one_series_in_two_folders_is_one_scan(root: Path) -> None:
     assert [note for note in scan.notes if "gathered" in note] == [told]
 
 
-def test_a_folder_given_twice_over_is_one_scan_of_copies(root: Path) -> None:
+def test_a_folder_named_twice_is_one_scan(root: Path) -> None:
+    ((found,), _) = find(root / "bone", root / "bone")
+    assert found.read().notes == ()
+
+
+def test_a_folder_and_its_copy_are_one_scan_of_copies(root: Path) -> None:
     shutil.copytree(root / "bone", root / "copy")
     ((found,), _) = find(root / "bone", root / "copy")
     scan = found.read()
@@ -187,11 +192,11 @@ def test_folders_without_a_ct_are_a_note_each(root: Path) -> None:
     found, notes = find(*(root / name for name in ("bone", "disc", "head", "mixed", "scout", "seg")))
     assert [each.name for each in found] == ["bone", "head"]
     assert notes == [
-        f"{root / 'disc'}: left out 1 of 1 files: index of a disc (DICOMDIR)",
+        f"{root / 'disc'}: left out 1 file: index of a disc (DICOMDIR)",
         f"{root / 'mixed'}: left out 1 of 3 files: modality SR, expected CT; left out 2 of 3 files: modality MR, "
         "expected CT",
-        f"{root / 'scout'}: left out 1 of 1 files: scout (LOCALIZER)",
-        f"{root / 'seg'}: left out 1 of 1 files: modality SEG, expected CT",
+        f"{root / 'scout'}: left out 1 file: scout (LOCALIZER)",
+        f"{root / 'seg'}: left out 1 file: modality SEG, expected CT",
     ]
 
 

@@ -67,7 +67,7 @@ class Group:
 def survey(files: Sequence[Path]) -> Survey:
     """Read the header of each file."""
     found = Survey([], [], {}, [])
-    for path in files:
+    for path in dict.fromkeys(files):  # a folder may be named twice
         if not dicom_file.may_be_dicom(path):
             found.foreign.append(path)
             continue
@@ -134,7 +134,8 @@ def _thickness(group: Group) -> str:
 def reasons(left_out: Iterable[LeftOut], total: int) -> list[str]:
     """`left out 2 of 30 files: scout (LOCALIZER)`, a line a reason."""
     counts = collections.Counter(each.reason for each in left_out)
-    return [f"left out {count} of {total} files: {reason}" for reason, count in counts.items()]
+    files = "1 file" if total == 1 else f"{total} files"
+    return [f"left out {f'{count} of ' * (count < total)}{files}: {reason}" for reason, count in counts.items()]
 
 
 def images_text(number: int) -> str:

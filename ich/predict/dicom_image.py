@@ -111,7 +111,7 @@ def _reason(header: pydicom.Dataset) -> str:
     reasons = {
         f"modality {printable(str(header.get('Modality') or 'unknown'))}, expected CT": header.get("Modality") != "CT",
         "scout (LOCALIZER)": "LOCALIZER" in kind,
-        "several frames in one file": int(header.get("NumberOfFrames") or 1) > 1,
+        "several frames in one file; convert it to a file a slice": int(header.get("NumberOfFrames") or 1) > 1,
         "colour image": header.get("SamplesPerPixel", 1) != 1,
         NO_PLACE: not _has_place(header),
         NO_HU: None in (header.get("RescaleSlope"), header.get("RescaleIntercept")),

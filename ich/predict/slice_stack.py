@@ -13,6 +13,7 @@ from ich.predict.dicom_image import Image
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 2e-3  # of unit vectors: 0.1 degrees, far above the rounding of headers
 SAME_SPACING = 1e-3  # share: half a pixel over a slice of 512
+MOST_FORMS = 20  # told apart; all are refused anyway, and thousands would take long to compare
 MOST_SIDEWAYS = 1.0  # pixels off the line of the others
 
 
@@ -47,10 +48,10 @@ def one_form(images: Sequence[Image], name: str) -> tuple[list[Image], list[str]
     groups: list[list[Image]] = []
     for image in images:
         same = next((group for group in groups if _same_form(group[0], image)), None)
-        if same is None:
+        if same is None and len(groups) < MOST_FORMS:
             groups.append([image])
         else:
-            same.append(image)
+            (groups[-1] if same is None else same).append(image)
     groups.sort(key=len, reverse=True)
     most, others = groups[0], list(itertools.chain(*groups[1:]))
     if len(others) >= LEAST_IMAGES:
