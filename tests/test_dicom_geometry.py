@@ -102,12 +102,12 @@ def test_a_grid_of_too_many_cells_is_refused() -> None:
         (at(5, 5, 5, 5), 5, None),
         (at(5, 5, 5, 5), 4.5, None),
         (at(5, 5, 5, 5), NO, None),
-        (THIN_BELOW, SAID, "slices are 2.5 to 5 mm thick, and each counts with its own thickness; files are written in "
-                           "cells of 2.5 mm, several for a thick slice"),
-        (at(2.5, 2.5, 2.5, 2.5), 5, "SliceThickness is 5 mm, the distance of slices 2.5 mm: by these they overlap; "
-                                    "volumes are counted by the distances"),
-        (at(10, 10, 10, 10), 5, "SliceThickness is 5 mm, the distance of slices 10 mm: by these they leave gaps; "
-                                "volumes are counted by the distances"),
+        (THIN_BELOW, SAID, "slices are 2.5 to 5 mm thick and each counts with its own thickness; mask and scan are "
+                           "written in cells of 2.5 mm, several for a thick slice"),
+        (at(2.5, 2.5, 2.5, 2.5), 5, "SliceThickness is 5 mm but slices are 2.5 mm apart, so they overlap; volumes are "
+                                    "computed from the distances"),
+        (at(10, 10, 10, 10), 5, "SliceThickness is 5 mm but slices are 10 mm apart, so they leave gaps; volumes are "
+                                "computed from the distances"),
         (at(5, 5, 5, 10, 5, 5, 5), 5, "1 slice is missing (above slice 4 of 8, counted from the feet); left empty, so "
                                       "the volume may be too small"),
     ],
@@ -185,8 +185,8 @@ def test_rounding_noise_makes_no_second_form(copy: Path) -> None:
 def test_two_stacks_of_different_tilt_are_refused(copy: Path, number: int) -> None:
     for path in slices_of(copy)[:number]:
         changed(path, lambda header: turned(header, 15))
-    told = rf"head: series 2 'Head 5mm': holds 2 stacks.*: {32 - number} images .* tilted 0\.0 degrees .*; {number} "
-    with pytest.raises(InputError, match=told + r"images of 32 x 32 pixels .* tilted -?15\.0 degrees"):
+    message = rf"head: series 2 'Head 5mm': holds 2 stacks.*: {32 - number} images .* tilted 0\.0 degrees .*; {number} "
+    with pytest.raises(InputError, match=message + r"images of 32 x 32 pixels .* tilted -?15\.0 degrees"):
         read(copy)
 
 
@@ -210,7 +210,8 @@ def test_one_image_of_another_form_is_noted(copy: Path, index: int, inside: bool
 def test_a_slice_shifted_sideways_is_refused(copy: Path) -> None:
     path = slices_of(copy)[7]
     changed(path, lambda header: moved(header, 12, 0, 0))
-    with pytest.raises(InputError, match=rf"head: .* 1 image lies sideways of the others, {path.name} by 12\.0 mm"):
+    message = rf"head: .* 1 image shifted sideways from the line of the others, {path.name} by 12\.0 mm"
+    with pytest.raises(InputError, match=message):
         read(copy)
 
 
@@ -273,16 +274,16 @@ def test_acquisitions_one_after_another_are_one_scan(copy: Path, number: Callabl
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
         (lambda k: 1 + k % 2, "1 with 16 images and 2 with 16 images"),
         (lambda k: 1 + (k == 10), "1 with 31 images and 2 with 1 image"),
         (lambda k: 1 + (k > 20 or k == 18), "1 with 20 images and 2 with 12 images"),
     ],
 )
-def test_acquisitions_in_one_another_are_refused(copy: Path, number: Callable[[int], int], told: str) -> None:
+def test_acquisitions_in_one_another_are_refused(copy: Path, number: Callable[[int], int], message: str) -> None:
     acquired(copy, number)
-    with pytest.raises(InputError, match=rf"two acquisitions lie in one another \(AcquisitionNumber {told}\)"):
+    with pytest.raises(InputError, match=rf"two acquisitions overlap in space \(AcquisitionNumber {message}\)"):
         read(copy)
 
 
@@ -301,11 +302,11 @@ def test_a_repeated_acquisition_half_a_step_higher_is_refused(copy: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("PatientID", r"2 patients \(PatientID\)"), ("StudyInstanceUID", "2 studies"),
+    ("name", "message"), [("PatientID", r"2 patients \(PatientID\)"), ("StudyInstanceUID", "2 studies"),
                        ("FrameOfReferenceUID", "2 frames of reference")],
 )  # fmt: skip
-def test_images_of_two_heads_are_refused(copy: Path, name: str, told: str) -> None:
+def test_images_of_two_heads_are_refused(copy: Path, name: str, message: str) -> None:
     for path in slices_of(copy)[20:]:
         changed(path, lambda header: setattr(header, name, "1.2.3"))
-    with pytest.raises(InputError, match=rf"head: .*: holds {told}.*: 20 images such as .*, 12 images such as IM"):
+    with pytest.raises(InputError, match=rf"head: .*: holds {message}.*: 20 images such as .*, 12 images such as IM"):
         read(copy)

@@ -67,11 +67,11 @@ def test_a_folder_with_one_series_is_that_scan(root: Path) -> None:
 
 def test_several_need_a_choice(both: Path) -> None:
     ((found,), notes) = find(both)
-    told = (
+    message = (
         r"head: holds 2 axial CT series \(2 'Head 5mm': 32 images of 5 mm, 3 'Bone': 32 images of 5 mm\); "
         r"choose with --series NUMBER, description, UID or all"
     )
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         found.read()
     assert (found.name, len(found.files), notes) == ("head", 64, [])
 
@@ -112,7 +112,7 @@ def test_a_number_that_two_have_is_listed_with_uids(both: Path) -> None:
         changed(path, lambda header: (setattr(header, "SeriesNumber", 2), setattr(header, "SeriesDescription", "CT")))
     uids = sorted({str(pydicom.dcmread(path).SeriesInstanceUID) for path in slices_of(both)})
     (found,), _ = find(both, wanted="2")
-    with pytest.raises(InputError, match=r"holds 2 axial CT series that --series '2' names") as error:
+    with pytest.raises(InputError, match=r"holds 2 axial CT series matching --series '2'") as error:
         found.read()
     assert all(f"2 'CT' (UID {uid})" in str(error.value) for uid in uids)
     (found,), _ = find(both, wanted=uids[1])
@@ -142,8 +142,8 @@ def test_one_series_in_two_folders_is_one_scan(root: Path) -> None:
     scan = found.read()
     np.testing.assert_array_equal(scan.voxels, expected.voxels)
     assert (found.folder, found.name, len(found.files), notes) == (root / "head", "head", 32, [])
-    told = f"series 2 'Head 5mm' was gathered from 2 folders: {root / 'head'}, {root / 'more'}"
-    assert [note for note in scan.notes if "gathered" in note] == [told]
+    message = f"series 2 'Head 5mm' was gathered from 2 folders: {root / 'head'}, {root / 'more'}"
+    assert [note for note in scan.notes if "gathered" in note] == [message]
 
 
 def test_a_folder_named_twice_is_one_scan(root: Path) -> None:
@@ -207,13 +207,13 @@ def test_what_is_no_dicom_is_counted_and_named(root: Path) -> None:
     (root / "head" / "broken").symlink_to("nothing")
     ((_,), (note,)) = find(root / "head")
     head = root / "head"
-    assert note == f"6 files are no DICOM files: {head / 'a.txt'}, {head / 'b.txt'}, {head / 'broken'} and 3 more"
+    assert note == f"6 files are not DICOM: {head / 'a.txt'}, {head / 'b.txt'}, {head / 'broken'} and 3 more"
 
 
 def test_files_that_only_seem_to_be_dicom(root: Path) -> None:
     (root / "head" / "odd").write_bytes(b"\x08\0\x05\0" + b"nothing that could be read" * 9)
     ((found,), (note,)) = find(root / "head")
-    assert note == f"1 file is no DICOM file: {root / 'head' / 'odd'}"
+    assert note == f"1 file is not DICOM: {root / 'head' / 'odd'}"
     assert found.read().voxels.shape[2] == 32
 
 

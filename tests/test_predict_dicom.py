@@ -91,8 +91,7 @@ def test_the_repair_of_12_bits_is_noted(copy: Path) -> None:
     scan = read(copy)
     np.testing.assert_array_equal(scan.voxels, expected.clip(-1000))
     assert scan.notes[-1] == (
-        "32 of 32 images stored in 12 bits without the intercept of HU; values from 3096 up were wrapped back to "
-        "-1000 HU and up"
+        "32 of 32 images with RescaleIntercept 0 in 12 bits; values from 3096 up were wrapped back to -1000 HU and up"
     )
 
 

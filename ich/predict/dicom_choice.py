@@ -108,7 +108,7 @@ def choose(folder: Path, whole: Sequence[Group], wanted: str, left_out: Sequence
             f"{folder}: no axial CT series has the number, description or UID '{wanted}'; it holds {listed(whole)}"
             f"{others}; {ADVICE}"
         )
-    matching = f" that --series '{wanted}' names" if wanted else ""
+    matching = f" matching --series '{wanted}'" if wanted else ""
     raise InputError(f"{folder}: holds {len(found)} axial CT series{matching} ({listed(found)}); {ADVICE}")
 
 

@@ -24,7 +24,7 @@ SCANNER = 1  # NIfTI code: the affine is in the coordinates of the scanner
 def read(group: Group, notes: Sequence[str] = ()) -> Scan:
     """Put the slices of a series together; `notes` come before those on its slices.
 
-    Raises InputError for what is no single volume, and for pixels that cannot be decoded.
+    Raises InputError for what cannot be one volume, and for pixels that cannot be decoded.
     """
     folder = group.folders[0]
     name = f"{folder}: series {group.label}"
@@ -36,19 +36,19 @@ def read(group: Group, notes: Sequence[str] = ()) -> Scan:
     if len(images) < LEAST_IMAGES:
         raise InputError(f"{name}: has {images_text(len(images))} of one form, expected at least {LEAST_IMAGES}")
     slice_stack.check_line(images, heights, name)
-    said = np.array([image.thickness for image in images])
+    nominal = np.array([image.thickness for image in images])
     rows, columns = images[0].size
-    layout = slice_geometry.lay_out(heights, said, name, (columns, rows))
+    layout = slice_geometry.lay_out(heights, nominal, name, (columns, rows))
     affine = _affine(images, heights, layout)
     decoded = [_pixels(image) for image in images]
-    told = (
-        *notes, *_folders(group), *strays, *copies, *slice_geometry.notes(layout, said), *_tilt(images, heights),
+    all_notes = (
+        *notes, *_folders(group), *strays, *copies, *slice_geometry.notes(layout, nominal), *_tilt(images, heights),
         *check_axial(affine, name), *_repairs([repaired for _, repaired in decoded]),
     )  # fmt: skip
     voxels = np.stack([hu.T for hu, _ in decoded], axis=2)
     shape = (columns, rows, len(layout.cells))
     sources = tuple(image.path for image in images)
-    return Scan(folder, _empty(shape, affine), voxels, affine, told, sources, layout.cells, layout.thickness)
+    return Scan(folder, _empty(shape, affine), voxels, affine, all_notes, sources, layout.cells, layout.thickness)
 
 
 def _folders(group: Group) -> list[str]:
@@ -58,7 +58,7 @@ def _folders(group: Group) -> list[str]:
 
 
 def _repairs(repaired: Sequence[bool]) -> list[str]:
-    text = f"{sum(repaired)} of {images_text(len(repaired))} stored in 12 bits without the intercept of HU"
+    text = f"{sum(repaired)} of {images_text(len(repaired))} with RescaleIntercept 0 in 12 bits"
     return [f"{text}; values from 3096 up were wrapped back to -1000 HU and up"] if any(repaired) else []
 
 

@@ -78,7 +78,7 @@ def _left_out(found: Survey, groups: Sequence[Group]) -> dict[Path, list[str]]:
 
 def _foreign(paths: Sequence[Path]) -> list[str]:
     number = len(paths)
-    text = "1 file is no DICOM file" if number == 1 else f"{number} files are no DICOM files"
+    text = "1 file is not DICOM" if number == 1 else f"{number} files are not DICOM"
     return [f"{text}: {first_few(paths)}"] if number else []
 
 

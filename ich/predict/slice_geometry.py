@@ -185,11 +185,11 @@ def _disagreement(layout: Layout, thickness: np.ndarray) -> list[str]:
     notable = (ratio > MATTERS * (1 + 1e-6)) | (ratio < 1 / MATTERS / (1 + 1e-6))
     if notable.sum() <= len(layout.thickness) / 10:
         return []
-    counted, said = np.median(layout.thickness), np.nanmedian(thickness)
+    distance, nominal = np.median(layout.thickness), np.nanmedian(thickness)
     how = "leave gaps" if np.median(ratio[notable]) > 1 else "overlap"
     return [
-        f"SliceThickness is {said:.4g} mm, the distance of slices {counted:.4g} mm: by these they {how}; volumes are "
-        "counted by the distances"
+        f"SliceThickness is {nominal:.4g} mm but slices are {distance:.4g} mm apart, so they {how}; volumes are "
+        "computed from the distances"
     ]
 
 
@@ -199,6 +199,6 @@ def _unequal(layout: Layout) -> list[str]:
         return []
     off = f", up to {layout.off:.2f} mm off the edges of slices" if layout.off > OFF_EDGE_MM else ""
     return [
-        f"slices are {thin:.4g} to {thick:.4g} mm thick, and each counts with its own thickness; files are written in "
-        f"cells of {layout.step:.4g} mm{off}, several for a thick slice"
+        f"slices are {thin:.4g} to {thick:.4g} mm thick and each counts with its own thickness; mask and scan are "
+        f"written in cells of {layout.step:.4g} mm{off}, several for a thick slice"
     ]

@@ -13,7 +13,7 @@ from ich.predict.dicom_image import Image
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 2e-3  # of unit vectors: 0.1 degrees, far above the rounding of headers
 SAME_SPACING = 1e-3  # share: half a pixel over a slice of 512
-MOST_FORMS = 20  # told apart; all are refused anyway, and thousands would take long to compare
+MOST_FORMS = 20  # are compared; more are refused as well, and thousands would take long
 MOST_SIDEWAYS = 1.0  # pixels off the line of the others
 
 
@@ -56,7 +56,7 @@ def one_form(images: Sequence[Image], name: str) -> tuple[list[Image], list[str]
     most, others = groups[0], list(itertools.chain(*groups[1:]))
     if len(others) >= LEAST_IMAGES:
         raise InputError(
-            f"{name}: holds {len(groups)} stacks, which are no single volume: {'; '.join(map(_form, groups[:3]))}; "
+            f"{name}: holds {len(groups)} stacks, which cannot be one volume: {'; '.join(map(_form, groups[:3]))}; "
             "move the files of one to a folder of its own, and predict each"
         )
     return most, _strays(most, others)
@@ -112,7 +112,7 @@ def check_one_acquisition(images: Sequence[Image], heights: np.ndarray, name: st
         if places[0] < highest[1][-1] - SAME_PLACE_MM:
             both = [f"{each} with {images_text(len(spans[each]))}" for each in (highest[0], number)]
             raise InputError(
-                f"{name}: two acquisitions lie in one another (AcquisitionNumber {' and '.join(both)}), expected one; "
+                f"{name}: two acquisitions overlap in space (AcquisitionNumber {' and '.join(both)}), expected one; "
                 "move the files of one to a folder of its own, and predict each"
             )
         highest = max(highest, (number, places), key=lambda item: item[1][-1])
@@ -154,8 +154,7 @@ def check_line(images: Sequence[Image], heights: np.ndarray, name: str) -> None:
     if off[worst].max() > MOST_SIDEWAYS:
         image = images[worst]
         number = int((off.max(axis=1) > MOST_SIDEWAYS).sum())
-        lie = "lies" if number == 1 else "lie"
         raise InputError(
-            f"{name}: {images_text(number)} {lie} sideways of the others, {image.path.name} by "
+            f"{name}: {images_text(number)} shifted sideways from the line of the others, {image.path.name} by "
             f"{(off[worst] * image.spacing[::-1]).max():.1f} mm; expected one straight stack, reslice the scan first"
         )
