@@ -4,17 +4,22 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from predict_files import phantom
+from predict_files import job, only, phantom
 from pydicom.uid import generate_uid
 from series_files import changed, moved, read, slices_of, turned
 
+from ich import runs
+from ich.ct import Window
 from ich.errors import InputError
 from ich.phantom import Patient, blood_kinds, make_patient
 from ich.phantom_series import write_series
 from ich.predict import measure, slice_geometry
+from ich.predict.job import predict_once
+from ich.predict.method import Method
 from ich.predict.scan import Scan
 
 NO = np.nan
@@ -147,6 +152,19 @@ def test_thin_slices_below_give_the_volume_of_equal_ones(tmp_path: Path, bleedin
     np.testing.assert_allclose(mixed.affine[:3, 2], equal.affine[:3, 2] / 2)
     np.testing.assert_allclose(mixed.affine[:3, 3], equal.affine[:3, 3] - equal.affine[:3, 2] / 4, atol=1e-5)
     np.testing.assert_array_equal(mixed.on_slices(mixed.on_grid(mixed.voxels)), mixed.voxels)
+
+
+def test_the_mask_on_file_has_the_volume_of_the_table(tmp_path: Path, bleeding: Patient) -> None:
+    """Whoever counts voxels of mask.nii.gz finds the volume that volumes.csv says."""
+    write_series(tmp_path / "head", bleeding, thin=14, missing=(20,))
+    work = job(tmp_path / "out", Method(64, (Window(40, 120),), 0.5, {}), lambda planes: (planes > 45) & (planes < 90))
+    predict_once(work, only(tmp_path / "head"))
+    mask = nib.load(tmp_path / "out" / "head" / "mask.nii.gz")
+    table = runs.read_json(tmp_path / "out" / "head" / "run.json")
+    voxel_ml = abs(np.linalg.det(mask.affine[:3, :3])) / 1000
+    assert table["measures"]["volume_ml"] == pytest.approx(np.count_nonzero(mask.dataobj) * voxel_ml, rel=1e-4)
+    assert any(note.startswith("1 slice is missing (above slice 34 of 45") for note in table["notes"])
+    assert mask.shape[2] == 64
 
 
 def test_a_tilted_mixed_series_keeps_its_shear(tmp_path: Path) -> None:
