@@ -239,7 +239,7 @@ class Predict(Common):
     probabilities: bool = False  # write probabilities.nii.gz too
     view: bool = False  # write view.html, a page to scroll through the scan with the mask on it; opens offline
     scan_nifti: bool = False  # DICOM: write scan.nii.gz too, the scan in HU, for the mask to lie on
-    series: str = ""  # DICOM: number, description or UID of the series to take where a folder holds several
+    series: str = ""  # DICOM: number, description or UID of the series to take where a folder holds several, or all
     orientation: str = ""  # axis codes such as RAS or LPS for files whose header has none; empty: trust the header
     export: Path | None = None  # write the networks there as OpenVINO and ONNX with a model card, and end
 

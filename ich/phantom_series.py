@@ -33,22 +33,27 @@ def write_unseen(folder: Path, patients: int, size: int, seed: int) -> None:
 
 def write_series(
     folder: Path, made: Patient, number: int = 2, description: str = "Head 5mm", scout: bool = True,
-    tilt_deg: float = 0.0, missing: tuple[int, ...] = (), syntax: str = ExplicitVRLittleEndian,
+    tilt_deg: float = 0.0, missing: tuple[int, ...] = (), syntax: str = ExplicitVRLittleEndian, thin: int = 0,
 ) -> None:  # fmt: skip
     """Write the slices of a phantom, and a scout in a series of its own, as `IM00001.dcm` ... in no order.
 
-    `tilt_deg` shifts each slice as a tilted gantry does; slices whose places (from 0) are `missing` are left out.
+    `tilt_deg` shifts each slice as a tilted gantry does; slices whose places (from 0) are `missing` are left out; the
+    lowest `thin` slices are written as two of half the thickness each, as protocols of the head do.
     """
     where = Grid(made.hu.shape, made.affine)
     study, series, frame = (generate_uid(entropy_srcs=[str(made.affine), name]) for name in ("study", description, "f"))
-    order = np.random.default_rng(0).permutation([k for k in range(made.hu.shape[2]) if k not in missing])
+    places = [place for k in range(made.hu.shape[2]) for place in ((k - 0.25, k + 0.25) if k < thin else (k,))]
+    kept = [(number, place) for number, place in enumerate(places, start=1) if round(place) not in missing]
     common = {"StudyInstanceUID": study, "FrameOfReferenceUID": frame, "PatientSex": made.sex[0]}
-    for file, place in enumerate(order, start=1):
-        header = _header(where, int(place), tilt_deg, common)
+    for file, index in enumerate(np.random.default_rng(0).permutation(len(kept)), start=1):
+        instance, place = kept[index]
+        header = _header(where, place, tilt_deg, common)
+        header.InstanceNumber = instance
+        header.SliceThickness = where.spacing_mm[0] / (1 if isinstance(place, int) else 2)
         header.SOPInstanceUID = generate_uid(entropy_srcs=[series, str(place)])
         header.SeriesInstanceUID, header.SeriesNumber, header.SeriesDescription = series, number, description
         header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-        _save(folder / f"IM{number * 1000 + file:05d}.dcm", header, where.upright(made.hu[:, :, place]), syntax)
+        _save(folder / f"IM{number * 1000 + file:05d}.dcm", header, where.upright(made.hu[:, :, round(place)]), syntax)
     if scout:
         header = _header(where, 0, 0.0, common)
         header.SeriesInstanceUID, header.SeriesNumber = generate_uid(entropy_srcs=[series, "scout"]), 1
@@ -58,7 +63,7 @@ def write_series(
         _save(folder / "IM00000.dcm", header, made.hu[made.hu.shape[0] // 2].T[::-1], syntax)
 
 
-def _header(where: Grid, place: int, tilt_deg: float, common: dict) -> FileDataset:
+def _header(where: Grid, place: float, tilt_deg: float, common: dict) -> FileDataset:
     """Header of a slice whose rows run to the patient's left and whose columns run to the back."""
     header = FileDataset("", {}, file_meta=FileMetaDataset())
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -72,7 +77,7 @@ def _header(where: Grid, place: int, tilt_deg: float, common: dict) -> FileDatas
     header.StudyDate = header.ContentDate = MADE.strftime("%Y%m%d")
     header.StudyTime = header.ContentTime = MADE.strftime("%H%M%S")
     header.StudyID, header.AccessionNumber, header.ReferringPhysicianName = "1", "", ""
-    header.Manufacturer, header.PositionReferenceIndicator, header.InstanceNumber = "phantom", "", place + 1
+    header.Manufacturer, header.PositionReferenceIndicator, header.InstanceNumber = "phantom", "", 1
     header.ImagePositionPatient = [round(float(value), 6) for value in (-right, back, height)]
     header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     header.PixelSpacing = [round(step, 6) for step in where.spacing_mm[1:]]

@@ -57,7 +57,8 @@ def dicom_file(folder: Path, content: bytes) -> None:
     for place, other in enumerate(others):
         if not other.exists():
             other.write_bytes(dicom_bytes(place=place + 1))
-    dicom_series.read(folder, (path, *others)).upright()
+    for series in dicom_series.find((path, *others))[0]:
+        series.read().upright()
 
 
 def diagnosis(folder: Path, content: bytes) -> None:

@@ -1,7 +1,6 @@
 """DICOM folders: one series, in order, in its place; what does not belong to it is left out or refused."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,11 @@ import pydicom
 import pytest
 from predict_files import phantom
 from pydicom.uid import JPEG2000Lossless, RLELossless, generate_uid
+from series_files import changed, read, slices_of
 
 from ich import nifti
 from ich.errors import InputError
 from ich.phantom_series import write_series
-from ich.predict.inputs import find
-from ich.predict.scan import Scan
 
 
 @pytest.fixture(scope="module")
@@ -28,23 +26,6 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(series: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(series, tmp_path / "head"))
-
-
-def read(folder: Path, **given: str) -> Scan:
-    (found,) = find([folder], **given)
-    return found.read()
-
-
-def changed(path: Path, change: Callable[[pydicom.Dataset], None]) -> None:
-    header = pydicom.dcmread(path)
-    change(header)
-    header.save_as(path)
-
-
-def slices_of(folder: Path) -> list[Path]:
-    """The files of the head, from the feet up."""
-    files = [path for path in folder.iterdir() if path.name != "IM00000.dcm"]
-    return sorted(files, key=lambda path: pydicom.dcmread(path).ImagePositionPatient[2])
 
 
 def test_files_in_no_order_become_the_phantom(series: Path) -> None:
@@ -95,25 +76,22 @@ def test_missing_slices_are_noted_and_left_empty(tmp_path: Path, series: Path) -
     assert len(scan.sources) == scan.voxels.shape[2] == scan.image.shape[2] - 2
 
 
-def test_unequal_distances_are_refused(copy: Path) -> None:
-    def lower(header: pydicom.Dataset) -> None:
-        header.ImagePositionPatient = [*header.ImagePositionPatient[:2], header.ImagePositionPatient[2] - 1.5]
-
-    changed(slices_of(copy)[4], lower)
-    with pytest.raises(InputError, match=r"head: slice distances run from 3\.50 to 6\.50 mm, expected equal ones"):
-        read(copy)
+def without_intercept(header: pydicom.Dataset) -> None:
+    """12 bits of HU, negative ones wrapped around at 4096."""
+    hu = np.frombuffer(header.PixelData, np.uint16).astype(int) - 1024
+    header.PixelData = (hu.clip(-1000) % 4096).astype(np.uint16).tobytes()
+    header.BitsStored, header.HighBit, header.RescaleIntercept = 12, 11, 0
 
 
-def test_two_series_need_a_choice(copy: Path) -> None:
-    write_series(copy, phantom(), number=3, description="Bone", scout=False)
-    with pytest.raises(InputError, match=r"holds 2 series \(.*2 'Head 5mm'.*3 'Bone'.*\); choose one with --series"):
-        read(copy)
-    for wanted in ("3", "Bone"):
-        scan = read(copy, series=wanted)
-        assert pydicom.dcmread(scan.sources[0]).SeriesNumber == 3
-        assert "series 2 'Head 5mm' left out: not the one asked for" in scan.notes
-    with pytest.raises(InputError, match="choose one with --series"):
-        read(copy, series="4")
+def test_the_repair_of_12_bits_is_noted(copy: Path) -> None:
+    expected = read(copy).voxels
+    for path in slices_of(copy):
+        changed(path, without_intercept)
+    scan = read(copy)
+    np.testing.assert_array_equal(scan.voxels, expected.clip(-1000))
+    assert scan.notes[-1] == (
+        "32 of 32 images with RescaleIntercept 0 in 12 bits; values from 3096 up were wrapped back to -1000 HU and up"
+    )
 
 
 def test_foreign_files_are_left_out_by_name(copy: Path) -> None:
@@ -129,16 +107,8 @@ def test_foreign_files_are_left_out_by_name(copy: Path) -> None:
         changed(copy / name, change)
     scan = read(copy)
     assert any("modality MR, expected CT" in note for note in scan.notes)
-    assert any("'Dose' left out: has 1 images only" in note for note in scan.notes)
+    assert any("'Dose' left out: has only 1 image" in note for note in scan.notes)
     assert scan.voxels.shape[2] == phantom().hu.shape[2]
-
-
-def test_two_different_slices_at_one_place_are_refused(copy: Path) -> None:
-    first, *_ = slices_of(copy)
-    shutil.copy(first, copy / "again.dcm")
-    changed(copy / "again.dcm", lambda header: setattr(header, "SOPInstanceUID", generate_uid()))
-    with pytest.raises(InputError, match="different slices at one place"):
-        read(copy)
 
 
 def test_folder_of_scouts_is_refused(series: Path, tmp_path: Path) -> None:

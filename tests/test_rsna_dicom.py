@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from ich.ct import Window
 from ich.errors import InputError
@@ -167,3 +174,67 @@ def test_what_is_no_dicom_is_refused(tmp_path: Path) -> None:
     (tmp_path / "slice.dcm").write_text("no DICOM")
     with pytest.raises(InputError, match="cannot be read as DICOM"):
         dicom.read_slice(tmp_path / "slice.dcm")
+
+
+def jpeg_2000(pixels: np.ndarray) -> bytes:
+    return imagecodecs.jpeg2k_encode(pixels, reversible=True, level=0, codecformat="j2k", mct=False)
+
+
+def jpeg_ls(pixels: np.ndarray) -> bytes:
+    return imagecodecs.jpegls_encode(pixels)
+
+
+def ljpeg(pixels: np.ndarray) -> bytes:
+    return imagecodecs.ljpeg_encode(pixels, bitspersample=16)
+
+
+WAYS = {
+    "uncompressed": (ExplicitVRLittleEndian, None), "RLE": (RLELossless, None),
+    "JPEG 2000": (JPEG2000Lossless, jpeg_2000), "JPEG-LS": (JPEGLSLossless, jpeg_ls),
+    "JPEG lossless": (JPEGLosslessSV1, ljpeg),
+}  # fmt: skip
+STORED = {  # stored words, elements -> HU
+    "unsigned 12 bits": (np.uint16, [1084, 1084 | 0xF000, 24 | 0x1000, 4095], {}, [60, 60, -1000, 3071]),
+    "unsigned 12 bits, high": (np.uint16, [1084 << 4, 24 << 4], {"HighBit": 15}, [60, -1000]),
+    "unsigned 12 bits, high bit wrong": (np.uint16, [1084, 25], {"HighBit": 15}, [60, -999]),
+    "unsigned 12 bits, no high bit": (np.uint16, [1084 | 0xF000, 25], {"HighBit": None}, [60, -999]),
+    "padding beyond the bits": (np.uint16, [63536, 1084], {"PixelPaddingValue": 63536}, [-1024, 60]),
+    # 0x0C18 without its sign: -1000 in 12 bits; 0xF03C: 60 with bits above.
+    "signed 12 bits": (np.uint16, [0x0C18, 0xFC18, 0xF03C, 60], {"PixelRepresentation": 1, "RescaleIntercept": 0},
+                       [-1000, -1000, 60, 60]),
+    "signed 16 bits": (np.uint16, [0xFC18, 60], {"PixelRepresentation": 1, "RescaleIntercept": 0, "BitsStored": 16},
+                       [-1000, 60]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", STORED)
+def test_bits_above_the_stored_ones_do_not_count(tmp_path: Path, way: str, case: str) -> None:
+    """Some scanners keep an overlay there; compressed or not, signed or not, it is no HU."""
+    (syntax, encode), (kind, words, tags, hu) = WAYS[way], STORED[case]
+    pixels = np.resize(np.array(words, kind), (32, 32))
+    header = dataset(pixels, **({"RescaleIntercept": -1024, "BitsStored": 12} | tags))
+    header.HighBit = tags.get("HighBit", header.BitsStored - 1)
+    if header.HighBit is None:
+        del header.HighBit
+    if encode:
+        header.file_meta.TransferSyntaxUID = syntax
+        header.PixelData = encapsulate([encode(pixels)])
+        header["PixelData"].is_undefined_length = True
+    elif syntax == RLELossless:
+        stored = header.BitsStored, header.get("HighBit")
+        header.BitsStored, header.HighBit = 16, 15  # pydicom's encoder would refuse it
+        header.compress(syntax)
+        header.BitsStored = stored[0]
+        if stored[1] is None:
+            del header.HighBit
+        else:
+            header.HighBit = stored[1]
+    assert np.array_equal(dicom.read_slice(written(tmp_path, header)).hu, np.resize(hu, (32, 32)))
+
+
+def test_a_slice_without_the_prefix_is_read(tmp_path: Path) -> None:
+    header = dataset(signed(-1000, 60))
+    del header.file_meta
+    header.save_as(tmp_path / "slice.dcm", implicit_vr=True, little_endian=True)
+    assert dicom.read_slice(tmp_path / "slice.dcm").hu.tolist() == [[-1000, 60]]

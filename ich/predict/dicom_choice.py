@@ -1,121 +1,149 @@
-"""Which DICOM files of a folder are the scan: one axial CT series, without scouts, reformats and other modalities."""
+"""Which DICOM files are a scan: whole axial CT series, without scouts, reformats and other modalities."""
 
+import collections
+import dataclasses
+import functools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pydicom
 
-from ich.errors import InputError, printable
-from ich.predict.scan import MOST_OBLIQUE_DEG
+from ich.errors import InputError
+from ich.predict.dicom_image import Image, LeftOut, read_image
 from ich.rsna import dicom_file
 
-FARTHEST_MM = 1e5  # from the scanner's origin
-NOT_RIGHT = 0.01  # what unit vectors and their angle may be off
-LONGEST_NAME = 64  # letters, by the standard
 LEAST_IMAGES = 3  # fewer are no scan, but scouts, screen shots or dose sheets
+ALL = "all"  # asks for each series of a folder
+NAMED = 3  # files or folders of a long list
+ADVICE = f"choose with --series NUMBER, description, UID or {ALL}"
 
 
-class Image(NamedTuple):
-    """The header of one file, without its pixels."""
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """All files that were found, by what they are."""
 
-    path: Path
-    header: pydicom.Dataset
+    images: list[Image]
+    left_out: list[LeftOut]
+    damaged: dict[Path, InputError]  # DICOM files that cannot be read
+    foreign: list[Path]  # no DICOM files
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The axial CT images of one series, in the order of their files, over all folders."""
+
+    images: tuple[Image, ...]
+
+    @functools.cached_property
+    def folders(self) -> list[Path]:
+        """Where its files are; it belongs to the first."""
+        return list(dict.fromkeys(image.path.parent for image in self.images))
 
     @property
-    def place(self) -> np.ndarray:
-        """Centre of the first pixel, LPS, mm."""
-        return np.array(self.header.ImagePositionPatient, float)
+    def names(self) -> tuple[str, str, str]:
+        """What `--series` may name: number, description, UID; each may be empty."""
+        first = self.images[0]
+        return first.number, first.description, first.series
 
     @property
-    def axes(self) -> np.ndarray:
-        """Unit vectors along a row and down a column, LPS, shape (2, 3)."""
-        return np.reshape(np.array(self.header.ImageOrientationPatient, float), (2, 3))
+    def label(self) -> str:
+        """`2 'Head 5mm'`, as far as the header has it."""
+        number, description, _ = self.names
+        return " ".join([number] * bool(number) + [f"'{description}'"] * bool(description)) or "without a number"
 
-    @property
-    def form(self) -> tuple:
-        """What all slices of a scan share: size in pixels, pixel spacing and orientation."""
-        return (
-            self.header.Rows, self.header.Columns, *np.round(np.array(self.header.PixelSpacing, float), 4),
-            *np.round(self.axes, 3).ravel(),
-        )  # fmt: skip
+    @functools.cached_property
+    def why_not(self) -> str:
+        """Why it is no whole scan; empty when it is one."""
+        number = len(self.images)
+        if number < LEAST_IMAGES:
+            return f"has only {images_text(number)}"
+        normal = self.images[0].normal
+        places = {round(float(image.place @ normal), 2) for image in self.images}
+        if len(places) < LEAST_IMAGES:
+            return f"its {images_text(number)} lie at {len(places)} place{'s' * (len(places) > 1)}"
+        return ""
 
 
-def read_header(path: Path) -> Image:
-    """Read a file without its pixels. Raises InputError when it is damaged."""
-    return Image(path, dicom_file.read(path, pixels=False))
+def survey(files: Sequence[Path]) -> Survey:
+    """Read the header of each file."""
+    found = Survey([], [], {}, [])
+    for path in dict.fromkeys(files):  # a folder may be named twice
+        if not dicom_file.may_be_dicom(path):
+            found.foreign.append(path)
+            continue
+        try:
+            image = read_image(path)
+        except InputError as error:
+            if dicom_file.has_prefix(path):
+                found.damaged[path] = error
+            else:
+                found.foreign.append(path)
+            continue
+        (found.images if isinstance(image, Image) else found.left_out).append(image)
+    return found
 
 
-def choose(images: list[Image], folder: Path, wanted: str) -> tuple[list[Image], list[str]]:
-    """The images of one axial CT series, and notes on what was left out. Raises InputError as `read` does."""
-    by_reason: dict[str, list[Image]] = {}
+def gathered(images: Iterable[Image]) -> list[Group]:
+    """Images by SeriesInstanceUID over all folders; those without one by folder."""
+    groups: dict[object, list[Image]] = {}
     for image in images:
-        by_reason.setdefault(_why_not(image.header), []).append(image)
-    notes = [f"left out {len(some)} of {len(images)} files: {reason}" for reason, some in by_reason.items() if reason]
-    series: dict[str, list[Image]] = {}
-    for image in by_reason.get("", []):
-        series.setdefault(str(image.header.get("SeriesInstanceUID")), []).append(image)
-    short = {uid: some for uid, some in series.items() if len(some) < LEAST_IMAGES}
-    notes += [f"series {_name(some)} left out: has {len(some)} images only" for some in short.values()]
-    whole = {uid: some for uid, some in series.items() if uid not in short}
-    if not whole:
-        raise InputError(f"{folder}: holds no axial CT series ({'; '.join(notes) or 'no images'})")
-    told = ", ".join(f"{_name(some)} with {len(some)} images" for some in whole.values())
-    named = {uid: some for uid, some in whole.items() if wanted in _names(some[0].header)}
-    if len(named) == 1:
-        whole = named
-    if len(whole) > 1:
-        raise InputError(f"{folder}: holds {len(whole)} series ({told}); choose one with --series NUMBER, name or UID")
-    chosen = next(iter(whole.values()))
-    others = [some for uid, some in series.items() if uid not in short and some is not chosen]
-    return chosen, notes + [f"series {_name(some)} left out: not the one asked for" for some in others]
+        groups.setdefault(image.series or image.path.parent, []).append(image)
+    return [Group(tuple(some)) for some in groups.values()]
 
 
-def _why_not(header: pydicom.Dataset) -> str:
-    """Why a file is no slice of a scan; empty when it is one."""
-    try:
-        return _reason(header)
-    except Exception as error:  # elements hold anything
-        return f"header cannot be read ({dicom_file.one_line(error)})"
+def choose(folder: Path, whole: Sequence[Group], wanted: str, left_out: Sequence[str]) -> list[Group]:
+    """The series of a folder that are predicted: the only one, those that `wanted` names, or all.
+
+    `left_out` are notes on what else is there. Raises InputError, with a list of what is there, unless it is clear
+    which one is meant.
+    """
+    if wanted == ALL:
+        return list(whole)
+    found = [group for group in whole if not wanted or wanted in group.names]
+    if len(found) == 1:
+        return found
+    if not found:
+        others = f"; {'; '.join(left_out)}" if left_out else ""
+        raise InputError(
+            f"{folder}: no axial CT series has the number, description or UID '{wanted}'; it holds {listed(whole)}"
+            f"{others}; {ADVICE}"
+        )
+    matching = f" matching --series '{wanted}'" if wanted else ""
+    raise InputError(f"{folder}: holds {len(found)} axial CT series{matching} ({listed(found)}); {ADVICE}")
 
 
-def _reason(header: pydicom.Dataset) -> str:
-    kind = [str(part).upper() for part in header.get("ImageType") or []]
-    reasons = {
-        f"modality {printable(str(header.get('Modality', 'unknown')))}, expected CT": header.get("Modality") != "CT",
-        "scout (LOCALIZER)": "LOCALIZER" in kind,
-        "several frames in one file": int(header.get("NumberOfFrames") or 1) > 1,
-        "colour image": header.get("SamplesPerPixel", 1) != 1,
-        "no position, orientation, pixel spacing or size": not _has_place(header),
-        "no RescaleSlope or RescaleIntercept, so HU are unknown": None
-        in (header.get("RescaleSlope"), header.get("RescaleIntercept")),
-    }
-    if reason := next((reason for reason, found in reasons.items() if found), ""):
-        return reason
-    height = abs(np.cross(*np.reshape(np.array(header.ImageOrientationPatient, float), (2, 3)))[2])
-    return "" if height >= np.cos(np.radians(MOST_OBLIQUE_DEG)) else "not axial"
+def listed(groups: Sequence[Group]) -> str:
+    """Number, description, images and thickness of each series, and the UID where labels are equal."""
+    times = collections.Counter(group.label for group in groups)
+    return ", ".join(
+        f"{group.label}{f' (UID {group.names[2]})' if times[group.label] > 1 else ''}: {images_text(len(group.images))}"
+        f"{_thickness(group)}"
+        for group in groups
+    )
 
 
-def _has_place(header: pydicom.Dataset) -> bool:
-    """Whether size, position, orientation and spacing are there, and can be true."""
-    names = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
-    if not all(header.get(name) for name in names):
-        return False
-    if not all(isinstance(header.get(name), int) and header[name].value > 0 for name in ("Rows", "Columns")):
-        return False
-    position, axes, spacing = (np.array(header[name].value, float) for name in names)
-    if [each.size for each in (position, axes, spacing)] != list(names.values()):
-        return False
-    right = np.reshape(axes, (2, 3)) @ np.reshape(axes, (2, 3)).T
-    upright = np.allclose(right, np.eye(2), atol=NOT_RIGHT)  # NaN is not
-    return bool(upright and np.abs(position).max() < FARTHEST_MM and (np.abs(spacing - 5) < 5).all())
+def _thickness(group: Group) -> str:
+    values = np.array([image.thickness for image in group.images])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return ""
+    thin, thick = values.min(), values.max()
+    return f" of {thin:g} mm" if thick - thin < 0.01 * thick else f" of {thin:g} to {thick:g} mm"
 
 
-def _names(header: pydicom.Dataset) -> tuple[str, ...]:
-    tags = ("SeriesNumber", "SeriesDescription", "SeriesInstanceUID")
-    return tuple(printable(str(header.get(tag, "")))[:LONGEST_NAME] for tag in tags)
+def reasons(left_out: Iterable[LeftOut], total: int) -> list[str]:
+    """`left out 2 of 30 files: scout (LOCALIZER)`, a line a reason."""
+    counts = collections.Counter(each.reason for each in left_out)
+    files = "1 file" if total == 1 else f"{total} files"
+    return [f"left out {f'{count} of ' * (count < total)}{files}: {reason}" for reason, count in counts.items()]
 
 
-def _name(images: list[Image]) -> str:
-    number, description, _ = _names(images[0].header)
-    return f"{number} '{description}'"
+def images_text(number: int) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} image{'' if number == 1 else 's'}"
+
+
+def first_few(items: Sequence[object]) -> str:
+    """The first few of many."""
+    more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return ", ".join(map(str, items[:NAMED])) + more

@@ -1,132 +1,141 @@
-"""A folder of DICOM files as one scan: the series chosen, its slices in order, their place in the patient.
-
-Positions are turned from DICOM's LPS (x to the patient's left, y to the back) to NIfTI's RAS (right, front).
-"""
+"""DICOM files as scans: the axial CT series that they make up, and what is left out."""
 
 import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
-import nibabel as nib
-import numpy as np
-
-from ich import guard
 from ich.errors import InputError
-from ich.predict.dicom_choice import LEAST_IMAGES, Image, choose, read_header
-from ich.predict.scan import Scan, check_axial
-from ich.rsna import dicom_file
-from ich.rsna.dicom import to_hu
+from ich.predict import dicom_scan
+from ich.predict.dicom_choice import Group, Survey, choose, first_few, gathered, reasons, survey
+from ich.predict.dicom_image import LeftOut
+from ich.predict.scan import Scan
 
-SAME_PLACE_MM = 0.01
-EQUAL_STEPS = 0.1  # a step may differ from the usual one by this share
-NOTED_TILT_DEG = 1.0
-LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
-SCANNER = 1  # NIfTI code: the affine is in the coordinates of the scanner
+FACTS = ("study_uid", "series_uid", "series_number", "series_description")
 
 
-def read(folder: Path, files: tuple[Path, ...], wanted: str = "") -> Scan:
-    """Read the axial CT series of `folder`; `wanted` is its number, description or UID where there are several.
+@dataclass(frozen=True)
+class Series:
+    """One axial CT series that can be read as one scan, or a folder that is refused: `read` says why.
 
-    Raises InputError when there is none, or several and none is wanted, or slices do not make a whole scan.
+    `folder`: the first that holds files of it; `files`: its images over all folders. `name`: that of the folder, and
+    the series' number where several of one folder are predicted. `facts`: FACTS, printable, may be empty.
     """
-    images, notes = choose([read_header(path) for path in files], folder, wanted)
-    images, left_out = one_form(images)
-    images = in_order(images, folder)
-    places, step, missing = places_on_grid(images, folder)
-    affine = _affine(images[0], step)
-    notes += [*left_out, *missing, *_tilt(images[0], step), *check_axial(affine, str(folder))]
-    first = images[0].header
-    shape = (first.Columns, first.Rows, places[-1] + 1)
-    guard.check_voxels(folder, shape)
-    voxels = np.stack([_pixels(image).T for image in images], axis=2)
-    cells = np.full(shape[2], -1)
-    cells[places] = np.arange(len(images))
-    thickness = np.full(len(images), abs(np.linalg.det(affine[:3, :3])) / np.prod(np.array(first.PixelSpacing, float)))
-    sources = tuple(image.path for image in images)
-    return Scan(folder, _empty(shape, affine), voxels, affine, tuple(notes), sources, cells, thickness)
+
+    folder: Path
+    files: tuple[Path, ...]
+    name: str
+    facts: dict[str, str]
+    read: Callable[[], Scan]  # raises InputError
 
 
-def one_form(images: list[Image]) -> tuple[list[Image], list[str]]:
-    """The images of the commonest size, spacing and orientation, and a note on the others."""
-    groups: dict[tuple, list[Image]] = {}
-    for image in images:
-        groups.setdefault(image.form, []).append(image)
-    most = max(groups.values(), key=len)
-    others = len(images) - len(most)
-    return most, [f"{others} images left out: other size or orientation than the rest"] if others else []
+def find(files: Sequence[Path], wanted: str = "") -> tuple[list[Series], list[str]]:
+    """All series that `files` make up, over all their folders, and notes on files that belong to none.
 
-
-def in_order(images: list[Image], folder: Path) -> list[Image]:
-    """Sorted along the normal of the slices, from the feet up; copies of one image count once.
-
-    Raises InputError for different images at one place.
+    `wanted` is the number, description or UID of the series to take where a folder holds several, or `all`.
     """
-    unique = list({str(image.header.get("SOPInstanceUID", image.path)): image for image in images}.values())
-    normal = np.cross(*unique[0].axes)
-    normal *= np.sign(normal[2]) or 1
-    ordered = sorted(unique, key=lambda image: image.place @ normal)
-    for below, above in itertools.pairwise(ordered):
-        if (above.place - below.place) @ normal < SAME_PLACE_MM:
-            raise InputError(
-                f"{folder}: {below.path.name} and {above.path.name} are different slices at one place; "
-                "expected one reconstruction a folder or series, move the other one away"
-            )
-    return ordered
+    found = survey(files)
+    groups = gathered(found.images)
+    whole = _by_home(group for group in groups if not group.why_not)
+    covered = {folder for some in whole.values() for group in some for folder in group.folders}
+    uids = {group.names[2] for some in whole.values() for group in some} - {""}
+    left_out = _left_out(found, groups)
+    series, notes = [], []
+    for folder in dict.fromkeys(path.parent for path in files):
+        here = whole.get(folder, [])
+        if here and wanted in uids and not any(wanted in group.names for group in here):
+            notes.append(f"{folder}: left out {_labels(here)}: not the series that --series names")
+        elif here or (folder not in covered and any(path.parent == folder for path in found.damaged)):
+            series += _of_folder(folder, here, found, wanted, left_out)
+        elif folder in left_out and folder not in covered:
+            notes.append(f"{folder}: {'; '.join(left_out[folder])}")
+    return series, notes + _foreign(found.foreign)
 
 
-def places_on_grid(images: list[Image], folder: Path) -> tuple[list[int], np.ndarray, list[str]]:
-    """The index of each image on a grid of equal steps, the step (LPS, mm), and a note on steps without image.
-
-    Raises InputError when distances are not multiples of the usual one.
-    """
-    if len(images) < LEAST_IMAGES:
-        raise InputError(f"{folder}: has {len(images)} slices, expected at least {LEAST_IMAGES}")
-    normal = np.cross(*images[0].axes)
-    heights = np.array([image.place @ normal for image in images]) * np.sign(normal[2])
-    usual = float(np.median(np.diff(heights)))
-    steps = np.diff(heights) / usual
-    whole = np.rint(steps).astype(int)
-    if (whole < 1).any() or (np.abs(steps - whole) > EQUAL_STEPS).any():
-        raise InputError(
-            f"{folder}: slice distances run from {steps.min() * usual:.2f} to {steps.max() * usual:.2f} mm, expected "
-            "equal ones; reslice the scan to equal distances first"
-        )
-    places = [0, *np.cumsum(whole).tolist()]
-    step = (images[-1].place - images[0].place) / places[-1]
-    gaps = places[-1] + 1 - len(images)
-    note = f"{gaps} slices are missing (distances are multiples of {usual:.2f} mm); they are left empty, so the volume "
-    return places, step, [note + "may be too small"] if gaps else []
+def _by_home(groups: Iterable[Group]) -> dict[Path, list[Group]]:
+    """Series by the first folder that holds files of them."""
+    homes: dict[Path, list[Group]] = {}
+    for group in groups:
+        homes.setdefault(group.folders[0], []).append(group)
+    return homes
 
 
-def _tilt(image: Image, step: np.ndarray) -> list[str]:
-    normal = np.cross(*image.axes)
-    angle = float(np.degrees(np.arccos(min(1.0, abs(normal @ step) / np.linalg.norm(step)))))
-    return [f"gantry tilt of {angle:.1f} degrees; kept in the affine"] if angle > NOTED_TILT_DEG else []
+def _left_out(found: Survey, groups: Sequence[Group]) -> dict[Path, list[str]]:
+    """For each folder what is no slice of a whole series, by reason."""
+    others: dict[Path, list[LeftOut]] = {}
+    for each in found.left_out:
+        others.setdefault(each.path.parent, []).append(each)
+    total = Counter(each.path.parent for each in (*found.images, *found.left_out))
+    notes = {folder: reasons(some, total[folder]) for folder, some in others.items()}
+    for group in groups:
+        if group.why_not:
+            notes.setdefault(group.folders[0], []).append(f"series {group.label} left out: {group.why_not}")
+    return notes
 
 
-def _affine(first: Image, step: np.ndarray) -> np.ndarray:
-    """Voxel (column, row, slice) to RAS mm."""
-    between_rows, between_columns = (float(value) for value in first.header.PixelSpacing)
-    affine = np.eye(4)
-    affine[:3, 0] = first.axes[0] * between_columns
-    affine[:3, 1] = first.axes[1] * between_rows
-    affine[:3, 2], affine[:3, 3] = step, first.place
-    affine[:3] *= LPS_TO_RAS[:, None]
-    return affine + 0.0  # no negative zeros
+def _foreign(paths: Sequence[Path]) -> list[str]:
+    number = len(paths)
+    text = "1 file is not DICOM" if number == 1 else f"{number} files are not DICOM"
+    return [f"{text}: {first_few(paths)}"] if number else []
 
 
-def _pixels(image: Image) -> np.ndarray:
+def _of_folder(
+    folder: Path, whole: Sequence[Group], found: Survey, wanted: str, left_out: dict[Path, list[str]]
+) -> list[Series]:  # fmt: skip
+    """The series of one folder, or its refusal, also for damaged files beside their slices."""
+    name = folder.resolve().name
+    near = dict.fromkeys([folder, *(each for group in whole for each in group.folders)])
+    damaged = {path: error for path, error in found.damaged.items() if path.parent in near}
+    others = [note for each in near for note in left_out.get(each, [])]
     try:
-        whole = dicom_file.read(image.path)
-        hu, _ = to_hu(dicom_file.pixel_array(whole), whole)
-    except Exception as error:  # decoders raise anything
-        raise InputError(f"{image.path}: pixels cannot be read ({dicom_file.one_line(error)})") from None
-    return hu
+        _refuse_damaged(damaged)
+        chosen = choose(folder, whole, wanted, others)
+    except InputError as error:
+        files = tuple(image.path for group in whole for image in group.images) + tuple(damaged)
+        return [Series(folder, files, name, dict.fromkeys(FACTS, ""), partial(_refuse, str(error)))]
+    names = _names(name, chosen) if len(chosen) > 1 else [name]
+    rest = [] if len(chosen) > 1 else [group for group in whole if group is not chosen[0]]
+    notes = [*others, *(f"series {group.label} left out: not the one asked for" for group in rest)]
+    return [_series(group, called, [*notes, *_lost(group, found.left_out)])
+            for group, called in zip(chosen, names, strict=True)]  # fmt: skip
 
 
-def _empty(shape: tuple[int, ...], affine: np.ndarray) -> nib.Nifti1Image:
-    """A header with the scan's place; a tilted grid fits the sform alone."""
-    image = nib.Nifti1Image(np.broadcast_to(np.uint8(0), shape), affine)
-    image.set_sform(affine, SCANNER)
-    sheared = not np.allclose(image.get_qform(), affine, atol=1e-3)
-    image.set_qform(affine, 0 if sheared else SCANNER)
-    return image
+def _lost(group: Group, left_out: Sequence[LeftOut]) -> list[str]:
+    """A note on files of a series that should be slices of it."""
+    lost = [each for each in left_out if each.is_slice and each.series == group.names[2]]
+    number = f"{len(lost)} of the files that were left out"
+    return [f"{number} belong to series {group.label}, so the volume may be too small"] if lost else []
+
+
+def _refuse_damaged(damaged: dict[Path, InputError]) -> None:
+    if damaged:
+        more = f" (and {len(damaged) - 1} more such files)" if len(damaged) > 1 else ""
+        raise InputError(f"{next(iter(damaged.values()))}{more}")
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise InputError(reason)
+
+
+def _names(folder: str, groups: Sequence[Group]) -> list[str]:
+    """`dicom_series2`; series of one number are counted: `dicom_series2_2`."""
+    names: list[str] = []
+    for group in groups:
+        first = f"{folder}_series{group.names[0]}"
+        names.append(next(name for name in itertools.chain([first], (f"{first}_{n}" for n in itertools.count(2)))
+                          if name not in names))  # fmt: skip
+    return names
+
+
+def _labels(groups: Sequence[Group]) -> str:
+    return ", ".join(f"series {group.label}" for group in groups)
+
+
+def _series(group: Group, name: str, notes: Sequence[str]) -> Series:
+    number, description, uid = group.names
+    facts = dict(zip(FACTS, (group.images[0].study, uid, number, description), strict=True))
+    files = tuple(image.path for image in group.images)
+    return Series(group.folders[0], files, name, facts, partial(dicom_scan.read, group, tuple(notes)))

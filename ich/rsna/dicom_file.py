@@ -3,12 +3,13 @@
 import io
 import struct
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.encaps import generate_frames
-from pydicom.uid import RLELossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from ich import guard
 from ich.errors import InputError, printable
@@ -31,35 +32,96 @@ class _Clamped(io.BufferedReader):
         return super().read(min(size, self._length - self.tell()))
 
 
-def read(path: Path, pixels: bool = True) -> pydicom.Dataset:
-    """Read a file, or its header alone. Raises InputError, with the path, for what is damaged or no DICOM file."""
+def has_prefix(path: Path) -> bool:
+    """Whether the file begins as the standard asks: 128 bytes of anything, then DICM."""
+    return _start(path)[128:] == b"DICM"
+
+
+def may_be_dicom(path: Path) -> bool:
+    """Whether a path is a file, not a pipe or a broken link, that begins with the prefix or with a DICOM data set."""
+    return path.is_file() and (has_prefix(path) or _is_bare(path))
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether the file begins with the first element of a DICOM data set, as old exports without the prefix do.
+
+    That is group 2 or 8, low element numbers, little endian or big endian. Only such files are read without a prefix:
+    anything else that happens to be in a folder could be of any size.
+    """
+    start = _start(path)
+    little = start[:2] in (b"\x02\0", b"\x08\0") and start[3:4] == b"\0"
+    return start[128:] != b"DICM" and (little or start[:3] == b"\0\x08\0")
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(132)
+
+
+def read(path: Path, pixels: bool = True, tags: Sequence[str] | None = None) -> pydicom.Dataset:
+    """Read a file with or without the DICM prefix, or its header alone, or some elements of it.
+
+    A missing TransferSyntaxUID is filled in from the way the header is written. Raises InputError, with the path, for
+    what is damaged or no DICOM file, and for compressed pixels without a TransferSyntaxUID.
+    """
     guard.check_file(path)
     try:
         with warnings.catch_warnings(), _Clamped(path) as file:
             warnings.simplefilter("ignore")  # of odd values that do no harm; one line for each of 752,803 files
-            return pydicom.dcmread(file, stop_before_pixels=not pixels)
+            header = pydicom.dcmread(file, stop_before_pixels=not pixels, force=_is_bare(path), specific_tags=tags)
+            _fill_in_syntax(header)
+            return header
     except Exception as error:  # pydicom raises anything from KeyError to struct.error on a damaged file
         raise InputError(f"{path}: cannot be read as DICOM ({one_line(error)})") from None
 
 
+def _fill_in_syntax(header: pydicom.Dataset) -> None:
+    if header.file_meta.get("TransferSyntaxUID"):
+        return
+    if "PixelData" in header and header["PixelData"].is_undefined_length:
+        raise InputError(
+            "has no TransferSyntaxUID, so it is unknown how its pixels are compressed; export it again from the archive"
+        )
+    implicit, little = header.original_encoding
+    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+
+
 def pixel_array(header: pydicom.Dataset) -> np.ndarray:
-    """The stored values (rows, columns) of a grey image.
+    """The stored values (rows, columns) of a grey image: BitsStored bits of each pixel, with their sign.
 
     Raises InputError for declared sizes beyond the limit, and whatever a decoder raises.
     """
     shape = int(header.Rows), int(header.Columns)
     guard.check_pixels("pixel data", (*shape, int(header.get("NumberOfFrames") or 1)))
     syntax = header.file_meta.TransferSyntaxUID
+    options = {"correct_unused_bits": False}  # pydicom cuts them off in uncompressed files alone; `_stored` does in all
     if syntax == RLELossless:  # pylibjpeg's decoder panics on damage, with a trace on the terminal
-        header.pixel_array_options(decoding_plugin="pydicom")
+        options["decoding_plugin"] = "pydicom"
     elif syntax.is_encapsulated:
         _check_frame(header.PixelData, shape)
+    header.pixel_array_options(**options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pixels = header.pixel_array
     if pixels.shape != shape:
         raise InputError(f"its pixel data has shape {pixels.shape}, its header {shape}; export it again")
-    return pixels
+    return _stored(pixels, int(header.BitsStored), int(header.get("HighBit") or 0))
+
+
+def _stored(pixels: np.ndarray, bits: int, high_bit: int) -> np.ndarray:
+    """The lowest `bits` bits of each pixel as a number, signed or not as the array is.
+
+    HighBit is `bits` - 1 today. In old files a larger one may mean that values sit at the upper end of the word, or
+    nothing at all: it is believed where all bits below the values are 0.
+    """
+    spare = 8 * pixels.dtype.itemsize - bits
+    if pixels.dtype.kind not in "iu" or spare <= 0 or bits < 1:
+        return pixels
+    below = min(high_bit + 1 - bits, spare)
+    if below > 0 and pixels.any() and not (pixels & ((1 << below) - 1)).any():
+        pixels = pixels >> below
+    return pixels << spare >> spare  # carries the sign along in signed arrays
 
 
 def _check_frame(pixel_data: bytes, shape: tuple[int, int]) -> None:
