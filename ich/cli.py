@@ -16,6 +16,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ich import quiet_stderr
 from ich.errors import InputError, MachineError, is_out_of_memory
 from ich.paths import is_file_name
 
@@ -80,6 +81,7 @@ def check_limits(config: object) -> None:
 def run(main: Callable[[], object]) -> typing.NoReturn:
     """Run a script's `main`; turn what a user can mend into one line and an exit status (2 input, 3 machine)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    quiet_stderr.open_closed()
     debug = "--debug" in sys.argv
     try:
         main()
@@ -99,19 +101,13 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
 def starting_backend() -> Iterator[None]:
     """Import Keras within this: TensorFlow's native start-up notes ignore its own log level and hide our lines.
 
-    An import that fails still raises. `--help` and refusals of flags come before it, without the seconds it takes.
+    An import that fails still raises, and the notes are shown then, as when the process is aborted. `--help` and
+    refusals of flags come before it, without the seconds it takes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with quiet_stderr.hidden((InputError, MachineError, KeyboardInterrupt)):
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _told(error: Exception) -> tuple[int, str]:
