@@ -50,7 +50,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     }  # fmt: skip
     runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
     report.build(folder, config.data, config.protocol)
-    _tell(table, tests, config.protocol, folder)
+    _tell(found, table, tests, config.protocol, folder)
 
 
 def _trained(run: folds.Run) -> dict:
@@ -92,7 +92,7 @@ def _plot(found: list[folds.Run], folder: Path, protocol: str) -> None:
     plots.strips(folder / "folds_fig.png", comparison.strip_values(found, protocol), "Dice", title)
 
 
-def _tell(table: pd.DataFrame, tests: pd.DataFrame, protocol: str, folder: Path) -> None:
+def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, protocol: str, folder: Path) -> None:
     columns = {
         "patient": ["run", "folds", "n_with_blood", "dice_mean", "dice_sd", "iou_mean", "sensitivity_mean",
                     "precision_mean", "pooled_dice", "scan_auroc"],
@@ -105,6 +105,8 @@ def _tell(table: pd.DataFrame, tests: pd.DataFrame, protocol: str, folder: Path)
         for _, test in tests[tests["metric"] == "dice"].iterrows():
             if test["test"].startswith("patients"):
                 print(comparison.sentence(test))
+        if len(found) > 1:
+            print(f"highest mean Dice: {folds.best(found).name}; predict.py takes it unless --run names another")
         print(NOT_COMPARABLE)
     print(f"-> {folder}: report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png ...")
 

@@ -49,6 +49,13 @@ def test_overlay_with_legend_shows_the_plain_slice_and_all_three_colours(grey: n
     assert set(pictures.LEGEND.values()) <= bar
 
 
+def test_a_part_without_slices_has_no_row(tmp_path: Path) -> None:
+    tile = (np.full((8, 8), GREY, np.uint8), "049_001")
+    pictures.contact_sheet(tmp_path / "two.png", {"train": [tile], "valid": [tile]}, "title")
+    pictures.contact_sheet(tmp_path / "three.png", {"train": [tile], "valid": [tile], "test": []}, "title")
+    assert (tmp_path / "two.png").read_bytes() == (tmp_path / "three.png").read_bytes()
+
+
 def test_outline_is_drawn_on_the_border_only() -> None:
     image, mask = np.zeros((16, 16, 1), np.uint8), np.zeros((16, 16), bool)
     mask[4:9, 5:10] = True

@@ -120,6 +120,16 @@ def test_summary_has_the_chosen_threshold_beside_one_half(done: Done) -> None:
     assert threshold["chosen_out_of_fold"] == pytest.approx(folds.choose_threshold(run.table("thresholds")), abs=1e-6)
 
 
+def test_one_half_is_written_once(done: Done, foretold: list, tmp_path: Path) -> None:
+    """Under the slice protocol it is the only threshold, and under the other one it may be asked for."""
+    summary = runs.read_csv(done.report("slice") / "test_dunet" / "summary.csv", ("measure",), "")
+    assert list(summary.columns) == ["measure", "default"]
+    folder = perfect(done, tmp_path)
+    test_set.main([*done.flags("patient", "--threshold", "0.5"), "--reports", str(tmp_path), "--run", "dunet"])
+    summary = runs.read_csv(folder / "summary.csv", ("measure",), "")
+    assert list(summary.columns) == ["measure", "given"]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_second_call_tests_nothing_again(done: Done, protocol: str, capsys: pytest.CaptureFixture) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.report(protocol).glob("test_*/**/*")}
