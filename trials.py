@@ -99,7 +99,8 @@ def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, prot
         "slice": ["run", "folds", "paper_dice_mean", "paper_dice_sd", "paper_iou_mean", "paper_iou_sd", "pooled_dice",
                   "lesion_slice_dice_mean"],
     }[protocol]  # fmt: skip
-    print(f"\nOut-of-fold scores, split by {protocol}; threshold 0.5, last weights, means over patients with blood:")
+    means = f"means over {protocol}s with blood" + (", paper_* smoothed over batches" if protocol == "slice" else "")
+    print(f"\nOut-of-fold scores, split by {protocol}; threshold 0.5, last weights, {means}:")
     print(table[columns].to_string(index=False, float_format="%.3f", na_rep="-"))
     if protocol == "patient":
         for _, test in tests[tests["metric"] == "dice"].iterrows():

@@ -21,6 +21,7 @@ from ich.errors import InputError, MachineError, is_out_of_memory
 from ich.paths import is_file_name
 
 EXIT_INPUT, EXIT_SYSTEM = 2, 3
+STOPPED = (130, 141)  # as shells count them: 128 and the signal's number, SIGINT and SIGPIPE
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 Config = typing.TypeVar("Config")
@@ -89,6 +90,10 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
         _fail(str(error), EXIT_INPUT, debug)
     except KeyboardInterrupt:
         _fail("stopped; run the same command again to go on", 130, debug)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # for what is still to be flushed
+        _fail("stopped, since its output is no longer read (`| head`?); run the same command again to go on", 141, debug)
     except Exception as error:
         status, line = _told(error)
         if not line:
@@ -134,7 +139,7 @@ def _fail(message: str, status: int, debug: bool) -> typing.NoReturn:
     if debug:
         traceback.print_exc()
     line = " ".join(message.splitlines())
-    print(f"error: {line}" if status != 130 else line, file=sys.stderr)
+    print(line if status in STOPPED else f"error: {line}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -105,9 +105,11 @@ def sentence(test: pd.Series) -> str:
     """A test by patient or by fold in words."""
     by_patient = test["test"].startswith("patients")
     interval = f" (95 % interval {test['ci_low']:+.3f} to {test['ci_high']:+.3f})" if by_patient else ""
+    unit = ("patient{} with blood" if by_patient else "fold{}").format("" if test["n"] == 1 else "s")
+    p = "no p-value" if np.isnan(test["p_value"]) else f"p = {test['p_value']:.3g}"
     text = (
         f"{test['a']} - {test['b']}: {test['metric']} {test['mean_difference']:+.3f}{interval}, "
-        f"p = {test['p_value']:.3g}, n = {test['n']:.0f} {'patients with blood' if by_patient else 'folds'}"
+        f"{p}, n = {test['n']:.0f} {unit}"
     )
     note = test.get("note")  # an empty cell of a CSV comes back as NaN
     return text + (f"; {note}" if isinstance(note, str) and note else "")
