@@ -33,6 +33,8 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     started = time.time()
     folder = config.reports / config.protocol
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
+    for path in folder.glob("*_mean_history.csv"):
+        path.unlink()  # also of runs that are not compared any more
     warnings = _missing(found, config)
     for warning in warnings:
         print(f"warning: {warning}")

@@ -93,7 +93,7 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)  # for what is still to be flushed
-        _fail("stopped, since its output is no longer read (`| head`?); run the same command again to go on", 141, debug)
+        _fail("stopped, since its output is no longer read; run the same command again to go on", 141, debug)
     except Exception as error:
         status, line = _told(error)
         if not line:

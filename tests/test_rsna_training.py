@@ -137,6 +137,11 @@ def test_repeats_have_seeds_of_their_own(one: Work, capsys: pytest.CaptureFixtur
     table = pd.read_csv(one.compare("repeats") / "comparison.csv")
     assert table["repeats"].tolist() == [2]
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    one.compare("repeats")  # without the baseline
+    folder = paths.rsna_folder(one.root / "reports", one.task)
+    assert pd.read_csv(folder / "differences.csv").empty
+    assert not (folder / "answer.png").exists()
+    assert "answer.png" not in capsys.readouterr().out
     assert len(notes) == 2
     assert "1_roi old: left out, since its name is none of the variants" in notes[0]
     assert "repeat_02.bak: left out, since its name is none of repeat_02, repeat_03, ..." in notes[1]

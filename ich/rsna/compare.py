@@ -152,8 +152,10 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
             change = result.whole[name].mean() - base.whole[name].mean()
             row |= {name: change, f"{name}_low": low, f"{name}_high": high}
         rows.append(row | mcnemar(result.trainings[0].right, base.trainings[0].right))
+    if not rows:  # the columns only, so that the file is a table all the same
+        return pd.DataFrame(columns=["variant", "minus", *MEASURES, "mcnemar_p", "mcnemar_p_holm"])
     table = pd.DataFrame(rows)
-    return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"])) if rows else table
+    return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"]))
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
