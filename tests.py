@@ -173,8 +173,8 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) ->
     of = f"mean of {networks} networks" if networks > 1 else "one network"
     text = f"{run.name} on the test set ({of}, threshold {value['threshold']:.2f}, {column}): "
     if "dice_mean" in value:
-        blood = value["n_with_blood"]
-        text += f"Dice {value['dice_mean']:.3f} over {blood:.0f} patient{'s' * (blood != 1)} with blood, "
+        blood = int(value["n_with_blood"])
+        text += f"Dice {value['dice_mean']:.3f} over {blood} patient{'' if blood == 1 else 's'} with blood, "
         text += f"scan sensitivity {value['scan_sensitivity']:.2f}, specificity {value['scan_specificity']:.2f}"
     else:
         text += f"Dice {value['lesion_slice_dice_mean']:.3f} over {value['n_lesion_slices']:.0f} slices with blood, "
