@@ -122,14 +122,15 @@ def _try(path: Path) -> Callable[[], None]:
 
 def _lock(path: Path, record: Callable[[int], None]) -> filelock.BaseFileLock:
     """Acquire the kernel's lock, or the next best, and call `record` with a descriptor of `path`."""
-    lock = filelock.FileLock(path, on_acquired=record, fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=0)
-        return lock
-    except OSError as error:
-        if isinstance(error, filelock.Timeout) or error.errno not in NO_FLOCK:
-            raise
     soft = filelock.SoftFileLock(path.with_name(WITHOUT_FLOCK))
+    if not Path(soft.lock_file).exists():
+        lock = filelock.FileLock(path, on_acquired=record, fallback_to_soft=False)
+        try:
+            lock.acquire(timeout=0)
+            return lock
+        except OSError as error:
+            if isinstance(error, filelock.Timeout) or error.errno not in NO_FLOCK:
+                raise
     soft.acquire(timeout=0)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
