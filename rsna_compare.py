@@ -17,7 +17,7 @@ import config as settings
 from ich import cli, lock, paths, runs
 from ich.rsna import compare, plots
 from ich.rsna.scores import MEASURES
-from ich.rsna.variants import BASELINE
+from ich.rsna.variants import BASELINE, VARIANTS
 
 FEW_PATIENTS = 20  # bootstrap intervals over fewer are too narrow
 
@@ -33,6 +33,8 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     started = time.time()
     folder = paths.rsna_folder(config.reports, config.task)
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
+    for name in ("answer.png", *(f"confusion_{variant}.csv" for variant in VARIANTS)):
+        (folder / name).unlink(missing_ok=True)  # also of variants that are not compared any more
     table, differences = compare.comparison(results), compare.differences(results)
     runs.write_csv(folder / "comparison.csv", table)
     runs.write_csv(folder / "differences.csv", differences)
@@ -65,7 +67,8 @@ def _tell(
     for name, matrix in matrices.items():
         if len(predicted := matrix.columns[matrix.sum() > 0]) == 1:
             print(f"warning: {name} calls every slice {predicted[0]}: it has learned nothing")
-    print(f"-> {folder}: answer.png confusion.png comparison.csv differences.csv per_class.csv")
+    answer = "answer.png " if len(differences) else ""
+    print(f"-> {folder}: {answer}confusion.png comparison.csv differences.csv per_class.csv")
 
 
 if __name__ == "__main__":

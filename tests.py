@@ -6,7 +6,7 @@
 reads   <data>/<protocol>/kfold.csv (fold = test), <runs>/<protocol>/*/fold_*/
 writes  <reports>/<protocol>/test_<run>/: slices.csv patients.csv summary.csv by_type.csv by_size.csv
         patients.png run.json masks/NNN_SSS.png overlays/NNN_SSS.png nifti/NNN_mask.nii.gz
-The threshold is the one that is best on the out-of-fold predictions; scores at 0.5 stand beside it.
+The threshold is the one that is best on the out-of-fold predictions; scores at 0.5 stand beside it, if it is another.
 """
 
 import shutil
@@ -71,8 +71,10 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
         shutil.rmtree(folder / pictured, ignore_errors=True)
     threshold, source = _threshold(config, run)
     tables = _tables(split, prob, threshold)
-    by_threshold = {threshold: tables, 0.5: tables if threshold == 0.5 else _tables(split, prob, 0.5)}
-    summary = _summary(split, prob, {source: threshold, "fixed": 0.5}, by_threshold, config.protocol)
+    by_column = {source: (threshold, tables)}
+    if threshold != 0.5:
+        by_column["fixed"] = (0.5, _tables(split, prob, 0.5))
+    summary = _summary(split, prob, by_column, config.protocol)
     groups = {"by_type": subgroups.by_type(tables["slices"], split.slices.table)}
     if split.whole_scans:
         groups["by_size"] = subgroups.by_size(tables["patients"])
@@ -82,7 +84,8 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
     if split.whole_scans:
         _write_nifti(folder, config, split, prob, threshold)
     facts = {"inputs": _inputs(config, run), "folds": [each.folder.name for each in chosen], "split_audit": split.audit}
-    runs.write_json(folder / paths.RUN, runs.manifest(config, started, used_threshold=threshold, **facts))
+    facts |= {"folder": folder.name, "used_threshold": threshold}
+    runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
         report.build(folder.parent, config.data, config.protocol, _other_trainings(config))
     _tell(run, folder, summary, len(chosen))
@@ -117,13 +120,11 @@ def _tables(split: stack.Split, prob: np.ndarray, threshold: float) -> dict[str,
 
 
 def _summary(
-    split: stack.Split, prob: np.ndarray, thresholds: dict[str, float],
-    by_threshold: dict[float, dict[str, pd.DataFrame]], protocol: str,
-) -> pd.DataFrame:  # fmt: skip
-    """A row a measure, a column a threshold."""
+    split: stack.Split, prob: np.ndarray, by_column: dict[str, tuple[float, dict[str, pd.DataFrame]]], protocol: str
+) -> pd.DataFrame:
+    """A row a measure, a column a threshold with the tables at it."""
     columns = {}
-    for name, threshold in thresholds.items():
-        tables = by_threshold[threshold]
+    for name, (threshold, tables) in by_column.items():
         columns[name] = {"threshold": threshold, **scan_metrics.summary(tables.get("patients"), tables["slices"])}
         if protocol == "slice":
             columns[name] |= metrics.paper_scores(split.slices.masks.astype(bool), prob)
@@ -172,7 +173,8 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) ->
     of = f"mean of {networks} networks" if networks > 1 else "one network"
     text = f"{run.name} on the test set ({of}, threshold {value['threshold']:.2f}, {column}): "
     if "dice_mean" in value:
-        text += f"Dice {value['dice_mean']:.3f} over {value['n_with_blood']:.0f} patients with blood, "
+        blood = int(value["n_with_blood"])
+        text += f"Dice {value['dice_mean']:.3f} over {blood} patient{'' if blood == 1 else 's'} with blood, "
         text += f"scan sensitivity {value['scan_sensitivity']:.2f}, specificity {value['scan_specificity']:.2f}"
     else:
         text += f"Dice {value['lesion_slice_dice_mean']:.3f} over {value['n_lesion_slices']:.0f} slices with blood, "

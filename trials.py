@@ -33,6 +33,8 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     started = time.time()
     folder = config.reports / config.protocol
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
+    for path in folder.glob("*_mean_history.csv"):
+        path.unlink()  # also of runs that are not compared any more
     warnings = _missing(found, config)
     for warning in warnings:
         print(f"warning: {warning}")
@@ -50,7 +52,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     }  # fmt: skip
     runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
     report.build(folder, config.data, config.protocol)
-    _tell(table, tests, config.protocol, folder)
+    _tell(found, table, tests, config.protocol, folder)
 
 
 def _trained(run: folds.Run) -> dict:
@@ -93,19 +95,22 @@ def _plot(found: list[folds.Run], folder: Path, protocol: str) -> None:
     plots.strips(folder / "folds_fig.png", comparison.strip_values(found, protocol), "Dice", title)
 
 
-def _tell(table: pd.DataFrame, tests: pd.DataFrame, protocol: str, folder: Path) -> None:
+def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, protocol: str, folder: Path) -> None:
     columns = {
         "patient": ["run", "folds", "n_with_blood", "dice_mean", "dice_sd", "iou_mean", "sensitivity_mean",
                     "precision_mean", "pooled_dice", "scan_auroc"],
         "slice": ["run", "folds", "paper_dice_mean", "paper_dice_sd", "paper_iou_mean", "paper_iou_sd", "pooled_dice",
                   "lesion_slice_dice_mean"],
     }[protocol]  # fmt: skip
-    print(f"\nOut-of-fold scores, split by {protocol}; threshold 0.5, last weights, means over patients with blood:")
+    means = f"means over {protocol}s with blood" + (", paper_* smoothed over batches" if protocol == "slice" else "")
+    print(f"\nOut-of-fold scores, split by {protocol}; threshold 0.5, last weights, {means}:")
     print(table[columns].to_string(index=False, float_format="%.3f", na_rep="-"))
     if protocol == "patient":
         for _, test in tests[tests["metric"] == "dice"].iterrows():
             if test["test"].startswith("patients"):
                 print(comparison.sentence(test))
+        if len(found) > 1:
+            print(f"highest mean Dice: {folds.best(found).name}; predict.py takes it unless --run names another")
         print(NOT_COMPARABLE)
     print(f"-> {folder}: report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png ...")
 

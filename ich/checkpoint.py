@@ -69,6 +69,9 @@ def settle_best(files: Training, epoch: int) -> None:
     where the same epoch comes out otherwise a second time.
     """
     for path in sorted(files.folder.glob("best_*.keras")):
+        number = path.stem.removeprefix("best_")
+        if not number.isdecimal() or path != files.waiting(int(number)):
+            continue  # a copy that the user keeps, `best_of_may.keras` say
         if path == files.waiting(epoch):
             path.replace(files.best)
         else:

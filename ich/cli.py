@@ -16,10 +16,12 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ich import quiet_stderr
 from ich.errors import InputError, MachineError, is_out_of_memory
 from ich.paths import is_file_name
 
 EXIT_INPUT, EXIT_SYSTEM = 2, 3
+STOPPED = (130, 141)  # as shells count them: 128 and the signal's number, SIGINT and SIGPIPE
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 Config = typing.TypeVar("Config")
@@ -80,6 +82,7 @@ def check_limits(config: object) -> None:
 def run(main: Callable[[], object]) -> typing.NoReturn:
     """Run a script's `main`; turn what a user can mend into one line and an exit status (2 input, 3 machine)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    quiet_stderr.open_closed()
     debug = "--debug" in sys.argv
     try:
         main()
@@ -87,6 +90,10 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
         _fail(str(error), EXIT_INPUT, debug)
     except KeyboardInterrupt:
         _fail("stopped; run the same command again to go on", 130, debug)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # for what is still to be flushed
+        _fail("stopped, since its output is no longer read; run the same command again to go on", 141, debug)
     except Exception as error:
         status, line = _told(error)
         if not line:
@@ -99,19 +106,13 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
 def starting_backend() -> Iterator[None]:
     """Import Keras within this: TensorFlow's native start-up notes ignore its own log level and hide our lines.
 
-    An import that fails still raises. `--help` and refusals of flags come before it, without the seconds it takes.
+    An import that fails still raises, and the notes are shown then, as when the process is aborted. `--help` and
+    refusals of flags come before it, without the seconds it takes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with quiet_stderr.hidden((InputError, MachineError, KeyboardInterrupt)):
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _told(error: Exception) -> tuple[int, str]:
@@ -138,7 +139,7 @@ def _fail(message: str, status: int, debug: bool) -> typing.NoReturn:
     if debug:
         traceback.print_exc()
     line = " ".join(message.splitlines())
-    print(f"error: {line}" if status != 130 else line, file=sys.stderr)
+    print(line if status in STOPPED else f"error: {line}", file=sys.stderr)
     sys.exit(status)
 
 

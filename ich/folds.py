@@ -65,9 +65,15 @@ class Run:
 def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run]:
     """The runs under `runs/<protocol>` with at least one finished fold; `names` chooses some.
 
+    A copied run (`dunet.bak`) is left out unless it is named, and so are fold folders of other names; both are said.
     Raises InputError when there is none, or when they were trained on different data, splits, windows or sizes.
     """
+    for run in [folder / protocol / name for name in names] or sorted((folder / protocol).glob("[!.]*")):
+        for path in paths.misnamed(run, "fold"):
+            print(f"note: {path}: left out, since its name is none of fold_01, fold_02, ...")
     found = paths.fold_trainings(folder, protocol)
+    if not names:
+        found = _without_copies(found)
     if missing := [name for name in names if name not in found]:
         raise InputError(f"{folder / protocol / missing[0]}: no finished fold; runs are: {', '.join(found) or 'none'}")
     chosen = [Run(name, found[name]) for name in dict.fromkeys(names) or sorted(found, key=_baseline_first)]
@@ -145,6 +151,28 @@ def choose_threshold(table: pd.DataFrame) -> float:
 def with_blood(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose reference holds blood."""
     return table[table["tp"] + table["fn"] > 0]
+
+
+def _without_copies(found: dict[str, list[paths.Training]]) -> dict[str, list[paths.Training]]:
+    """Without runs all of whose trainings another run has too, by their run.json: of equal ones the shortest name."""
+    trained = {name: {runs.fingerprint(each.run) for each in trainings} for name, trainings in found.items()}
+    kept: dict[str, list[paths.Training]] = {}
+    for name in sorted(found, key=lambda name: (-len(trained[name]), _baseline_first(name)[0], len(name), name)):
+        if original := next((other for other in kept if trained[name] <= trained[other]), ""):
+            print(f"note: {found[name][0].folder.parent}: a copy of {original}, left out unless it is named")
+        else:
+            kept[name] = found[name]
+    return kept
+
+
+def mean_dice(run: Run) -> float:
+    """Mean out-of-fold Dice at threshold 0.5 over patients with blood, as in comparison.csv; NaN without any."""
+    return float(with_blood(run.table("patients"))["dice"].mean())
+
+
+def best(found: list[Run]) -> Run:
+    """The run with the highest `mean_dice`; of equal ones the first."""
+    return max(found, key=lambda run: np.nan_to_num(mean_dice(run), nan=-1))
 
 
 def _common(training: paths.Training) -> dict:

@@ -22,11 +22,20 @@ def test_sets(folder: Path, data: Path, as_table: Callable[[pd.DataFrame, str], 
     """For each `test_<run>` folder that is whole: name, summary and cases. `as_table` makes a table for the page."""
     found = []
     for test in sorted(path.parent for path in folder.glob(f"test_*/{paths.RUN}")):
+        if (own := runs.read_json(test / paths.RUN).get("folder", test.name)) != test.name:
+            print(f"note: {test}: left out of the report page, it is a copy of {own}")
+            continue
         summary = runs.read_csv(test / "summary.csv", ("measure",), "tests.py")
-        caption = f"{test.name.removeprefix('test_')}: test set, at the chosen threshold and at 0.5"
+        caption = f"{test.name.removeprefix('test_')}: test set, {_thresholds(summary)}"
         found.append({"name": test.name.removeprefix("test_"), "summary": as_table(summary, caption),
                       "cases": cases(test, data)})  # fmt: skip
     return found
+
+
+def _thresholds(summary: pd.DataFrame) -> str:
+    """What the columns of a summary are at: `at the threshold chosen_out_of_fold (0.31), fixed (0.5)`."""
+    at = summary.set_index("measure").loc["threshold"]
+    return "at the threshold " + ", ".join(f"{column} ({value:g})" for column, value in at.items())
 
 
 def legend() -> list[tuple[str, str]]:

@@ -51,9 +51,10 @@ def refuse_other_configuration(job: Job) -> None:
     """Raise InputError when a fold was begun with another one: the mean over folds is that of one method."""
     wanted = runs.as_json(job.identity)
     folder = job.files.folder
-    for path in sorted(folder.parent.glob("fold_*/config.json" if folder.name != "holdout" else "holdout/config.json")):
-        if is_begun(paths.Training(path.parent)):
-            identity.refuse_difference(path, identity.read(path), wanted)
+    for each in [folder] if folder.name == "holdout" else paths.numbered(folder.parent, "fold").values():
+        files = paths.Training(each)
+        if files.config.exists() and is_begun(files):
+            identity.refuse_difference(files.config, identity.read(files.config), wanted)
 
 
 def is_begun(files: paths.Training) -> bool:

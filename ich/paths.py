@@ -1,5 +1,6 @@
 """The name of every file that one step writes and another reads."""
 
+import re
 from pathlib import Path
 
 SLICES = "slices.csv"
@@ -23,6 +24,21 @@ def is_file_name(text: str) -> bool:
 def fold_name(fold: int) -> str:
     """Folder of one fold inside a run: `fold_01`."""
     return f"fold_{fold:02d}"
+
+
+def numbered(folder: Path, word: str) -> dict[int, Path]:
+    """The folders `<word>_01`, `<word>_02`, ... in `folder`, by number.
+
+    Only exact names: `fold_01 copy` or `fold_1` were copied or renamed by hand, and may hold anything.
+    """
+    names = [re.fullmatch(rf"{word}_(0[1-9]|[1-9][0-9]+)", path.name) for path in folder.glob(f"{word}_*")]
+    return {number: folder / f"{word}_{number:02d}" for number in sorted(int(name[1]) for name in names if name)}
+
+
+def misnamed(folder: Path, word: str) -> list[Path]:
+    """Folders of finished trainings in `folder` that begin as `numbered` ones do, but are none of them."""
+    known = numbered(folder, word).values()
+    return [path for path in sorted(folder.glob(f"{word}_*")) if path not in known and Training(path).finished]
 
 
 class Training:
@@ -64,9 +80,9 @@ class Training:
 def fold_trainings(runs: Path, protocol: str) -> dict[str, list[Training]]:
     """Finished fold trainings by run name, in order of fold."""
     found: dict[str, list[Training]] = {}
-    for folder in sorted((runs / protocol).glob("*/fold_*")):
-        if (training := Training(folder)).finished:
-            found.setdefault(folder.parent.name, []).append(training)
+    for run in sorted((runs / protocol).glob("[!.]*")):
+        if finished := [training for each in numbered(run, "fold").values() if (training := Training(each)).finished]:
+            found[run.name] = finished
     return found
 
 

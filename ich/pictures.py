@@ -27,7 +27,7 @@ def preview(path: Path, data: Path, slices: pd.DataFrame, table: pd.DataFrame, c
     """A contact sheet of the hold-out parts: slices with blood (outlined) and, in the last place, one without."""
     files = slices.set_index("id")
     sheet: dict[str, list[tuple[np.ndarray, str]]] = {}
-    for part in ("train", "valid", "test"):
+    for part in ("train", "valid", "test"):  # without a test set there is no row of it
         rows = _spread(table[table[paths.PART_COLUMN["holdout"]] == part], columns)
         sheet[part] = [_outlined(data, files.loc[row.id], str(row.id)) for row in rows.itertuples()]
     protocol = path.parent.name
@@ -35,7 +35,8 @@ def preview(path: Path, data: Path, slices: pd.DataFrame, table: pd.DataFrame, c
 
 
 def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], title: str, legend: bool = False) -> None:
-    """Write rows of (RGB or grey uint8 tile, caption); the key of `rows` is the row's title."""
+    """Write rows of (RGB or grey uint8 tile, caption), empty ones left out; the key of `rows` is the row's title."""
+    rows = {name: tiles for name, tiles in rows.items() if tiles}
     columns = max((len(tiles) for tiles in rows.values()), default=1)
     figure, _ = new_figure(1.5 * columns, 1.9 * len(rows) + 0.5 + 0.5 * legend)
     figure.clear()

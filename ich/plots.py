@@ -43,7 +43,7 @@ def training_curves(folder: Path, history: pd.DataFrame, title: str) -> None:
     """`loss.png`, `dice.png` and `iou.png` of one training: by epoch, training and validation."""
     for name, label in CURVES.items():
         figure, (axes,) = new_figure()
-        axes.plot(history["epoch"], history[name], color=COLOURS[0], label="training")
+        axes.plot(history["epoch"], history[name], color=COLOURS[0], marker=_marker(history), label="training")
         valid = history.dropna(subset=[f"val_{name}"])
         axes.plot(valid["epoch"], valid[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
         _label(axes, title, label, name)
@@ -71,7 +71,9 @@ def versus_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, pro
     figure, (axes,) = new_figure()
     for colour, (run, history) in zip(itertools.cycle(COLOURS), histories.items(), strict=False):
         _band(axes, history, f"val_{name}", colour, f"{run}, {_folds(history)}")
-    _label(axes, f"Validation: mean over folds ± one standard deviation, split by {protocol}", CURVES[name], name)
+    several = any(history["folds"].max() > 1 for history in histories.values())
+    what = "mean over folds ± one standard deviation" if several else "one fold"
+    _label(axes, f"Validation: {what}, split by {protocol}", CURVES[name], name)
     save(figure, path)
 
 
@@ -117,13 +119,23 @@ def _folds(history: pd.DataFrame) -> str:
 def _band(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
     shown = history.dropna(subset=[f"{column}_mean"])
     mean, spread = shown[f"{column}_mean"], shown[f"{column}_sd"].fillna(0)
-    axes.plot(shown["epoch"], mean, color=colour, label=label)
+    axes.plot(shown["epoch"], mean, color=colour, marker=_marker(shown), label=label)
     axes.fill_between(shown["epoch"], mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+
+
+def _marker(history: pd.DataFrame) -> str:
+    """A line through one point can't be seen."""
+    return "." if len(history) == 1 else ""
+
+
+def whole_epochs(axes: Axes) -> None:
+    """No ticks at half epochs, not even where there are only one or two."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def _label(axes: Axes, title: str, ylabel: str, name: str) -> None:
     axes.set(title=title, xlabel="epoch", ylabel=ylabel)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    whole_epochs(axes)
     if name != "loss":
         axes.set_ylim(0, 1)
     axes.legend(framealpha=0.7, edgecolor="none", fontsize=9)

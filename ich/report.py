@@ -108,6 +108,8 @@ def answers(statistics: pd.DataFrame, protocol: str) -> list[str]:
 def _verdict(test: pd.Series) -> str:
     if isinstance(test.get("note"), str) and test["note"]:
         return "Too few patients to say."
+    if math.isnan(test["p_holm"]):
+        return "Too few folds to say."
     if not test["p_holm"] < ALPHA:
         return "Not shown: a difference of this size may be chance."
     return "Yes." if test["mean_difference"] > 0 else "No, it is worse."

@@ -49,8 +49,13 @@ def rank_biserial(difference: ArrayLike) -> float:
 
 
 def bootstrap_interval(values: ArrayLike, seed: int, draws: int = 10_000) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `values`, each draw taking as many values with replacement."""
+    """95 % percentile interval of the mean of `values`, each draw taking as many values with replacement.
+
+    NaN without any.
+    """
     values = np.asarray(values, dtype=np.float64)
+    if not len(values):
+        return float("nan"), float("nan")
     chosen = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
     low, high = np.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)

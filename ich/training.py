@@ -124,12 +124,12 @@ class Keeper(keras.callbacks.Callback):
         self.batches.begin(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keep what the epoch gave. Raises InputError when the loss is no number any more."""
+        """Keep what the epoch gave. Raises InputError when a loss is no number any more."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
-        if not np.isfinite(row["loss"]):
-            raise InputError(f"{self.job.name}: the loss is {row['loss']} in epoch {epoch + 1}; lower --learning-rate")
+        refuse_no_number(self.job.name, row, "--learning-rate")
         if row["epoch"] in self.validated:
             row |= self.network.validate(self.valid, validation_batch(self.job))
+            refuse_no_number(self.job.name, row, "--learning-rate")
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self.epoch_began, 2)
         self.history.append(row)
@@ -167,6 +167,13 @@ class Keeper(keras.callbacks.Callback):
             shown += " | valid " + " ".join(f"{name} {row['val_' + name]:.3f}" for name in ("loss", "dice", "iou"))
         rate = f"lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s, {duration(left)} left"
         return f"{self.job.name} epoch {row['epoch']}/{epochs}  train {shown}  {rate}"
+
+
+def refuse_no_number(name: str, row: dict, flag: str) -> None:
+    """Raise InputError when the training or the validation loss of an epoch is NaN or infinite; it says which."""
+    for key, which in (("loss", "training"), ("val_loss", "validation")):
+        if not np.isfinite(row.get(key, 0)):
+            raise InputError(f"{name}: the {which} loss is {row[key]} in epoch {row['epoch']}; lower {flag}")
 
 
 def duration(seconds: float) -> str:

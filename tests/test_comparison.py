@@ -8,7 +8,7 @@ import pytest
 from conftest import Project
 
 import trials
-from ich import comparison, folds, paths, runs
+from ich import comparison, folds, paths, report, runs
 from ich.errors import InputError
 
 # patient: (fold, tp, fp, fn); Dice = 2 tp / (2 tp + fp + fn)
@@ -217,3 +217,12 @@ def test_trials_refuses_runs_of_different_splits(project: Project, tmp_path: Pat
     with pytest.raises(InputError, match=r"split_fingerprint is s2, that of .*unet/fold_01 is s1"):
         run_trials(project, tmp_path)
     assert not (tmp_path / "reports").exists()
+
+
+def test_one_fold_gives_no_test_and_the_page_says_so() -> None:
+    row = {"test": "folds: corrected resampled t", "a": "dunet", "b": "unet", "metric": "dice", "n": 1,
+           "mean_difference": -0.015, "p_value": np.nan, "p_holm": np.nan}  # fmt: skip
+    (answer,) = report.answers(pd.DataFrame([row]), "slice")
+    assert answer == (
+        "Is dunet better than unet? Too few folds to say. dunet - unet: dice -0.015, no p-value, n = 1 fold."
+    )

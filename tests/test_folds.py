@@ -1,14 +1,16 @@
 """Runs gathered from folders written by hand; numbers with their working."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ich import folds, metrics, paths, runs
+from ich import checkpoint, folds, metrics, paths, runs
 from ich.errors import InputError
+from ich.predict import method
 
 IDENTITY = {
     "model": "dunet", "n_filters": 16, "protocol": "patient", "part": "1", "seed": 0, "recipe_name": "fast",
@@ -167,3 +169,62 @@ def test_chosen_threshold_is_exact_after_the_csv(tmp_path: Path) -> None:
     write_csv(tmp_path, "valid_thresholds.csv", counted("one", rows))
     table = runs.read_csv(tmp_path / "valid_thresholds.csv", (), "")
     assert folds.choose_threshold(table) == 255 / 256
+
+
+@pytest.mark.parametrize(
+    "name", ["fold_01 copy", "fold_1.old", "fold_001", "fold_1", "fold_00", "fold_01.bak", "fold_x", "fold_0\u0661"]
+)
+def test_a_fold_folder_of_another_name_is_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    folder = write_fold(tmp_path, "dunet", 1)
+    odd = folder.with_name(name)
+    shutil.copytree(folder, odd)
+    runs.write_json(odd / "run.json", {"identity": {**IDENTITY, "recipe": {"epochs": 9}}})
+    (run,) = folds.gather(tmp_path, "patient")
+    assert run.folds == ["fold_01"]
+    assert capsys.readouterr().out == f"note: {odd}: left out, since its name is none of fold_01, fold_02, ...\n"
+
+
+@pytest.mark.parametrize("copy", ["dunet.bak", "a copy", "dunet2"])
+def test_a_copied_run_is_left_out_unless_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], copy: str
+) -> None:
+    for fold in (1, 2):
+        write_fold(tmp_path, "dunet", fold)
+    place = tmp_path / "patient"
+    shutil.copytree(place / "dunet", place / copy)
+    shutil.rmtree(place / copy / "fold_02")  # copied before the second fold was trained
+    shutil.copytree(place / "dunet", place / ".hidden")
+    assert [run.name for run in folds.gather(tmp_path, "patient")] == ["dunet"]
+    assert capsys.readouterr().out == f"note: {place / copy}: a copy of dunet, left out unless it is named\n"
+    assert [run.name for run in folds.gather(tmp_path, "patient", (copy, "dunet"))] == [copy, "dunet"]
+    assert capsys.readouterr().out == ""
+    trained_on = {"identity": {**IDENTITY, "part": "2"}, "seconds": 7}  # from now on a run of its own
+    runs.write_json(write_fold(tmp_path, copy, 2) / "run.json", trained_on)
+    assert {run.name for run in folds.gather(tmp_path, "patient")} == {"dunet", copy}
+
+
+def test_the_best_run_is_that_of_the_comparison(tmp_path: Path) -> None:
+    """Mean over patients: unet (0.9 + 0.3 + 0.3) / 3 = 0.5, dunet 0.55. Mean of fold means: unet 0.6, dunet 0.55."""
+    dice = {"unet": ([0.9], [0.3, 0.3]), "dunet": ([0.55], [0.55, 0.55]), "none": ([np.nan], [np.nan])}
+    for run, of_folds in dice.items():
+        for fold, values in enumerate(of_folds, 1):
+            rows = [{"patient": f"{fold}{place}", "tp": 5, "fn": 0, "fp": 0, "dice": value, "iou": value}
+                    for place, value in enumerate(values)]  # fmt: skip
+            write_csv(write_fold(tmp_path, run, fold), "valid_patients.csv", rows)
+    found = folds.gather(tmp_path, "patient")
+    assert [folds.mean_dice(run) for run in found] == pytest.approx([0.5, 0.55, np.nan], nan_ok=True)
+    assert folds.best(found).name == folds.best(found[::-1]).name == "dunet"
+    assert method.choose_run(tmp_path, "patient", "").name == "dunet"
+    assert method.choose_run(tmp_path, "patient", "unet").name == "unet"
+
+
+def test_weights_that_a_user_keeps_beside_the_best_stay(tmp_path: Path) -> None:
+    files = paths.Training(tmp_path)
+    kept = [tmp_path / name for name in ("best_of_may.keras", "best_0007 copy.keras", "best_7.keras")]
+    for path in (*kept, files.waiting(7), files.waiting(8)):
+        path.write_text(path.name)
+    checkpoint.settle_best(files, 8)
+    assert {path.name for path in tmp_path.iterdir()} == {"best.keras", *(path.name for path in kept)}
+    assert files.best.read_text() == "best_0008.keras"

@@ -304,7 +304,7 @@ def test_a_loss_of_no_number_leaves_the_epochs_before(
         end(self, number, {**logs, "loss": float("nan")} if number == 1 else logs)
 
     monkeypatch.setattr(training.Keeper, "on_epoch_end", spoilt)
-    with pytest.raises(InputError, match="dunet/fold_01: the loss is nan in epoch 2; lower --learning-rate"):
+    with pytest.raises(InputError, match="dunet/fold_01: the training loss is nan in epoch 2; lower --learning-rate"):
         main_kfold.main([*flags, "--model", "dunet", "--runs", str(tmp_path)])
     assert list(pd.read_csv(files.history)["epoch"]) == [1]
     keras.models.load_model(files.best, compile=False)

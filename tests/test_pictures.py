@@ -49,6 +49,13 @@ def test_overlay_with_legend_shows_the_plain_slice_and_all_three_colours(grey: n
     assert set(pictures.LEGEND.values()) <= bar
 
 
+def test_a_part_without_slices_has_no_row(tmp_path: Path) -> None:
+    tile = (np.full((8, 8), GREY, np.uint8), "049_001")
+    pictures.contact_sheet(tmp_path / "two.png", {"train": [tile], "valid": [tile]}, "title")
+    pictures.contact_sheet(tmp_path / "three.png", {"train": [tile], "valid": [tile], "test": []}, "title")
+    assert (tmp_path / "two.png").read_bytes() == (tmp_path / "three.png").read_bytes()
+
+
 def test_outline_is_drawn_on_the_border_only() -> None:
     image, mask = np.zeros((16, 16, 1), np.uint8), np.zeros((16, 16), bool)
     mask[4:9, 5:10] = True
@@ -142,3 +149,20 @@ def test_strips_of_one_value_and_of_none(tmp_path: Path) -> None:
     groups = {"each patient": {"unet": np.array([0.5]), "dunet": np.array([np.nan])}}
     plots.strips(tmp_path / "strips.png", groups, "Dice", "title")
     assert (tmp_path / "strips.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_curve_of_one_epoch_can_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, epochs: int) -> None:
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
+    rows = {"epoch": np.arange(1, epochs + 1), "folds": 1}
+    for name in ("dice", "val_dice"):
+        rows |= {f"{name}_mean": 0.5, f"{name}_sd": np.nan, name: 0.5}
+    history = pd.DataFrame(rows)
+    plots.versus_curves(tmp_path / "v.png", {"unet": history}, "dice", "patient")
+    plots.fold_curves(tmp_path / "f.png", {"unet": history}, "dice", "patient")
+    marked = [line.get_marker() for figure in drawn for line in figure.axes[0].lines if line.get_marker() != "*"]
+    assert marked == [".", ".", "."] if epochs == 1 else marked == ["", "", ""]
+    assert "one fold" in drawn[0].axes[0].get_title()
+    ticks = drawn[0].axes[0].get_xticks()
+    assert (ticks == ticks.round()).all()

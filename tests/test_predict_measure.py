@@ -86,12 +86,31 @@ def test_montage_outlines_the_slices_with_blood() -> None:
     assert coloured == [False, False, False, True, False]
 
 
-@pytest.mark.parametrize(("slices", "with_blood"), [(100, range(60, 70)), (100, range(80)), (41, range(0)), (12, [3])])
-def test_montage_of_many_slices_keeps_those_with_blood(slices: int, with_blood: range) -> None:
+@pytest.mark.parametrize("slices", [12, 40, 41, 80, 239])
+@pytest.mark.parametrize(
+    "blood",
+    [(0, 0), (0, 0.1), (0.9, 1), (0.4, 0.6), (0, 1)],
+    ids=["no blood", "lowest tenth", "highest tenth", "middle fifth", "everywhere"],
+)
+def test_montage_of_many_slices_is_even_and_keeps_those_with_blood(slices: int, blood: tuple[float, float]) -> None:
+    """From skull base to vertex; steps among the slices with blood, and among the others, differ by one at most."""
     masks = np.zeros((slices, 2, 2), bool)
-    masks[list(with_blood), 0, 0] = True
+    masks[round(blood[0] * slices) : round(blood[1] * slices), 0, 0] = True
+    with_blood = set(np.flatnonzero(masks.any((1, 2))).tolist())
     shown = montage._shown(masks)
-    assert len(shown) <= montage.MOST_TILES
-    assert (np.diff(shown) > 0).all()
+    assert len(shown) == min(slices, montage.MOST_TILES)
+    assert (shown[0], shown[-1]) == (0, slices - 1)
     if len(with_blood) <= montage.MOST_TILES:
-        assert set(with_blood) <= set(shown.tolist())
+        assert with_blood <= set(shown.tolist())
+    rest = sorted(set(range(slices)) - with_blood)
+    of_rest = [rest.index(each) for each in shown.tolist() if each not in with_blood]
+    of_blood = [sorted(with_blood).index(each) for each in shown.tolist() if each in with_blood]
+    for places in (of_rest, of_blood):
+        assert len(places) < 3 or np.ptp(np.diff(places)) <= 1
+
+
+def test_montage_says_that_slices_are_left_out() -> None:
+    few, many = (np.full((number, 20, 30), 40, np.int16) for number in (40, 41))
+    foot = [montage.montage(planes, planes < 0, Window(40, 120), "")[-montage.BAR :] for planes in (few, many)]
+    assert foot[0].shape == foot[1].shape
+    assert not np.array_equal(*foot)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ import rsna_preprocess
 import rsna_train
 from ich import paths, runs
 from ich.errors import InputError
-from ich.rsna import batches, classifier, layouts, scores, variants
+from ich.rsna import batches, classifier, layouts, scores, training, variants
 from ich.rsna.batches import Batches, Change
 
 SIZE = 32
@@ -124,15 +125,26 @@ def one(project: Project, tmp_path_factory: pytest.TempPathFactory, tiny: None) 
     return Work(tmp_path_factory.mktemp("one"), project.root / "rsna" / "classes", "multiclass")
 
 
-def test_repeats_have_seeds_of_their_own(one: Work) -> None:
+def test_repeats_have_seeds_of_their_own(one: Work, capsys: pytest.CaptureFixture[str]) -> None:
     trained = one.train("--variant", "1_roi", "--epochs", "1", "--repeats", "2", runs_folder="repeats")
     found = [trained("1_roi", repeat) for repeat in (1, 2)]
     assert found[1].folder == found[0].folder / "repeat_02"
     assert [json.loads(each.run.read_text())["seed_used"] for each in found] == [0, 1]
     prob = [pd.read_csv(each.predictions)["prob_healthy"] for each in found]
     assert not np.allclose(*prob)
+    for copy in (found[1].folder.with_name("repeat_02.bak"), found[0].folder.with_name("1_roi old")):
+        shutil.copytree(found[1].folder, copy)
     table = pd.read_csv(one.compare("repeats") / "comparison.csv")
     assert table["repeats"].tolist() == [2]
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    one.compare("repeats")  # without the baseline
+    folder = paths.rsna_folder(one.root / "reports", one.task)
+    assert pd.read_csv(folder / "differences.csv").empty
+    assert not (folder / "answer.png").exists()
+    assert "answer.png" not in capsys.readouterr().out
+    assert len(notes) == 2
+    assert "1_roi old: left out, since its name is none of the variants" in notes[0]
+    assert "repeat_02.bak: left out, since its name is none of repeat_02, repeat_03, ..." in notes[1]
     assert table["log_loss_sd_seeds"].gt(0).all()
 
 
@@ -228,3 +240,10 @@ def test_augmentation_brings_in_zeros_and_mirrors_both_ways() -> None:
     still = [batches.augment(image, Change(0, 0), np.random.default_rng(seed))[:, :, 0] for seed in range(40)]
     corners = {tuple(int(place) for place in np.argwhere(each == 255)[0]) for each in still}
     assert corners == {(2, 20), (29, 20), (2, 11), (29, 11)}
+
+
+def test_a_validation_loss_that_is_no_number_is_not_called_the_training_loss() -> None:
+    validated = {"val_loss": float("nan"), "val_accuracy": 0.5}
+    keeper = SimpleNamespace(job=SimpleNamespace(name="1_roi"), _validated=lambda: validated)
+    with pytest.raises(InputError, match="1_roi: the validation loss is nan in epoch 2; lower --learning-rates"):
+        training.Keeper.on_epoch_end(keeper, 1, {"loss": 0.3, "accuracy": 0.5})

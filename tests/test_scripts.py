@@ -113,11 +113,22 @@ def test_masks_are_the_mean_probability_at_the_threshold(done: Done, protocol: s
 
 def test_summary_has_the_chosen_threshold_beside_one_half(done: Done) -> None:
     summary = runs.read_csv(done.report("patient") / "test_dunet" / "summary.csv", ("measure",), "")
-    assert list(summary.columns) == ["measure", "chosen_out_of_fold", "fixed"]
     (run,) = folds.gather(done.root / "runs", "patient", ("dunet",))
+    chosen = folds.choose_threshold(run.table("thresholds"))
     threshold = summary.set_index("measure").loc["threshold"]
-    assert threshold["fixed"] == 0.5
-    assert threshold["chosen_out_of_fold"] == pytest.approx(folds.choose_threshold(run.table("thresholds")), abs=1e-6)
+    assert threshold["chosen_out_of_fold"] == pytest.approx(chosen, abs=1e-6)
+    beside = {} if chosen == 0.5 else {"fixed": 0.5}
+    assert threshold.drop("chosen_out_of_fold").to_dict() == beside
+
+
+def test_one_half_is_written_once(done: Done, foretold: list, tmp_path: Path) -> None:
+    """Under the slice protocol it is the only threshold, and under the other one it may be asked for."""
+    summary = runs.read_csv(done.report("slice") / "test_dunet" / "summary.csv", ("measure",), "")
+    assert list(summary.columns) == ["measure", "default"]
+    folder = perfect(done, tmp_path)
+    test_set.main([*done.flags("patient", "--threshold", "0.5"), "--reports", str(tmp_path), "--run", "dunet"])
+    summary = runs.read_csv(folder / "summary.csv", ("measure",), "")
+    assert list(summary.columns) == ["measure", "given"]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

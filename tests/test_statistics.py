@@ -106,6 +106,7 @@ def test_bootstrap_interval_is_repeatable_and_as_wide_as_theory_says():
 def test_bootstrap_of_two_values_worked_by_hand():
     # the mean of two draws from {0, 1} is 0, 1/2 or 1, and 0 and 1 come in a quarter of the draws each
     assert statistics.bootstrap_interval([0, 1], seed=0) == (0, 1)
+    assert np.isnan(statistics.bootstrap_interval([], seed=0)).all()
 
 
 def test_corrected_resampled_t_worked_by_hand():

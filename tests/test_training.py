@@ -1,6 +1,8 @@
 """One training: learns, stops and goes on, refuses what does not belong to it, and leaves whole files."""
 
+import contextlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -293,7 +295,7 @@ def test_loss_that_is_no_number_ends_the_training(
 ) -> None:
     each = job(tmp_path, split, replace(RECIPE, epochs=1))
     monkeypatch.setattr(training.keras.Model, "fit", lambda model, *_, **given: end_with_nan(given["callbacks"][0]))
-    with pytest.raises(InputError, match=r"dunet/fold_01: the loss is nan in epoch 1; lower --learning-rate"):
+    with pytest.raises(InputError, match=r"dunet/fold_01: the training loss is nan in epoch 1; lower --learning-rate"):
         train(each, split)
     assert not each.files.finished
     assert not each.files.checkpoint.exists()
@@ -446,3 +448,34 @@ def test_network_saved_in_bfloat16_by_an_earlier_version_is_loaded_in_float32(tm
     np.testing.assert_allclose(np.asarray(loaded(image)), np.asarray(nested(image)).astype(np.float32), atol=0.02)
     for own, wanted in zip(loaded.get_weights(), nested.get_weights(), strict=True):
         np.testing.assert_array_equal(own, wanted)
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ({"loss": math.nan}, "fold_01: the training loss is nan in epoch 3; lower --learning-rate"),
+        ({"loss": math.inf, "val_loss": math.nan}, "fold_01: the training loss is inf in epoch 3"),
+        ({"loss": 0.3, "val_loss": math.nan}, "fold_01: the validation loss is nan in epoch 3"),
+        ({"loss": 0.3, "val_loss": 0.4}, ""),
+        ({"loss": 0.3}, ""),  # an epoch without validation
+    ],
+)
+def test_the_loss_that_is_no_number_is_named(row: dict, line: str) -> None:
+    with pytest.raises(InputError, match=line) if line else contextlib.nullcontext():
+        training.refuse_no_number("fold_01", {"epoch": 3, **row}, "--learning-rate")
+
+
+def test_a_validation_loss_that_is_no_number_ends_the_training(
+    tmp_path: Path, split: stack.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_epoch(*_: object, callbacks: list, **__: object) -> None:
+        callbacks[0].on_epoch_begin(0)
+        callbacks[0].on_epoch_end(0, {"loss": 0.3, "dice": 0.5, "iou": 0.4})
+
+    each = job(tmp_path, split, replace(RECIPE, epochs=1))
+    monkeypatch.setattr(training.keras.Model, "fit", one_epoch)
+    validated = {"val_loss": math.nan, "val_dice": 0.0, "val_iou": 0.0}
+    monkeypatch.setattr(training.Network, "validate", lambda *_: validated)
+    with pytest.raises(InputError, match=r"dunet/fold_01: the validation loss is nan in epoch 1"):
+        train(each, split)
+    assert not each.files.finished

@@ -28,13 +28,13 @@ class Method:
 
 
 def choose_run(folder: Path, protocol: str, name: str) -> folds.Run:
-    """The run `name`; of several the one with the highest mean out-of-fold Dice. Raises InputError without any."""
+    """The run `name`; of several the best by mean out-of-fold Dice over patients. Raises InputError without any."""
     found = folds.gather(folder, protocol, (name,) if name else ())
     if len(found) == 1:
         return found[0]
     if protocol != "patient":
         raise InputError(f"{folder / protocol}: holds {len(found)} runs; name one with --run")
-    return max(found, key=lambda run: folds.per_fold(run, "patients", "dice").mean())
+    return folds.best(found)
 
 
 def of_run(run: folds.Run, fold: int, weights: str) -> tuple[Method, list[paths.Training]]:

@@ -16,7 +16,7 @@ WHITE, GREY = (235, 235, 235), (150, 150, 150)
 def montage(planes: np.ndarray, masks: np.ndarray, window: Window, title: str) -> np.ndarray:
     """RGB picture of upright HU and bool masks, both (slices, rows, columns): slices in order, feet to head.
 
-    Of more than 40 slices those with blood come first, the rest are spread evenly.
+    Of more than 40 slices those with blood are kept, as far as they fit; the others are spread evenly, ends included.
     """
     shown = _shown(masks)
     columns = math.ceil(math.sqrt(len(shown) * 1.4))
@@ -26,22 +26,28 @@ def montage(planes: np.ndarray, masks: np.ndarray, window: Window, title: str) -
         top, left = BAR + place // columns * TILE, place % columns * TILE
         canvas[top : top + TILE, left : left + TILE] = _tile(planes[index], masks[index], window, int(index) + 1)
     _write(canvas, title, 8, BAR - 8, WHITE)
-    note = f"window {window.level:g}/{window.width:g} HU, image left = patient's right, outline = prediction. "
+    note = f"{len(shown)} of {len(masks)} slices, " if len(shown) < len(masks) else ""
+    note += f"window {window.level:g}/{window.width:g} HU, image left = patient's right, outline = prediction. "
     _write(canvas, note + RESEARCH_ONLY, 8, canvas.shape[0] - 8, GREY)
     return canvas
 
 
 def _shown(masks: np.ndarray) -> np.ndarray:
-    """Places of the slices to show, in order."""
-    found = masks.any(axis=(1, 2))
+    """Indices of the slices to show, in order: all with blood, if they fit; otherwise three quarters are with blood."""
     if len(masks) <= MOST_TILES:
         return np.arange(len(masks))
-    evenly = np.linspace(0, len(masks) - 1, MOST_TILES).round().astype(int)
-    with_blood = np.flatnonzero(found)
-    if len(with_blood) >= MOST_TILES:
-        return with_blood[np.linspace(0, len(with_blood) - 1, MOST_TILES).round().astype(int)]
-    others = evenly[~found[evenly]][: MOST_TILES - len(with_blood)]
-    return np.sort(np.concatenate([with_blood, others]))
+    found = masks.any(axis=(1, 2))
+    with_blood, others = np.flatnonzero(found), np.flatnonzero(~found)
+    if len(with_blood) > MOST_TILES:
+        with_blood = _spread(with_blood, max(MOST_TILES * 3 // 4, MOST_TILES - len(others)))
+    return np.sort(np.concatenate([with_blood, _spread(others, MOST_TILES - len(with_blood))]))
+
+
+def _spread(indices: np.ndarray, number: int) -> np.ndarray:
+    """`number` of them, evenly, the first and the last among them; a single one from the middle."""
+    if number == 1:
+        return indices[len(indices) // 2 :][:1]
+    return indices[np.linspace(0, len(indices) - 1, number).round().astype(int)]
 
 
 def _tile(plane: np.ndarray, mask: np.ndarray, window: Window, number: int) -> np.ndarray:

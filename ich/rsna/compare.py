@@ -37,10 +37,13 @@ def gather(folder: Path, task: str, draws: int, seed: int) -> list[Result]:
 
     Raises InputError when there are none, or when they were tested on other slices or trained in another way.
     """
+    whole = paths.rsna_folder(folder, task)
+    for path in sorted(each.parent for each in whole.glob(f"*/{paths.RUN}") if each.parent.name not in VARIANTS):
+        print(f"note: {path}: left out, since its name is none of the variants")
     found = {name: _finished(folder, task, name) for name in VARIANTS}
     found = {name: trainings for name, trainings in found.items() if trainings}
     if not found:
-        raise InputError(f"{paths.rsna_folder(folder, task)}: no finished training; run `python rsna_train.py` first")
+        raise InputError(f"{whole}: no finished training; run `python rsna_train.py` first")
     every = [training for trainings in found.values() for training in trainings]
     tables = {training: _read(training, task) for training in every}
     for training in every[1:]:
@@ -54,8 +57,9 @@ def gather(folder: Path, task: str, draws: int, seed: int) -> list[Result]:
 
 def _finished(folder: Path, task: str, name: str) -> list[paths.Classification]:
     whole = paths.rsna_folder(folder, task) / name
-    repeats = [1, *sorted(int(path.name.removeprefix("repeat_")) for path in whole.glob("repeat_*"))]
-    trainings = [paths.Classification(folder, task, name, repeat) for repeat in repeats]
+    for path in paths.misnamed(whole, "repeat"):
+        print(f"note: {path}: left out, since its name is none of repeat_02, repeat_03, ...")
+    trainings = [paths.Classification(folder, task, name, each) for each in (1, *paths.numbered(whole, "repeat"))]
     return [training for training in trainings if training.finished]
 
 
@@ -148,8 +152,10 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
             change = result.whole[name].mean() - base.whole[name].mean()
             row |= {name: change, f"{name}_low": low, f"{name}_high": high}
         rows.append(row | mcnemar(result.trainings[0].right, base.trainings[0].right))
+    if not rows:  # the columns only, so that the file is a table all the same
+        return pd.DataFrame(columns=["variant", "minus", *MEASURES, "mcnemar_p", "mcnemar_p_holm"])
     table = pd.DataFrame(rows)
-    return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"])) if rows else table
+    return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"]))
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> dict[str, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from ich.plots import COLOURS, new_figure, save
+from ich.plots import COLOURS, new_figure, save, whole_epochs
 from ich.rsna.variants import BASELINE
 
 LOWER_IS_BETTER = "log_loss"
@@ -24,6 +24,7 @@ def loss_accuracy(path: Path, history: pd.DataFrame, title: str) -> None:
         axes.plot(history["epoch"], history[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
         axes.axvline(best, color="0.5", linestyle=":", label=f"lowest validation loss: epoch {best}")
         axes.set(title=f"{title}: {name}", xlabel="epoch", ylabel=name)
+        whole_epochs(axes)
         axes.legend()
     panels[1].set_ylim(0, 1)
     save(figure, path)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from ich import checkpoint, device, lock, runs
-from ich.errors import InputError
 from ich.jobs import tell_finished
 from ich.rsna import plots, scores
 from ich.rsna.batches import Batches, Change
@@ -17,7 +16,7 @@ from ich.rsna.classifier import Classifier
 from ich.rsna.job import Job, begin, make, refuse_other_configuration
 from ich.rsna.layouts import LABELS, names_of
 from ich.rsna.split import PREDICT
-from ich.training import duration
+from ich.training import duration, refuse_no_number
 
 WORTH_MEASURING_PX = 1e10  # pixels seen in all trainings; fewer take a CPU minutes
 LONG_S = 12 * 3600
@@ -160,8 +159,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keep what the epoch gave. Raises InputError when a loss is no number any more."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}, **self._validated()}
-        if not np.isfinite([row["loss"], row["val_loss"]]).all():
-            raise InputError(f"{self.job.name}: the loss is {row['loss']} in epoch {epoch + 1}; lower --learning-rates")
+        refuse_no_number(self.job.name, row, "--learning-rates")
         row |= {"learning_rate": self.learning_rate, "seconds": round(time.monotonic() - self.began, 2)}
         self.history.append(row)
         if self.best is row:
