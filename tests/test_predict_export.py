@@ -23,7 +23,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 if not engines.can_export():
     pytest.skip("tf2onnx is not installed, or Keras does not run on TensorFlow", allow_module_level=True)
-from ich.predict import export  # noqa: E402  (needs onnx)
+from ich.predict import export, layers  # noqa: E402  (needs onnx)
 
 ROOT = Path(__file__).parent.parent
 SIZES = [(64, 64), (96, 96), (50, 41), (41, 50), (100, 37), (32, 32), (32, 20), (512, 512), (513, 471)]
@@ -64,6 +64,14 @@ def test_layers_make_the_pictures_of_training(grey: Answer, shape: tuple[int, in
     pictures = Method(SIZE, (Window(40, 120),), 0.5, {}).grey(hu)[..., 0].astype(np.float32) / 255
     expected = np.stack([engines.unsquare(plane, *shape) for plane in pictures])
     np.testing.assert_allclose(grey(hu), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("window", ["40/120", "80/200", "50/100", "600/2800", "37.5/95", "75/215"])
+def test_half_grey_levels_are_rounded_as_in_training(window: str) -> None:
+    """Such as 20 HU * 255 / 200, where float32 and float64 may go different ways."""
+    asked = Window.parse(window)
+    hu = np.arange(-1024, 3072, 0.5, dtype=np.float32).reshape(1, 64, 128)
+    np.testing.assert_array_equal(np.asarray(layers._grey(hu, asked)), asked(hu))
 
 
 def test_small_slices_are_enlarged(grey: Answer) -> None:

@@ -8,9 +8,12 @@ too few for a place such as 300.5, enough for a weight between 0 and 1 and for e
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
 from ich.ct import Window
+
+HALF_WITHIN = 1e-4  # grey levels: twice what float32 may be off
 
 
 class ToPictures(keras.layers.Layer):
@@ -28,8 +31,7 @@ class ToPictures(keras.layers.Layer):
         down, across = _to_square(self.size, rows, side), _to_square(self.size, columns, side, across=True)
         channels = []
         for window in self.windows:
-            grey = ops.round((hu - (window.level - window.width / 2)) * (255 / window.width))
-            small = _resized(ops.clip(grey, 0, 255), down, across)
+            small = _resized(_grey(hu, window), down, across)
             # OpenCV rounds halves up where it halves a picture, and to even numbers elsewhere.
             channels.append(ops.where(side == 2 * self.size, ops.floor(small + 0.5), ops.round(small)))
         return ops.stack(channels, axis=-1)
@@ -64,6 +66,24 @@ def after(size: int, networks: int) -> keras.Model:
     hu = keras.Input((None, None), name="hu")
     found = [keras.Input((size, size, 1), name=f"network_{k}") for k in range(networks)]
     return keras.Model([hu, *found], ToSlices(size)([hu, *found]))
+
+
+def _grey(hu: keras.KerasTensor, window: Window) -> keras.KerasTensor:
+    """The window's grey levels, to the last one.
+
+    The window rounds in float64, which OpenVINO lacks on a CPU. It matters at half levels: a table says which go up.
+    """
+    exact = ops.clip((hu - (window.level - window.width / 2)) * (255 / window.width), 0, 255)
+    whole = ops.floor(exact)
+    up = ops.take(ops.convert_to_tensor(halves_that_go_up(window)), ops.clip(ops.cast(whole, "int32"), 0, 255))
+    return ops.where(ops.abs(exact - whole - 0.5) < HALF_WITHIN, whole + up, ops.round(exact))
+
+
+def halves_that_go_up(window: Window) -> np.ndarray:
+    """For each grey level 0 to 255, whether the window takes the HU half a level above it to the next: 0 or 1."""
+    level = np.arange(256)
+    hu = np.round((level + 0.5) * window.width / 255 + (window.level - window.width / 2), 6)  # whole numbers exactly
+    return (window(hu) > level).astype(np.float32)
 
 
 def _lengths(hu: keras.KerasTensor) -> tuple:
