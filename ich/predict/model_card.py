@@ -18,7 +18,7 @@ Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
 * Inside: window {windows} (level/width in HU, {windows_are}), padding to a square, area averaging
   to {size} x {size} pixels, the mean of {count} network(s), linear resampling to the input's pixels.
 
-## Five lines that work
+## In other programs
 
 ```python
 import numpy as np, openvino
