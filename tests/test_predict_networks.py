@@ -65,13 +65,13 @@ def mask(trained: Path) -> np.ndarray:
     ],
 )
 def test_windows_of_a_run(told: object, expected: tuple[Window, ...]) -> None:
-    assert method.known_windows({"windows": told, "channels": len(expected)}) == expected
+    assert method.known_windows(Path("run.json"), {"windows": told, "channels": len(expected)}) == expected
 
 
 @pytest.mark.parametrize("told", ["['40/120'", "__import__('os')", "[" * 5000, "4", [7], ["40/120", "80/200"], ["a"]])
 def test_damaged_windows_of_a_run(told: object) -> None:
-    with pytest.raises(InputError, match="windows"):
-        method.known_windows({"windows": told, "channels": 1})
+    with pytest.raises(InputError, match="run.json: windows are .* expected 1 such as 40/120"):
+        method.known_windows(Path("run.json"), {"windows": told, "channels": 1})
 
 
 @pytest.mark.parametrize(
@@ -166,6 +166,10 @@ def written(folder: Path, names: tuple[str, ...], how: method.Method = HOW) -> N
     runs.write_json(folder / method.CARD, {**card, "files": runs.prints(folder / name for name in names)})
 
 
+def changed(folder: Path, **values: object) -> None:
+    runs.write_json(folder / method.CARD, {**runs.read_json(folder / method.CARD), **values})
+
+
 def other(**changes: object) -> method.Method:
     return method.Method(**{**vars(HOW), **changes})
 
@@ -204,6 +208,9 @@ def test_what_counts_as_exported(
         (lambda folder: (folder / "ich.bin").write_text("other"), "float32", "ich.bin: is missing or not the one that"),
         (lambda folder: (folder / "ich.xml").unlink(), "float32", "ich.xml: is missing or not the one that model.json"),
         (lambda folder: (folder / method.CARD).write_text("{}"), "float32", "model.json: lacks 'files'; export again"),
+        (lambda folder: changed(folder, windows=[40, 120]), "float32", "model.json: is damaged .*export again"),
+        (lambda folder: changed(folder, threshold=None), "float32", "model.json: is damaged .*export again"),
+        (lambda folder: changed(folder, files=["ich.xml"]), "float32", "model.json: is damaged .*export again"),
     ],
 )
 def test_folder_of_an_export_that_is_not_whole(

@@ -62,15 +62,15 @@ def of_run(
         "recipe": identity["recipe_name"], "epochs": identity["recipe"]["epochs"],
         "networks": [runs.fingerprint(getattr(each, weights)) for each in members],
         "windows": _text(windows).split(),
-        "windows_are": "those of the training" if known_windows(identity) else "given with --windows",
+        "windows_are": "those of the training" if known_windows(members[0].run, identity) else "given with --windows",
         "threshold_is": "chosen on out-of-fold predictions" if honest else "default",
     }  # fmt: skip
     threshold = folds.choose_threshold(run.table("thresholds")) if honest else 0.5
     return Method(identity["image_size"], windows, threshold, facts), members
 
 
-def known_windows(identity: dict) -> tuple[Window, ...]:
-    """The HU windows in a run's identity; none where it was trained on own PNGs. Raises InputError.
+def known_windows(path: Path, identity: dict) -> tuple[Window, ...]:
+    """The HU windows in a run's identity, read from `path`; none where it was trained on own PNGs. Raises InputError.
 
     They are a list such as ["40/120"]; runs of earlier versions hold the text of such a list, or that it is unknown.
     """
@@ -79,11 +79,12 @@ def known_windows(identity: dict) -> tuple[Window, ...]:
         return ()
     try:
         texts = ast.literal_eval(told) if isinstance(told, str) else told
-        windows = tuple(Window.parse(text, "windows") for text in texts)
-    except (ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
+        windows = tuple(map(Window.parse, texts))
+    except (InputError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
         windows = ()
     if len(windows) != identity["channels"]:
-        raise InputError(f"run.json: windows are {told}, expected {identity['channels']} such as 40/120; train again")
+        raise InputError(f"{path}: windows are {str(told)[:100]}, expected {identity['channels']} such as 40/120; "
+                         "is it of another version? Train again")  # fmt: skip
     return windows
 
 
@@ -95,14 +96,14 @@ def parsed(given: tuple[str, ...]) -> tuple[Window, ...]:
 
 
 def _windows(run: folds.Run, identity: dict, given: tuple[str, ...]) -> tuple[Window, ...]:
-    known, asked, channels = known_windows(identity), parsed(given), identity["channels"]
+    known, asked = known_windows(run.trainings[0].run, identity), parsed(given)
     if known and asked and known != asked:
         raise InputError(f"--windows {' '.join(given)}: run {run.name} was trained with {_text(known)}; leave it out")
     if not known and not asked:
         raise InputError(f"run {run.name}: was trained on own PNGs, whose HU window is unknown; "
                          "give it if you know it: --windows 40/120")  # fmt: skip
-    if len(known or asked) != channels:
-        raise InputError(f"--windows {' '.join(given)}: the network of run {run.name} takes {channels}, "
+    if not known and len(asked) != identity["channels"]:
+        raise InputError(f"--windows {' '.join(given)}: the network of run {run.name} takes {identity['channels']}, "
                          f"here are {len(asked)}")  # fmt: skip
     return known or asked
 
@@ -115,11 +116,13 @@ def of_export(folder: Path, files: Iterable[str]) -> Method:
     """The method of an exported folder. Raises InputError when one of `files` is missing or not that of the card."""
     card = runs.read_json(folder / CARD)
     try:
-        written = card["files"]
-        windows = tuple(Window(*pair) for pair in card["windows"])
-        found = Method(card["image_size"], windows, card["threshold"], card["facts"])
+        written = dict(card["files"])
+        windows = tuple(Window(*map(float, pair)) for pair in card["windows"])
+        found = Method(int(card["image_size"]), windows, float(card["threshold"]), dict(card["facts"]))
     except KeyError as error:
         raise InputError(f"{folder / CARD}: lacks {error}; export again with predict.py --export") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / CARD}: is damaged ({error}); export again with predict.py --export") from None
     for name in files:
         if name not in written:
             int8 = " --precision int8" if "int8" in name else ""
