@@ -70,7 +70,7 @@ def test_windows_of_a_run(told: object, expected: tuple[Window, ...]) -> None:
 
 @pytest.mark.parametrize("told", ["['40/120'", "__import__('os')", "[" * 5000, "4", [7], ["40/120", "80/200"], ["a"]])
 def test_damaged_windows_of_a_run(told: object) -> None:
-    with pytest.raises(InputError, match="run.json: windows are .* expected 1 such as 40/120"):
+    with pytest.raises(InputError, match=r"run\.json: windows are .* expected 1 such as 40/120"):
         method.known_windows(Path("run.json"), {"windows": told, "channels": 1})
 
 

@@ -64,12 +64,14 @@ def _of_run(config: object, name: str) -> tuple[str, method.Method, engines.Engi
     run = method.choose_run(config.runs, config.protocol, config.run)
     how, trainings = method.of_run(run, config.fold, config.weights, config.windows)
     folder = _cache(config, run)
-    if name != "keras" and not _is_exported(config, name, folder, how) and not engines.can_export():
+    if name != "keras" and _is_exported(config, name, folder, how):
+        return name, how, _exported_engine(config, name, folder)
+    if name != "keras" and not engines.can_export():
         name = _without_export(config, name, run)
     if name == "keras":
         with cli.starting_backend():
             return name, how, engines.keras(trainings, config.weights, how)
-    with _exported(config, name, folder, how, trainings, run) as there:
+    with _newly_exported(config, name, folder, how, trainings, run) as there:
         return name, how, _exported_engine(config, name, there)
 
 
@@ -78,16 +80,14 @@ def _is_exported(config: object, name: str, folder: Path, how: method.Method) ->
 
 
 @contextlib.contextmanager
-def _exported(
+def _newly_exported(
     config: object, name: str, folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run
 ) -> Iterator[Path]:
-    """Where the exported files are: in `folder`, written now if need be, or in a temporary one where it is read only.
+    """Where the exported files are now: in `folder`, or where that is read only in a temporary one.
 
     Engines read them at once, so the temporary ones may go when this ends.
     """
-    if _is_exported(config, name, folder, how):
-        yield folder
-    elif reason := _read_only(folder):
+    if reason := _read_only(folder):
         print(f"{folder}: can't be written ({reason}); {run.name} is exported for {name} for this call only")
         with tempfile.TemporaryDirectory(prefix="ich_exported_") as place:
             _export(config, Path(place), how, trainings, run)
