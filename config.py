@@ -230,6 +230,7 @@ class Predict(Common):
     run: str = ""  # the run whose networks predict; empty: the one with the highest out-of-fold Dice
     fold: int = 0  # only this fold's network; 0: the mean of all folds' probabilities
     weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data
+    windows: tuple[str, ...] = ()  # HU level/width, for a run on own PNGs, whose windows are unknown; e.g. 40/120
     model: Path | None = None  # exported folder to predict with, instead of a run
     engine: Literal["auto", "openvino", "onnx", "keras"] = "auto"  # auto: the first of them that is installed
     precision: Literal["float32", "bfloat16", "int8"] = "float32"  # of OpenVINO: each faster and less exact

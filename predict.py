@@ -21,6 +21,7 @@ from ich.predict import inputs, job, networks
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(settings.Predict, __doc__, argv)
+    networks.check(config)
     if config.export:
         networks.export(config, config.export)
         return

@@ -5,8 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ich import paths, runs, source
+from ich.ct import Window
 from ich.errors import InputError
 
+UNKNOWN = "unknown (own PNGs)"  # windows of earlier versions
 NETWORK = "network_code"  # fingerprint of the network's code; trainings of earlier versions have none
 
 
@@ -26,18 +28,26 @@ def read(path: Path) -> dict:
     """The identity in a config.json or run.json. Raises InputError when it is missing or damaged."""
     found = runs.read_json(path, ("identity",))["identity"] if path.name == paths.RUN else runs.read_json(path)
     if "windows" in found:
-        found["windows"] = windows(found["windows"])
+        found["windows"] = windows(path, found["windows"], found.get("channels"))
     return found
 
 
-def windows(stored: object) -> list[str]:
-    """HU windows such as `["40/120"]`, empty where unknown (own PNGs). Earlier versions kept the text of a list."""
-    if isinstance(stored, str):
-        try:
-            stored = ast.literal_eval(stored)
-        except (ValueError, SyntaxError):  # `unknown (own PNGs)`
-            return []
-    return [str(each) for each in stored or []]
+def windows(path: Path, stored: object, channels: int | None) -> list[str]:
+    """HU windows as `path` keeps them, such as ["40/120"]; empty where they are unknown (own PNGs).
+
+    Earlier versions kept the text of a list. Raises InputError for anything else than one window a channel.
+    """
+    if not stored or stored == UNKNOWN:
+        return []
+    try:
+        found = list(ast.literal_eval(stored) if isinstance(stored, str) else stored)
+        fits = len(list(map(Window.parse, found))) == channels
+    except (InputError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
+        fits = False
+    if not fits:
+        raise InputError(f"{path}: windows are {str(stored)[:100]}, expected {channels} such as 40/120; "
+                         "is it of another version? Delete it and run its step again")  # fmt: skip
+    return found
 
 
 def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:

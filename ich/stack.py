@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich import guard, paths, runs, splits
+from ich import guard, identity, paths, runs, splits
 from ich.ct import pair_crc32, read_image, read_label
 from ich.errors import InputError
-from ich.identity import windows
 from ich.slices import CRC
 
 READERS = 8  # threads that read PNGs
@@ -154,7 +153,7 @@ def split_prints(config: object, kind: str) -> dict:
     guard.check_file(path, f"; run create_data_set.py --protocol {config.protocol} first")
     _refuse_other_split(path, data["data_fingerprint"], kind)
     return {
-        "image_size": data["image_size"], "channels": data["channels"], "windows": windows(data["windows"]),
+        "image_size": data["image_size"], "channels": data["channels"], "windows": identity.windows(config.data / paths.RUN, data["windows"], data["channels"]),
         "data_fingerprint": data["data_fingerprint"], "split_fingerprint": runs.fingerprint(path),
     }  # fmt: skip
 

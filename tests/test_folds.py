@@ -57,9 +57,10 @@ def test_runs_are_chosen_by_name_in_the_order_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", folds.SAME)
 def test_runs_on_different_data_or_splits_are_refused(tmp_path: Path, key: str) -> None:
     write_fold(tmp_path, "unet", 1)
-    another = ["another"] if key == "windows" else "another"
-    write_fold(tmp_path, "dunet", 1, **{key: another})
-    told = rf"dunet/fold_01: {key} is {re.escape(str(another))}, that of .*unet/fold_01 is "
+    other = {"windows": {"windows": ["80/200"]}, "channels": {"channels": 2, "windows": ["40/120", "80/200"]}}
+    given = other.get(key, {key: "another"})
+    write_fold(tmp_path, "dunet", 1, **given)
+    told = rf"dunet/fold_01: {key} is {re.escape(str(given[key]))}, that of .*unet/fold_01 is "
     with pytest.raises(InputError, match=told) as caught:
         folds.gather(tmp_path, "patient")
     assert str(IDENTITY[key]) in str(caught.value)

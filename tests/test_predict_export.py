@@ -1,5 +1,6 @@
 """Exported files say what Keras says, and need neither Keras nor TensorFlow."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,12 +21,15 @@ from ich.predict.method import Method
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-from ich.predict import onnx_graph  # noqa: E402  (needs onnx)
+if not engines.can_export():
+    pytest.skip("tf2onnx is not installed, or Keras does not run on TensorFlow", allow_module_level=True)
+from ich.predict import export, layers  # noqa: E402  (needs onnx)
 
 ROOT = Path(__file__).parent.parent
+SIZES = [(64, 64), (96, 96), (50, 41), (41, 50), (100, 37), (32, 32), (32, 20), (512, 512), (513, 471)]
 
 
-def first_channel(size: int, share: float = 1 / 255) -> onnx.ModelProto:
+def last_channel(share: float = 1 / 255) -> onnx.ModelProto:
     """A stand-in for a network: its probability is `share` times the grey level of the last window."""
     helper = onnx.helper
     nodes = [
@@ -35,41 +39,122 @@ def first_channel(size: int, share: float = 1 / 255) -> onnx.ModelProto:
     constants = [onnx.numpy_helper.from_array(np.array([-1]), "last"),
                  onnx.numpy_helper.from_array(np.float32(share), "share")]  # fmt: skip
     ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4) for name in ("grey", "out")]
-    graph = helper.make_graph(nodes, "first", ends[:1], ends[1:], constants)
+    graph = helper.make_graph(nodes, "last", ends[:1], ends[1:], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)])
 
 
-def answer(model: onnx.ModelProto, hu: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {engines.INPUT: hu.astype(np.float32)})[0]
+Answer = Callable[[np.ndarray], np.ndarray]
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (96, 96), (50, 41), (41, 50), (100, 37), (32, 32), (32, 20), (512, 512)])
-def test_graph_makes_the_pictures_of_training(shape: tuple[int, int]) -> None:
-    """Window, padding and area averaging in the graph against OpenCV, and the way back; both round to grey levels."""
+def answers(*networks: onnx.ModelProto, windows: tuple[Window, ...] = (Window(40, 120),)) -> Answer:
+    model = export.joined(networks, SIZE, windows).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return lambda hu: session.run(None, {engines.INPUT: hu.astype(np.float32)})[0]
+
+
+@pytest.fixture(scope="module")
+def grey() -> Answer:
+    return answers(last_channel())
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_layers_make_the_pictures_of_training(grey: Answer, shape: tuple[int, int]) -> None:
+    """Window, padding and area averaging in the file against OpenCV, and the way back; both round to grey levels."""
     hu = np.random.default_rng(0).integers(-100, 200, (3, *shape)).astype(np.int16)
-    method = Method(SIZE, (Window(40, 120),), 0.5, {})
-    grey = method.grey(hu)[..., 0].astype(np.float32) / 255
-    expected = np.stack([engines.unsquare(plane, *shape) for plane in grey])
-    found = answer(onnx_graph.build([first_channel(SIZE)], SIZE, method.windows), hu)
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+    pictures = Method(SIZE, (Window(40, 120),), 0.5, {}).grey(hu)[..., 0].astype(np.float32) / 255
+    expected = np.stack([engines.unsquare(plane, *shape) for plane in pictures])
+    np.testing.assert_allclose(grey(hu), expected, atol=2e-6)
 
 
-def test_small_slices_are_enlarged() -> None:
+@pytest.mark.parametrize("window", ["40/120", "80/200", "50/100", "600/2800", "37.5/95", "75/215"])
+def test_half_grey_levels_are_rounded_as_in_training(window: str) -> None:
+    """Such as 20 HU * 255 / 200, where float32 and float64 may go different ways."""
+    asked = Window.parse(window)
+    hu = np.arange(-1024, 3072, 0.5, dtype=np.float32).reshape(1, 64, 128)
+    np.testing.assert_array_equal(np.asarray(layers._grey(hu, asked)), asked(hu))
+
+
+def test_small_slices_are_enlarged(grey: Answer) -> None:
     """OpenCV computes with 11 bits there: a grey level may differ by one."""
     hu = np.random.default_rng(0).integers(-100, 200, (2, 20, 17)).astype(np.int16)
     method = Method(SIZE, (Window(40, 120),), 0.5, {})
     expected = np.stack([engines.unsquare(plane, 20, 17) for plane in method.grey(hu)[..., 0].astype(np.float32)])
-    found = 255 * answer(onnx_graph.build([first_channel(SIZE)], SIZE, method.windows), hu)
-    np.testing.assert_allclose(found, expected, atol=1.01)
+    np.testing.assert_allclose(255 * grey(hu), expected, atol=1.01)
 
 
 def test_each_window_is_a_channel_and_members_are_averaged() -> None:
     hu = np.full((1, SIZE, SIZE), 100, np.int16)
     windows = (Window(40, 120), Window(80, 200))  # 100 HU is grey 255 and 153
-    members = [first_channel(SIZE, 1 / 255), first_channel(SIZE, 3 / 255)]
-    found = answer(onnx_graph.build(members, SIZE, windows), hu)
+    found = answers(last_channel(1 / 255), last_channel(3 / 255), windows=windows)(hu)
     np.testing.assert_allclose(found, 2 * 153 / 255, atol=1e-5)
+
+
+def soft(middle: float) -> keras.Model:
+    """Probability sigmoid((grey - middle) / 16): many pixels of a head lie near any threshold."""
+    network = bright_is_blood(middle)
+    network.set_weights([np.full((1, 1, 1, 1), 1 / 16), np.full(1, -middle / 16)])
+    return network
+
+
+@pytest.fixture(scope="module")
+def of_soft(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported files of two such networks."""
+    folder = tmp_path_factory.mktemp("soft")
+    write_run(folder / "runs", [soft(120), soft(140)])
+    predict.main(["--runs", str(folder / "runs"), "--export", str(folder / "exported"), "--quiet"])
+    return folder / "exported"
+
+
+def with_openvino(path: Path) -> Answer:
+    network = pytest.importorskip("openvino").Core().compile_model(path, "CPU")
+    return lambda hu: network(hu)[engines.OUTPUT]
+
+
+def with_onnx_runtime(path: Path) -> Answer:
+    session = onnxruntime.InferenceSession(path)
+    return lambda hu: session.run(None, {engines.INPUT: hu})[0]
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize(
+    ("runtime", "file"), [(with_openvino, "ich.xml"), (with_openvino, "ich.onnx"), (with_onnx_runtime, "ich.onnx")]
+)
+def test_files_are_right_with_a_runtimes_own_settings(
+    of_soft: Path, runtime: Callable[[Path], Answer], file: str, shape: tuple[int, int]
+) -> None:
+    """OpenVINO computes in bfloat16 where the CPU can: grey levels and weights are rounded then, places are not."""
+    made = phantom(512).hu.transpose(2, 1, 0)[12:20:4]
+    step = max(1, 512 // max(shape))
+    hu = np.pad(made[:, ::step, ::step], ((0, 0), (0, 1), (0, 1)), mode="edge")[:, : shape[0], : shape[1]]
+    hu = np.ascontiguousarray(hu, np.float32)
+    grey = Method(SIZE, (Window(40, 120),), 0.5, {}).grey(hu)
+    small = np.mean([soft(middle).predict_on_batch(grey)[..., 0] for middle in (120, 140)], axis=0)
+    expected = np.stack([engines.unsquare(plane, *shape) for plane in small])
+    found = runtime(of_soft / file)(hu)
+    assert np.ptp(expected) > 0.9
+    assert np.abs(found - expected).max() < 0.05
+    for threshold in (0.25, 0.5):
+        both = ((found >= threshold) & (expected >= threshold)).sum()
+        assert 2 * both / ((found >= threshold).sum() + (expected >= threshold).sum()) > 0.97
+
+
+@pytest.mark.parametrize("page", ["card", "docs"])
+def test_lines_of_code_that_are_shown_work(of_soft: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = of_soft / "MODEL_CARD.md" if page == "card" else ROOT / "docs" / "predict.md"
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2  # one for each runtime
+    monkeypatch.chdir(of_soft if page == "card" else of_soft.parent)
+    for block in blocks:
+        pytest.importorskip("openvino" if "openvino" in block else "onnxruntime")
+        assert len(block.splitlines()) == 5
+        space: dict = {}
+        exec(block, space)
+        np.testing.assert_allclose(space["probability"], 0.5 * (sigmoid(42.5, 120) + sigmoid(42.5, 140)), atol=2e-3)
+        assert space["blood"].shape == (1, 512, 512)
+
+
+def sigmoid(grey: float, middle: float) -> float:
+    return 1 / (1 + np.exp((middle - grey) / 16))
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +175,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(trained: Path) -> Path:
-    if not engines.can_export():
-        pytest.skip("tf2onnx is not installed")
     predict.main(["--runs", str(trained), "--export", str(trained.parent / "exported"), "--quiet"])
     return trained.parent / "exported"
 
@@ -149,8 +232,6 @@ def test_card_says_what_the_networks_are(exported: Path) -> None:
 def test_run_is_exported_once_for_the_fastest_engine(
     trained: Path, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not engines.can_export():
-        pytest.skip("tf2onnx is not installed")
     fastest = engines.choose("auto")
     for out, expected in (("a", 1), ("b", 0)):
         probabilities(tmp_path / out, scan, "--runs", str(trained))

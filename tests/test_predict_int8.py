@@ -1,5 +1,6 @@
 """Networks in 8-bit integers: measured on the run's own data, judged against float32, left out when they differ."""
 
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -8,6 +9,7 @@ import pytest
 from conftest import Project
 from predict_files import bright_is_blood, phantom, write_nifti, write_run
 
+import create_data_set
 import predict
 from ich import paths, runs
 from ich.errors import InputError
@@ -61,6 +63,46 @@ def test_exported_folder_brings_its_integers(project: Project, trained: Path, sc
     model = ["--model", str(tmp_path / "exported")]
     small = mask(scan, tmp_path / "small", *model, "--precision", "int8")
     assert (small != mask(scan, tmp_path / "exact", *model)).mean() < 0.01
+
+
+def test_integers_are_of_the_networks_that_are_there(
+    project: Project, trained: Path, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Integers, a retraining, then float32: integers asked for again are those of the new network."""
+    given = ["--runs", str(trained), "--data", str(project.data)]
+    mask(scan, tmp_path / "first", *given, "--precision", "int8")
+    bright_is_blood(60).save(next(trained.rglob("last.keras")))
+    exact = mask(scan, tmp_path / "exact", *given)
+    assert not (trained / "patient" / "dunet" / "exported" / engines.INT8).exists()
+    capsys.readouterr()
+    found = mask(scan, tmp_path / "small", *given, "--precision", "int8")
+    assert "exporting" in capsys.readouterr().out
+    assert (found != exact).mean() < 0.01
+
+
+def test_later_export_leaves_no_integers_of_an_earlier_one(project: Project, trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    given = ["--runs", str(trained), "--data", str(project.data), "--export", str(folder), "--quiet"]
+    for precision, expected in (("int8", True), ("float32", False)):
+        predict.main([*given, "--precision", precision])
+        assert (folder / engines.INT8).exists() is expected
+        assert (engines.INT8 in runs.read_json(folder / "model.json")["files"]) is expected
+
+
+def test_own_pngs_with_given_windows(project: Project, trained: Path, scan: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    for name in ("image", "label"):
+        shutil.copytree(project.data / name, own / name)
+    create_data_set.main(["--data", str(own), "--image-size", "32", "--folds", "2", "--quiet"])
+    for path in trained.rglob(paths.RUN):
+        told = runs.read_json(path)
+        told["identity"] |= {"windows": [], "data_fingerprint": runs.read_json(own / paths.RUN)["data_fingerprint"]}
+        runs.write_json(path, told)
+    given = ["--runs", str(trained), "--data", str(own), "--windows", "40/120"]
+    exact = mask(scan, tmp_path / "exact", *given)
+    small = mask(scan, tmp_path / "small", *given, "--precision", "int8")
+    assert exact.any()
+    assert (small != exact).mean() < 0.01
 
 
 def test_ranges_come_from_the_data_of_the_run(project: Project, trained: Path, scan: Path, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 An engine takes upright HU (slices, rows, columns) and gives probabilities float32 of the same shape.
 """
 
+import contextlib
 import importlib.util
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -21,14 +23,15 @@ Engine = Callable[[np.ndarray], np.ndarray]
 INPUT, OUTPUT = "hu", "probability"  # names of an exported file's tensors
 FILES = {"openvino": "ich.xml", "onnx": "ich.onnx"}  # what each engine reads
 INT8 = "ich_int8.xml"  # what OpenVINO reads for --precision int8
+WRITTEN = ("ich.onnx", "ich.xml", "ich.bin", "ich_int8.xml", "ich_int8.bin")  # all that an export may write
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}  # engine -> package; fastest first
-EXPORTERS = ("keras", "onnx", "tf2onnx")  # packages that write them
+EXPORTERS = ("keras", "tensorflow", "onnx", "tf2onnx")  # packages that write them
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # of integers the rest of the network is float32
 
 
 def installed(engine: str) -> bool:
-    """Whether the engine's package can be imported."""
-    return has(PACKAGES[engine])
+    """Whether the engine's package can be imported; of Keras also the one that it computes with."""
+    return has(PACKAGES[engine]) and (engine != "keras" or has(keras_backend()))
 
 
 def has(package: str) -> bool:
@@ -36,14 +39,37 @@ def has(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
+def keras_backend() -> str:
+    """The package that Keras will compute with, chosen as Keras does: by KERAS_BACKEND, keras.json, or TensorFlow."""
+    if named := os.environ.get("KERAS_BACKEND"):
+        return named
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return str(json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow"))
+    return "tensorflow"
+
+
+def lacks_for_export() -> str:
+    """What is missing here to write exported files, as text; empty where nothing is."""
+    if missing := [name for name in EXPORTERS if not has(name)]:
+        return f"{', '.join(missing)} (pip install -r requirements.txt -r requirements-predict.txt)"
+    return "" if (name := keras_backend()) == "tensorflow" else f"KERAS_BACKEND=tensorflow (it is {name})"
+
+
 def can_export() -> bool:
-    """Whether the packages that write exported files are installed."""
-    return all(map(has, EXPORTERS))
+    """Whether exported files can be written here."""
+    return not lacks_for_export()
 
 
 def file(engine: str, precision: str) -> str:
     """What an engine reads for a precision."""
     return INT8 if precision == "int8" else FILES[engine]
+
+
+def files(engine: str, precision: str) -> tuple[str, ...]:
+    """As `file`, with the weights beside it."""
+    name = file(engine, precision)
+    return (name,) if engine == "onnx" else (name, str(Path(name).with_suffix(".bin")))
 
 
 def choose(wanted: str, precision: str = "float32") -> str:

@@ -2,16 +2,20 @@
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import onnx
+from onnx import TensorProto, compose, helper
 
 from ich import paths, prediction, runs
+from ich.ct import Window
 from ich.errors import InputError
 from ich.phantom import make_patient
-from ich.predict import engines, onnx_graph, quantize
+from ich.predict import engines, layers, quantize
+from ich.predict.engines import INPUT, OUTPUT
 from ich.predict.method import CARD, Method
 from ich.predict.model_card import CARD_PAGE, page
 
@@ -25,38 +29,77 @@ def write(
     """Write `ich.onnx`, `ich.xml` and `ich.bin` (with OpenVINO), `model.json` last, and `MODEL_CARD.md`.
 
     `measured`: slices for quantize.write, which adds `ich_int8.xml` and `.bin`; without them there are none.
-    Raises InputError when an exported file disagrees with Keras.
+    Files of an earlier export are removed first. Raises InputError when an exported file disagrees with Keras.
     """
-    (folder / CARD).unlink(missing_ok=True)
-    networks = [_as_onnx(training, method) for training in trainings]
+    for name in (CARD, CARD_PAGE, *engines.WRITTEN):
+        (folder / name).unlink(missing_ok=True)
+    networks = [_network(training, method) for training in trainings]
     with runs.atomic(folder / engines.FILES["onnx"]) as temporary:
-        onnx.save(onnx_graph.build(networks, method.size, method.windows), temporary)
+        onnx.save(joined(networks, method.size, method.windows), temporary)
     if engines.installed("openvino"):
         import openvino
 
         model = openvino.convert_model(folder / engines.FILES["onnx"])
         engines.save_openvino(model, folder / engines.FILES["openvino"])
     agreement = _agreement(folder, method, trainings)
+    int8 = None if measured is None else quantize.write(folder, measured, method.threshold)
     card = {
-        "note": runs.RESEARCH_ONLY, "image_size": method.size,
-        "windows": [(window.level, window.width) for window in method.windows], "threshold": method.threshold,
-        "facts": method.facts, "scores": scores, "largest_difference_from_keras": agreement,
-        "int8_dice_with_float32": None if measured is None else quantize.write(folder, measured, method.threshold),
+        "note": runs.RESEARCH_ONLY, "image_size": method.size, "windows": method.window_pairs,
+        "threshold": method.threshold, "facts": method.facts, "scores": scores,
+        "largest_difference_from_keras": agreement, "int8_dice_with_float32": int8,
+        "files": runs.prints(folder / name for name in engines.WRITTEN),
     }  # fmt: skip
     runs.write_text(folder / CARD_PAGE, page(card))
     runs.write_json(folder / CARD, card)
 
 
-def _as_onnx(training: paths.Training, method: Method) -> onnx.ModelProto:
-    """One network by Keras' own export (tf2onnx)."""
+def joined(networks: Sequence[onnx.ModelProto], size: int, windows: Sequence[Window]) -> onnx.ModelProto:
+    """One model of `networks`, which take grey levels (n, size, size, windows), and of the layers around them.
+
+    Input `hu`: float32 (slices, rows, columns), upright HU. Output `probability`: the same shape, 0 to 1.
+    Each part is exported by itself: all ten networks at once would take Keras 12 GB.
+    """
+    nodes: list[onnx.NodeProto] = []
+    constants: list[onnx.TensorProto] = []
+
+    def add(part: onnx.ModelProto, name: str, *given: str) -> str:
+        """Append a part, its tensors renamed, that takes the tensors `given`; return the name of its result."""
+        graph = compose.add_prefix(part, f"{name}/").graph
+        for tensor, end in zip(given, graph.input, strict=True):
+            nodes.append(helper.make_node("Identity", [tensor], [end.name]))
+        nodes.extend(graph.node)
+        constants.extend(graph.initializer)
+        return graph.output[0].name
+
+    before = _as_onnx(layers.before(size, windows))
+    pictures = add(before, "before", INPUT)
+    found = [add(network, f"network_{k}", pictures) for k, network in enumerate(networks, start=1)]
+    result = add(_as_onnx(layers.after(size, len(found))), "after", INPUT, *found)
+    nodes.append(helper.make_node("Identity", [result], [OUTPUT]))
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["slices", "rows", "columns"])
+        for name in (INPUT, OUTPUT)
+    ]
+    graph = helper.make_graph(nodes, "ich", ends[:1], ends[1:], constants)
+    model = helper.make_model(graph, opset_imports=before.opset_import, ir_version=before.ir_version)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _network(training: paths.Training, method: Method) -> onnx.ModelProto:
     if keras.backend.backend() != "tensorflow":
         raise InputError(f"--export: Keras runs on {keras.backend.backend()}; run it with KERAS_BACKEND=tensorflow")
-    network = prediction.load(training, method.facts["weights"])
-    network(np.zeros((1, *network.input_shape[1:]), np.float32))  # Keras exports only what was called once
+    return _as_onnx(prediction.load(training, method.facts["weights"]))
+
+
+def _as_onnx(model: keras.Model) -> onnx.ModelProto:
+    """A Keras model by Keras' own export (tf2onnx)."""
+    zeros = [np.zeros([length or 1 for length in each.shape], np.float32) for each in model.inputs]
+    model(zeros if len(zeros) > 1 else zeros[0])  # Keras exports only what was called once
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of NumPy's names in tf2onnx
-        path = Path(place) / "network.onnx"
-        network.export(path, format="onnx", verbose=False)
+        path = Path(place) / "model.onnx"
+        model.export(path, format="onnx", verbose=False)
         return onnx.load(path)
 
 

@@ -15,8 +15,28 @@ Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
 * Input `{input}`: float32 (slices, rows, columns), Hounsfield units; anterior at the top, the patient's right on
   the left.
 * Output `{output}`: float32, the same shape, 0 to 1. Blood is where it is >= **{threshold:.4f}** ({threshold_is}).
-* Inside: window {windows} (level/width in HU), padding to a square, area averaging to {size} x {size} pixels,
-  the mean of {count} network(s), linear resampling to the input's pixels.
+* Inside: window {windows} (level/width in HU, {windows_are}), padding to a square, area averaging
+  to {size} x {size} pixels, the mean of {count} network(s), linear resampling to the input's pixels.
+
+## In other programs
+
+```python
+import numpy as np, openvino
+network = openvino.Core().compile_model("ich.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+hu = np.zeros((1, 512, 512), np.float32)  # your slices, in HU
+probability = network(hu)["{output}"]
+blood = probability >= {threshold:.4f}
+```
+
+```python
+import numpy as np, onnxruntime
+network = onnxruntime.InferenceSession("ich.onnx", providers=["CPUExecutionProvider"])
+hu = np.zeros((1, 512, 512), np.float32)  # your slices, in HU
+(probability,) = network.run(["{output}"], {{"{input}": hu}})
+blood = probability >= {threshold:.4f}
+```
+
+Without the hint OpenVINO computes in bfloat16 where the CPU can: faster, and the masks differ a little.
 
 ## Training
 
@@ -68,7 +88,8 @@ def page(card: dict) -> str:
         model=facts["model"], networks=f"mean of {count} networks" if count > 1 else "one network", count=count,
         input=INPUT, output=OUTPUT, threshold=card["threshold"],
         threshold_is=facts["threshold_is"], size=card["image_size"],
-        windows=", ".join(f"{level:g}/{width:g}" for level, width in card["windows"]), filters=facts["n_filters"],
+        windows=", ".join(f"{level:g}/{width:g}" for level, width in card["windows"]),
+        windows_are=facts.get("windows_are", "those of the training"), filters=facts["n_filters"],
         recipe=facts["recipe"], epochs=facts["epochs"], weights=facts["weights"], data=facts["data"],
         slices=facts["training_slices"], protocol=facts["protocol"], protocol_note=NOTES[facts["protocol"]],
         scores="\n".join(f"* {name}: {value:.3g}" for name, value in card["scores"].items()), scores_note=SCORES_NOTE,

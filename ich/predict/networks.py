@@ -1,5 +1,10 @@
 """Which networks predict and what computes them: the choice of predict.py."""
 
+import contextlib
+import errno
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ich import cli, folds, lock, paths, runs
@@ -8,6 +13,30 @@ from ich.predict import engines, method
 from ich.predict.job import Job
 
 CACHE = "exported"  # folder beside a run's folds
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+LONGEST_WAIT_S = 1800  # for another process's export, of ten large networks in 8-bit integers too
+OF_A_RUN = ("runs", "protocol", "run", "fold", "weights", "windows")  # exported networks have theirs
+OF_A_PREDICTION = (
+    "scans", "out", "model", "engine", "threshold", "flip", "min_lesion_mm3", "probabilities", "view", "series",
+    "orientation",
+)  # fmt: skip
+
+
+def check(config: object) -> None:
+    """Raise InputError for flags (`config` is config.Predict) that would have no effect, and for damaged ones."""
+    method.parsed(config.windows)
+    if config.export and (given := _given(config, OF_A_PREDICTION)):
+        raise InputError(f"--export: writes networks and predicts nothing; leave out {given}")
+    if config.model and (given := _given(config, OF_A_RUN)):
+        raise InputError(f"--model {config.model}: its networks and windows are those that were exported; "
+                         f"leave out {given}, or leave out --model")  # fmt: skip
+
+
+def _given(config: object, names: tuple[str, ...]) -> str:
+    """Those of the flags that differ from config.py."""
+    usual = type(config)()
+    return ", ".join("--" + name.replace("_", "-") if name != config.POSITIONAL else "the scans"
+                     for name in names if getattr(config, name) != getattr(usual, name))  # fmt: skip
 
 
 def prepare(config: object) -> Job:
@@ -17,7 +46,11 @@ def prepare(config: object) -> Job:
     """
     name = engines.choose(config.engine, config.precision)
     if config.model:
-        how, engine = method.of_export(config.model), _exported_engine(config, name, config.model)
+        if name == "keras":
+            raise InputError(f"--model {config.model}: exported files need openvino or onnxruntime; "
+                             "pip install openvino")  # fmt: skip
+        how = method.of_export(config.model, engines.files(name, config.precision))
+        engine = _exported_engine(config, name, config.model)
     else:
         name, how, engine = _of_run(config, name)
     threshold = how.threshold if config.threshold is None else config.threshold
@@ -29,27 +62,83 @@ def prepare(config: object) -> Job:
 def _of_run(config: object, name: str) -> tuple[str, method.Method, engines.Engine]:
     """The engine that is used in the end, the method and the engine itself, of a run's trainings."""
     run = method.choose_run(config.runs, config.protocol, config.run)
-    how, trainings = method.of_run(run, config.fold, config.weights)
+    how, trainings = method.of_run(run, config.fold, config.weights, config.windows)
     folder = _cache(config, run)
-    exported = name != "keras" and method.is_exported(folder, how, engines.file(name, config.precision))
-    if name != "keras" and not exported and not engines.can_export():
-        name = _without_export(config, name)
+    if name != "keras" and _is_exported(config, name, folder, how):
+        return name, how, _exported_engine(config, name, folder)
+    if name != "keras" and not engines.can_export():
+        name = _without_export(config, name, run)
     if name == "keras":
         with cli.starting_backend():
             return name, how, engines.keras(trainings, config.weights, how)
-    if not exported:
-        print(f"{run.name}: exporting for {name}, once")
-        _export(config, folder, how, trainings, run)
-    return name, how, _exported_engine(config, name, folder)
+    with _newly_exported(config, name, folder, how, trainings, run) as there:
+        return name, how, _exported_engine(config, name, there)
+
+
+def _is_exported(config: object, name: str, folder: Path, how: method.Method) -> bool:
+    return method.is_exported(folder, how, engines.files(name, config.precision))
+
+
+@contextlib.contextmanager
+def _newly_exported(
+    config: object, name: str, folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run
+) -> Iterator[Path]:
+    """Where the exported files are now: in `folder`, or where that is read only in a temporary one.
+
+    Engines read them at once, so the temporary ones may go when this ends.
+    """
+    if reason := _read_only(folder):
+        print(f"{folder}: can't be written ({reason}); {run.name} is exported for {name} for this call only")
+        with tempfile.TemporaryDirectory(prefix="ich_exported_") as place:
+            _export(config, Path(place), how, trainings, run)
+            yield Path(place)
+    else:
+        with _locked(folder):
+            if not _is_exported(config, name, folder, how):  # nor by the process that had the lock before
+                print(f"{run.name}: exporting for {name}, once")
+                _export(config, folder, how, trainings, run)
+        yield folder
+
+
+def _read_only(folder: Path) -> str:
+    """Why the folder can't be made or written; empty where it can."""
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return ""
+    except OSError as error:
+        if error.errno in READ_ONLY:
+            return error.strerror
+        raise
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """As lock.writing, but waits for another process that writes the folder. Raises InputError after half an hour."""
+    end, waits = time.monotonic() + LONGEST_WAIT_S, False
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lock.writing(folder))
+                break
+            except InputError as error:
+                if time.monotonic() > end:
+                    raise
+                if not waits:
+                    print(f"waiting for the export of another process: {error}", flush=True)
+                waits = True
+                time.sleep(1)
+        yield
 
 
 def export(config: object, folder: Path) -> None:
     """Write the networks of the chosen run to `folder`. Raises InputError when packages or trainings are missing."""
-    if not engines.can_export():
-        raise InputError(f"--export: needs {', '.join(engines.EXPORTERS)}; pip install -r requirements-predict.txt")
+    if lacking := engines.lacks_for_export():
+        raise InputError(f"--export: needs {lacking}")
     run = method.choose_run(config.runs, config.protocol, config.run)
-    how, trainings = method.of_run(run, config.fold, config.weights)
-    _export(config, folder, how, trainings, run)
+    how, trainings = method.of_run(run, config.fold, config.weights, config.windows)
+    with lock.writing(folder):
+        _export(config, folder, how, trainings, run)
     written = " ".join(sorted(path.name for path in folder.iterdir()))
     print(f"{run.name}: {', '.join(how.facts['folds'])} -> {folder}: {written}")
 
@@ -60,8 +149,7 @@ def _export(
     with cli.starting_backend():
         from ich.predict import export, model_card, quantize
     measured = quantize.read_slices(config, how) if config.precision == "int8" else None
-    with lock.writing(folder):
-        export.write(folder, how, trainings, model_card.scores_of(run), measured)
+    export.write(folder, how, trainings, model_card.scores_of(run), measured)
     if measured is not None:
         quantize.tell(runs.read_json(folder / method.CARD)["int8_dice_with_float32"])
 
@@ -73,20 +161,23 @@ def _cache(config: object, run: folds.Run) -> Path:
 
 
 def _exported_engine(config: object, name: str, folder: Path) -> engines.Engine:
-    if name == "openvino":
-        return engines.openvino(folder, config.precision)
-    if name == "onnx":
-        return engines.onnx(folder)
-    raise InputError(f"--model {folder}: exported files need openvino or onnxruntime; pip install openvino")
+    return engines.openvino(folder, config.precision) if name == "openvino" else engines.onnx(folder)
 
 
-def _without_export(config: object, name: str) -> str:
-    """Keras instead of an engine whose files can't be written here; InputError where the user asked for it."""
-    lacking = f"the run is not exported for {name}, which needs {', '.join(engines.EXPORTERS)}"
+def _without_export(config: object, name: str, run: folds.Run) -> str:
+    """Keras instead of an engine whose files can't be written here; InputError where that can't be or was not asked."""
+    lacking = f"run {run.name} is not exported for {name}, which needs {engines.lacks_for_export()}"
     if config.engine != "auto" or config.precision != "float32":
-        raise InputError(f"--engine {name}: {lacking}; pip install -r requirements-predict.txt")
+        raise InputError(f"--engine {name}: {lacking}")
+    if not engines.installed("keras"):
+        raise InputError(f"{lacking}, and Keras can't predict instead without {_missing()}; install them, or export "
+                         "it on another computer (predict.py --export exported) and give --model exported")  # fmt: skip
     print(f"{lacking}: predicting with Keras, which is slower")
     return "keras"
+
+
+def _missing() -> str:
+    return " and ".join(name for name in ("keras", engines.keras_backend()) if not engines.has(name))
 
 
 def _tell(config: object, name: str, how: method.Method, threshold: float) -> None:

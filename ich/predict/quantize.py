@@ -17,7 +17,7 @@ from ich.predict.method import Method
 EACH = 64  # slices with blood and as many without; half of them give the ranges, the others judge the result
 LEAST_AGREEMENT = 0.97  # Dice of the masks of integers and of float32
 # Window, resizing and the mean of the networks: next to no work, but rounding grey levels twice costs much.
-EXACT = ["MatMul", "Multiply", "Add", "Subtract", "Divide"]
+EXACT = ["MatMul", "Multiply", "Add", "Subtract", "Divide", "Gather"]
 FEW_CHANNELS = 4  # convolutions that take or give fewer stay exact: the picture's own, and the probability's
 
 

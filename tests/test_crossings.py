@@ -1,0 +1,173 @@
+"""Every way to train a network, crossed with every later step that reads it: compare, test, predict, export."""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FOLDS, IMAGE_SIZE, Project
+
+import create_data_set
+import main_kfold
+import models
+import predict
+import split_raw_data
+import tests as test_set
+import trials
+from ich import runs
+from ich.phantom import make_patient
+from ich.phantom_files import write_nifti
+from ich.predict import engines
+
+AGREEMENT = 1e-3  # between the probabilities of an exported file and of Keras
+ENGINES = [name for name in engines.PACKAGES if engines.installed(name)]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a network is trained; `windows` of the data, "own" for PNGs whose window nobody knows."""
+
+    name: str
+    train: tuple[str, ...] = ()
+    windows: tuple[str, ...] | str = ("40/120",)
+    predict: tuple[str, ...] = ()
+    marks: tuple = field(default=(), compare=False)
+
+
+SLOW = (pytest.mark.slow,)
+WAYS = [
+    Way("bfloat16", ("--precision", "mixed_bfloat16")),
+    Way("own PNGs", windows="own", predict=("--windows", "40/120")),
+    Way("three windows", ("--precision", "mixed_bfloat16"), ("40/120", "80/200", "600/2800")),
+    Way("two windows", ("--models", "unet=2"), ("40/120", "80/200"), marks=SLOW),
+    Way("paper recipe", ("--recipe", "paper", "--epochs", "1"), marks=SLOW),
+    Way("by slice", ("--protocol", "slice"), predict=("--protocol", "slice"), marks=SLOW),
+    Way("from .keras", ("--init-weights", "start.keras"), marks=SLOW),
+    Way("from .weights.h5", ("--init-weights", "start.weights.h5"), marks=SLOW),
+    Way("from legacy .h5", ("--init-weights", "start.h5", "--precision", "mixed_bfloat16"), marks=SLOW),
+]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained run of two folds and the folders about it."""
+
+    way: Way
+    root: Path
+    project: Project
+
+    @property
+    def protocol(self) -> str:
+        return "slice" if "slice" in self.way.train else "patient"
+
+    def flags(self, *given: str) -> list[str]:
+        folders = [part for name in ("data", "runs", "reports") for part in (f"--{name}", str(self.root / name))]
+        return ["--raw", str(self.project.raw), *folders, "--protocol", self.protocol, "--quiet", *given]
+
+    def predict(self, scan: Path, out: str, *given: str, what: str = "mask") -> np.ndarray:
+        """The mask (or the probabilities) of a scan, on the scan's own voxels."""
+        flags = ["--runs", str(self.root / "runs"), "--data", str(self.root / "data"), "--quiet"]
+        flags += ["--threshold", "0.5", "--probabilities", "--out", str(self.root / out)]
+        predict.main([str(scan), *flags, *self.way.predict, *given])
+        return nib.load(self.root / out / "scan" / f"{what}.nii.gz").get_fdata()
+
+
+def prepare(way: Way, project: Project, root: Path) -> None:
+    """The data that a way needs, under `root/data`."""
+    if way.windows == ("40/120",):
+        shutil.copytree(project.data, root / "data")
+        return
+    flags = ["--raw", str(project.raw), "--data", str(root / "data"), "--image-size", str(IMAGE_SIZE), "--quiet"]
+    if way.windows == "own":
+        for name in ("image", "label"):
+            shutil.copytree(project.data / name, root / "data" / name)
+    else:
+        split_raw_data.main([*flags, "--windows", *way.windows, "--workers", "1"])
+    create_data_set.main([*flags, "--folds", str(FOLDS), "--test-share", "0.2"])
+
+
+def start_weights(root: Path) -> None:
+    """Weights to start from, in each format that Keras has written over the years."""
+    network = models.build("dunet", IMAGE_SIZE, 1, 2)
+    network.save(root / "start.keras")
+    network.save_weights(root / "start.weights.h5")
+    network.save(root / "start.h5")
+
+
+@pytest.fixture(scope="module", params=[pytest.param(way, id=way.name, marks=way.marks) for way in WAYS])
+def trained(request: pytest.FixtureRequest, project: Project, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    made = Trained(request.param, tmp_path_factory.mktemp("crossing"), project)
+    prepare(made.way, project, made.root)
+    given = [str(made.root / each) if each.startswith("start.") else each for each in made.way.train]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "LEVELS", 2)
+        start_weights(made.root)
+        small = ["--models", "dunet=2", "--epochs", "1", "--batch-size", "16"]
+        main_kfold.main(made.flags(*small, *given))
+    keras.config.set_dtype_policy("float32")
+    return made
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A head of 80 px: its slices are resampled to the network's 32 px and back."""
+    made, path = make_patient(0, 1, 80), tmp_path_factory.mktemp("scan") / "scan.nii"
+    write_nifti(path, made.hu, made.affine)
+    return path
+
+
+def test_kept_in_float32(trained: Trained) -> None:
+    for path in (trained.root / "runs").rglob("*.keras"):
+        network = keras.models.load_model(path, compile=False)
+        assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}, path
+
+
+def test_compared_and_tested(trained: Trained) -> None:
+    trials.main(trained.flags())
+    test_set.main(trained.flags())
+    reports = trained.root / "reports" / trained.protocol
+    assert len(pd.read_csv(reports / "table.csv"))
+    (folder,) = reports.glob("test_*net")
+    scores = pd.read_csv(folder / "slices.csv")["score"]
+    assert scores.between(0, 1).all()
+    assert np.ptp(scores) > 0
+    assert "not for diagnosis" in (reports / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "keras"])
+def test_engines_give_the_mask_of_keras(trained: Trained, scan: Path, engine: str) -> None:
+    expected = trained.predict(scan, "keras", "--engine", "keras")
+    found = trained.predict(scan, engine, "--engine", engine)
+    assert (found != expected).mean() < 1e-3
+    (card,) = (trained.root / "runs").rglob("model.json")
+    assert max(runs.read_json(card)["largest_difference_from_keras"].values()) < AGREEMENT
+
+
+def test_exported_folder_predicts_without_the_run(trained: Trained, scan: Path) -> None:
+    if not engines.can_export():
+        pytest.skip("tf2onnx is not installed")
+    folder = trained.root / "exported"
+    flags = ["--runs", str(trained.root / "runs"), *trained.way.predict, "--quiet"]
+    predict.main(["--export", str(folder), *flags])
+    out = ["--out", str(trained.root / "from_export"), "--threshold", "0.5", "--quiet"]
+    predict.main([str(scan), "--model", str(folder), *out])
+    found = nib.load(trained.root / "from_export" / "scan" / "mask.nii.gz").get_fdata()
+    assert (found != trained.predict(scan, "run")).mean() < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_lower_precision_is_close_or_refused(trained: Trained, scan: Path, precision: str) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    try:
+        found = trained.predict(scan, precision, "--precision", precision, what="probabilities")
+    except engines.InputError as error:
+        assert "its masks have Dice" in str(error)  # after an epoch most probabilities lie near the threshold
+        return
+    expected = trained.predict(scan, "keras", "--engine", "keras", what="probabilities")
+    assert np.abs(found - expected).mean() < 0.02
