@@ -9,6 +9,8 @@ from ich import nifti
 from ich.errors import InputError
 from ich.runs import atomic
 
+PROBABILITY_TYPE, PROBABILITY_STEP = np.uint16, 1 / 65535
+
 
 def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, orientation: str = "") -> None:
     """Write probabilities (slices, size, size), upright, as a mask 0/1 in exactly the grid and affine of `source`.
@@ -23,12 +25,22 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
     save_like(path, mask.astype(np.uint8), scan)
 
 
-def save_like(path: Path, voxels: np.ndarray, scan: nib.Nifti1Image) -> None:
-    """Write voxels as NIfTI in exactly the grid, affine and orientation codes of `scan`."""
+def save_probabilities(path: Path, prob: np.ndarray, scan: nib.Nifti1Image) -> None:
+    """Write probabilities (0 to 1) like `save_like`, as whole numbers of PROBABILITY_STEP.
+
+    Readers of NIfTI multiply by it (scl_slope). float32 would take ten times the disk, for digits of no meaning.
+    """
+    steps = np.rint(np.clip(prob, 0, 1) / PROBABILITY_STEP).astype(PROBABILITY_TYPE)
+    save_like(path, steps, scan, PROBABILITY_STEP)
+
+
+def save_like(path: Path, voxels: np.ndarray, scan: nib.Nifti1Image, slope: float | None = None) -> None:
+    """Write voxels as NIfTI in exactly the grid, affine and orientation codes of `scan`; `slope` is its scl_slope."""
     image = nib.Nifti1Image(voxels, scan.affine)
     for kind in ("sform", "qform"):
         matrix, code = getattr(scan, f"get_{kind}")(coded=True)
         getattr(image, f"set_{kind}")(matrix, int(code))
     image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(slope, None if slope is None else 0)
     with atomic(path) as temporary:
         nib.save(image, temporary)
