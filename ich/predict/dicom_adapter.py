@@ -51,7 +51,7 @@ def find(files: Sequence[Path], wanted: str = "") -> tuple[list[Series], list[st
         try:
             images, _ = choose(images, folder, wanted)
         except InputError as error:
-            if "holds no axial CT series" in str(error):
+            if len(images) == len(paths) and "holds no axial CT series" in str(error):
                 notes.append(str(error))
                 continue
         found.append(Series(folder, tuple(image.path for image in images) or tuple(paths), name, _facts(images), read))

@@ -33,7 +33,7 @@ class Job:
 
     def is_done(self, given: Input, before: Result | None) -> bool:
         """Whether an earlier call wrote these very results, and all of them are there."""
-        if before is None or before.is_unfinished or before.missing():
+        if before is None or before.is_unfinished or before.content != given.content or before.missing():
             return False
         return before.facts.get("inputs") == self.inputs(given)
 
@@ -46,13 +46,13 @@ def predict_once(job: Job, given: Input) -> None:
         _update_path(given, before)
         print(f"{given.shown}: predicted before -> {folder}")
         return
-    started = time.perf_counter()
+    started, anew = time.perf_counter(), _why_anew(given, before)
     try:
         facts = predict(job, given, folder)
     except InputError:
         _remove_stale(given, before)
         raise
-    for note in [*_why_anew(given, before), *facts["notes"]]:
+    for note in [*anew, *facts["notes"]]:
         print(f"{given.name}: {note if note.startswith(plausibility.PREFIX) else f'note: {note}'}")
     print(f"{_title(given.shown, facts['measures'], job.threshold)}; {time.perf_counter() - started:.1f} s")
 
