@@ -9,7 +9,7 @@ from ich import nifti
 from ich.errors import InputError
 from ich.runs import atomic
 
-PROBABILITY_TYPE, PROBABILITY_STEP = np.uint16, 1 / 65535
+PROBABILITY_STEP = 0.001  # engines agree to that; all digits of float32 would take ten times the disk
 
 
 def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, orientation: str = "") -> None:
@@ -26,11 +26,8 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
 
 
 def save_probabilities(path: Path, prob: np.ndarray, scan: nib.Nifti1Image) -> None:
-    """Write probabilities (0 to 1) like `save_like`, as whole numbers of PROBABILITY_STEP.
-
-    Readers of NIfTI multiply by it (scl_slope). float32 would take ten times the disk, for digits of no meaning.
-    """
-    steps = np.rint(np.clip(prob, 0, 1) / PROBABILITY_STEP).astype(PROBABILITY_TYPE)
+    """Write probabilities (0 to 1) like `save_like`, as whole numbers of PROBABILITY_STEP: their scl_slope."""
+    steps = np.rint(np.clip(prob, 0, 1) / PROBABILITY_STEP).astype(np.uint16)
     save_like(path, steps, scan, PROBABILITY_STEP)
 
 
