@@ -33,11 +33,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         work = networks.prepare(config)
         with lock.writing(config.out):
             _predict(work, found.scans, refusals)
+    for note in naming.left_behind(found.scans, config.scans, config.out):
+        print(f"note: {printable(note)}")
     refusals.end()
 
 
 def _predict(work: job.Job, scans: list[inputs.Input], refusals: "Refusals") -> None:
     """All scans, and volumes.csv; one scan that is refused does not keep the others back."""
+    results.check(work.config.out)
     predicted = 0
     for given in naming.named(scans, work.config.out):
         try:

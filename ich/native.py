@@ -1,5 +1,6 @@
 """Predicted masks back in the scans' own space, as NIfTI."""
 
+import warnings
 from pathlib import Path
 
 import nibabel as nib
@@ -21,7 +22,10 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
     scan = nifti.read_nifti(source)
     if scan.shape[2] != len(prob):
         raise InputError(f"{source}: has {scan.shape[2]} slices, {len(prob)} were cut from it; run step 1 again")
-    mask = nifti.to_file_grid(prob, nifti.grid(scan, orientation)) >= threshold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # step 1 said what there is to say of the header
+        where = nifti.grid(scan, orientation)
+    mask = nifti.to_file_grid(prob, where) >= threshold
     save_like(path, mask.astype(np.uint8), scan)
 
 

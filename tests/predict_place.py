@@ -52,11 +52,12 @@ class Place:
     root: Path
     capsys: pytest.CaptureFixture
 
-    def call(self, *given: str | Path, out: str = "out", **flags: str) -> str:
-        """What is printed; an error is its last line."""
-        extra = [part for name, value in flags.items() for part in (f"--{name}", value)]
+    def call(self, *given: str | Path, out: str = "out") -> str:
+        """What is printed; an error is its last line. Paths are those in the folder, flags may follow them."""
+        split = next((place for place, each in enumerate(given) if str(each).startswith("--")), len(given))
+        paths = [str(self.root / path) for path in given[:split]]
         try:
-            predict.main([*(str(self.root / path) for path in given), "--out", str(self.root / out), "--quiet", *extra])
+            predict.main([*paths, "--out", str(self.root / out), "--quiet", *given[split:]])
         except InputError as error:
             print(f"error: {error}")
         return self.capsys.readouterr().out

@@ -11,7 +11,6 @@ import pydicom
 import pytest
 from predict_place import HEAD, Place, damage, make, scan, series
 
-import predict
 from ich.predict import inputs, naming
 
 
@@ -97,17 +96,30 @@ def mask_deleted(place: Place) -> str:
 
 def page_deleted(place: Place) -> str:
     scan(place.root / "scan.nii", 7)
-    predict.main([str(place.root / "scan.nii"), "--out", str(place.root / "out"), "--view", "--quiet"])
+    place.call("scan.nii", "--view")
     (place.root / "out/scan/view.html").unlink()
-    predict.main([str(place.root / "scan.nii"), "--out", str(place.root / "out"), "--view", "--quiet"])
+    text = place.call("scan.nii", "--view")
     assert (place.root / "out/scan/view.html").exists()
-    return place.capsys.readouterr().out
+    return text
 
 
 def mask_of_another_deleted(place: Place) -> str:
     place.call(scan(place.root / "scan.nii", 7), scan(place.root / "other.nii", 2))
     (place.root / "out/other/mask.nii.gz").unlink()
     return place.call("scan.nii")
+
+
+def series_replaced_by_something_else(place: Place) -> str:
+    place.call(series(place.root / "CT", 7))
+    for path in (place.root / "CT").iterdir():
+        path.write_text("something else")
+    return place.call("CT")
+
+
+def one_of_two_deleted(place: Place) -> str:
+    place.call(scan(place.root / "data/a.nii", 7), scan(place.root / "data/b.nii", 3))
+    (place.root / "data/a.nii").unlink()
+    return place.call("data")
 
 
 def moved(place: Place) -> str:
@@ -230,6 +242,10 @@ def names_of_other_case(place: Place) -> str:
         (mask_deleted, {"scan": 7}, "scan: note: predicted anew: mask.nii.gz was missing"),
         (page_deleted, {"scan": 7}, "scan: note: predicted anew: view.html was missing"),
         (mask_of_another_deleted, {"scan": 7}, "note: other: mask.nii.gz is missing, so volumes.csv has no row of it"),
+        (series_replaced_by_something_else, {"CT": 7},
+         "note: scans that are no longer where they were predicted keep their results: CT\nerror: "),
+        (one_of_two_deleted, {"a": 7, "b": 3},
+         "note: scans that are no longer where they were predicted keep their results: a\n"),
         (moved, {"scan": 7}, "scan: note: was {root}/scan.nii when it was predicted; now recorded where it is\n"
                              "scan ({root}/head.nii): predicted before"),
         (folder_moved, {"CT": 7}, "CT: note: was {root}/A/CT when it was predicted"),
@@ -268,6 +284,15 @@ def test_files_that_are_not_the_programs_stay(place: Place) -> None:
     assert [*place.voxels().values()] == [7]
     assert (place.root / "out/scan/note.txt").read_text() == "mine"
     assert not (place.root / "out/scan/mask.nii.gz").exists()  # it is somebody else's folder by now
+
+
+def test_a_table_of_another_program_is_not_replaced(place: Place) -> None:
+    scan(place.root / "scan.nii", 7)
+    (place.root / "out").mkdir()
+    (place.root / "out/volumes.csv").write_text("patient,ml\n1,2\n")
+    assert "volumes.csv: was not written by predict.py" in place.call("scan.nii")
+    assert (place.root / "out/volumes.csv").read_text() == "patient,ml\n1,2\n"
+    assert [path.name for path in (place.root / "out").iterdir()] == ["volumes.csv"]
 
 
 def test_paths_and_the_series_are_recorded(place: Place) -> None:
@@ -333,7 +358,7 @@ def test_two_series_of_one_folder_keep_their_results_apart(place: Place, monkeyp
     series(place.root / "CT", 7, number=2)
     series(place.root / "CT", 3, number=3, description="Bone")
     for number, voxels in (("2", 7), ("3", 3), ("2", 7)):
-        text = place.call("CT", series=number)
+        text = place.call("CT", "--series", number)
         rows = place.table()
         assert rows["volume_ml"].to_dict()[rows.index[rows["series_number"] == number][0]] > 0
         assert voxels in place.voxels().values()

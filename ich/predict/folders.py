@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 SHOWN = 3  # paths of one kind that a note names
-TWICE = "links left out: they lead to what is read already"
-BROKEN = "links left out: what they lead to is not there"
-SPECIAL = "paths left out: pipes or devices, expected regular files"
-CLOSED = "folders left out: they cannot be read; change their permissions to predict what is in them"
-OWN = "files left out: results of predict.py"
+TWICE = "link", "to what is read already"  # what is left out, and why
+BROKEN = "link", "to what is not there"
+SPECIAL = "path", "pipe or device, expected a regular file"
+CLOSED = "folder", "cannot be read; check its permissions"
+OWN = "file", "written by predict.py"
 
 
 class Walk:
@@ -23,16 +23,16 @@ class Walk:
         self._out = os.path.realpath(out) if out else ""
         self._own_files = own_files
         self._seen: set[str] = set()
-        self._left: dict[str, list[Path]] = {}
+        self._left: dict[tuple[str, str], list[Path]] = {}
         self._holds_out: list[Path] = []
 
     @property
     def notes(self) -> list[str]:
         """What was left out, a line for each reason."""
         notes = [f"{path}: left out, since it is the output folder (--out)" for path in self._holds_out]
-        for reason, paths in self._left.items():
-            names = ", ".join(map(str, paths[:SHOWN])) + (" ..." if len(paths) > SHOWN else "")
-            notes.append(f"{len(paths)} {reason} ({names})")
+        for (kind, why), paths in self._left.items():
+            names = ", ".join(map(str, paths[:SHOWN])) + (", ..." if len(paths) > SHOWN else "")
+            notes.append(f"{len(paths)} {kind}{'' if len(paths) == 1 else 's'} left out ({why}): {names}")
         return notes
 
     def file(self, path: Path) -> list[Path]:
@@ -111,5 +111,5 @@ class Walk:
         self._leave(SPECIAL, path)
         return []
 
-    def _leave(self, reason: str, path: Path) -> None:
+    def _leave(self, reason: tuple[str, str], path: Path) -> None:
         self._left.setdefault(reason, []).append(path)

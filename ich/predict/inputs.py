@@ -116,7 +116,7 @@ def _listed(path: Path, walk: Walk) -> list[Path]:
 def _without_scans(listed: dict[Path, list[Path]], found: Found) -> list[str]:
     """Why paths are refused that hold no scan. Files of DICOM can be named one by one, scouts among them."""
     used = {file for each in found.scans for file in each.files}
-    with_slices = {file.parent for file in used}
+    with_slices = {file.parent for file in used if not _is_nifti(file)}
     real = [Path(os.path.realpath(file)) for file in used]
     places = {place for file in real for place in (file, *file.parents)}
     refused = []

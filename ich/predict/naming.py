@@ -12,6 +12,7 @@ from ich import runs
 from ich.errors import InputError, printable
 from ich.paths import is_file_name
 from ich.predict import results
+from ich.predict.folders import SHOWN
 from ich.predict.inputs import Input
 from ich.predict.results import Result
 
@@ -32,6 +33,19 @@ def named(scans: Sequence[Input], out: Path) -> list[Input]:
         names[place] = name
     bases = _bases(scans, names, earlier)
     return [_called(each, names[place], bases) for place, each in enumerate(scans)]
+
+
+def left_behind(scans: Sequence[Input], given: Sequence[Path], out: Path) -> list[str]:
+    """A note on results in `out` whose scans are no longer under the paths that were given; they stay."""
+    roots = [Path(os.path.abspath(path)) for path in given]  # noqa: PTH100  (links are kept)
+    empty = {root for root in roots if not any(each.absolute.is_relative_to(root) for each in scans)}
+    names = []
+    for name, result in results.read_all(out).items():
+        path = Path(str(result.source.get("path", "")))
+        if path in empty or (result.is_moved() and any(path.is_relative_to(root) for root in roots)):
+            names.append(name)
+    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return [f"scans that are no longer where they were predicted keep their results: {shown}"] if names else []
 
 
 def _called(scan: Input, name: str, bases: Counter[str]) -> Input:

@@ -111,9 +111,27 @@ def read_all(out: Path) -> dict[str, Result]:
 
 
 def own_files(folder: Path) -> set[str]:
-    """Names of the files in a folder that are results of this program, run.json among them."""
+    """Names of the files in a folder that are results of this program, run.json and volumes.csv among them."""
     result = read(folder)
-    return {paths.RUN, *result.own_files()} if result else set()
+    names = {paths.RUN, *result.own_files()} if result else set()
+    return names | {VOLUMES} if _is_volumes(folder / VOLUMES) else names
+
+
+def check(out: Path) -> None:
+    """Raise InputError for an output folder whose volumes.csv is of another program: it would be replaced."""
+    path = out / VOLUMES
+    if path.is_file() and not _is_volumes(path):
+        raise InputError(f"{path}: was not written by predict.py (its first column is not `{COLUMNS[0]}`); "
+                         "choose another --out or move it away")  # fmt: skip
+
+
+def _is_volumes(path: Path) -> bool:
+    """Whether a file is a volumes.csv of this program; it is empty after a call without results."""
+    if not path.is_file():
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(len(COLUMNS[0]) + 1) in (f"{COLUMNS[0]},".encode(), b"\n", b'""\n', b"")
+    return False
 
 
 def write_volumes(out: Path) -> list[str]:
