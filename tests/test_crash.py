@@ -326,7 +326,7 @@ def test_predict(work: Work, reference: Work) -> None:
     command = STEPS["predict"]
     there = wait_for(reference, "predict")
     copied(work, there, "data", "runs")
-    work.crash(command, "half:1:mask.nii.gz$", "renamed:1:dicom/run.json$")
+    work.crash(command, "half:1:mask.nii.gz$", "renamed:2:dicom/run.json$")
     assert "predicted before" in work.finish(command)
     assert_same(work.folder / "predicted", there / "predicted")
 

@@ -264,6 +264,11 @@ def test_input_order_does_not_matter_for_what_lies_in_another_path(tmp_path: Pat
         assert (found.refused, found.notes) == ([], [])
 
 
+def test_scans_come_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    given = [series(tmp_path / "z", 7), scan(tmp_path / "b.nii", 7), series(tmp_path / "c", 3)]
+    assert [each.base for each in inputs.look(given).scans] == ["z", "b", "c"]
+
+
 def test_no_path_at_all() -> None:
     with pytest.raises(InputError, match="no scan named"):
         inputs.look([])

@@ -300,13 +300,16 @@ def test_paths_and_the_series_are_recorded(place: Place) -> None:
     series(place.root / "B/CT", 3, number=4, description="=Head")
     place.call("A", "B")
     table, header = place.table(), pydicom.dcmread(next((place.root / "B/CT").iterdir()))
-    assert table.loc["scan", "path"] == str(place.root / "A/scan.nii")
-    assert table.loc["CT", "path"] == str(place.root / "B/CT")
+    assert table.loc["scan", "path"] == "../A/scan.nii"
+    assert table.loc["CT", "path"] == "../B/CT"
     assert list(table.loc[["scan", "CT"], "files"]) == [1, HEAD.hu.shape[2]]
     assert list(table.loc["CT", ["study_uid", "series_uid", "series_number", "series_description"]]) == [
         header.StudyInstanceUID, header.SeriesInstanceUID, "4", "'=Head"]  # fmt: skip
     assert table.loc["scan", ["study_uid", "series_uid"]].isna().all()
+    place.call("A", out="elsewhere/out")
+    assert place.table("elsewhere/out").loc["scan", "path"] == str(place.root / "A/scan.nii")
     told = place.told("CT")
+    assert told["source"]["path"] == str(place.root / "B/CT")
     assert told["source"]["real_paths"] == [str((place.root / "B/CT").resolve())]
     assert told["source"]["series_uid"] == header.SeriesInstanceUID
     assert len(told["source"]["content"]) == 64

@@ -101,6 +101,8 @@ def look(given: Sequence[Path], orientation: str = "", series: str = "", out: Pa
         return found
     found.notes += notes
     found.scans += [Input(each.name, each.folder, each.files, each.read, each.facts) for each in all_series]
+    order = {file: place for place, file in enumerate(files)}
+    found.scans.sort(key=lambda each: min(order.get(file, 0) for file in each.files))
     found.refused += _without_scans(listed, found)
     return found
 

@@ -82,11 +82,17 @@ class Result:
         measures.setdefault("lesions_above_0.1_ml", sum(each > 0.1 for each in lesion_ml))
         measures["lesion_ml"] = " ".join(f"{each:g}" for each in lesion_ml)
         return {
-            "scan": self.folder.name, "path": str(self.source.get("path", "")),
+            "scan": self.folder.name, "path": self._path(),
             **{name: measures[name] for name in FOUND}, "threshold": self.facts["threshold"],
             "engine": self.facts["inputs"]["engine"], "notes": "; ".join(self.facts["notes"]),
             "files": self.source.get("number_of_files"), **{name: self.source.get(name, "") for name in SOURCE},
         }  # fmt: skip
+
+    def _path(self) -> str:
+        """Where the scan lies, from the output folder on if it is beside that or in it."""
+        path = str(self.source.get("path", ""))
+        out = Path(os.path.abspath(self.folder.parent))  # noqa: PTH100  (links are kept)
+        return os.path.relpath(path, out) if path and Path(path).is_relative_to(out.parent) else path
 
     def _has(self, name: str) -> bool:
         return (self.folder / name).is_file()
