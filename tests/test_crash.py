@@ -158,6 +158,8 @@ def content(path: Path) -> object:
         facts = {key: value for key, value in json.loads(path.read_text()).items() if key not in VARY}
         if "results" in facts:  # fingerprints, also of files that hold times
             facts["results"] = {name: each for name, each in facts["results"].items() if name not in TIMED}
+        if isinstance(facts.get("source"), dict):  # of a prediction: paths from the root
+            facts["source"] = {name: each for name, each in facts["source"].items() if "path" not in name}
         return facts
     if path.name.endswith("history.csv"):
         table = pd.read_csv(path)
