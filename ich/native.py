@@ -10,7 +10,8 @@ from ich import nifti
 from ich.errors import InputError
 from ich.runs import atomic
 
-PROBABILITY_STEP = 0.001  # engines agree to that; all digits of float32 would take ten times the disk
+# Engines agree to that; all digits of float32 would take ten times the disk. Thresholds of the report are k/256.
+PROBABILITY_STEP = 1 / 1024
 
 
 def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, orientation: str = "") -> None:
@@ -30,8 +31,11 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
 
 
 def save_probabilities(path: Path, prob: np.ndarray, scan: nib.Nifti1Image) -> None:
-    """Write probabilities (0 to 1) like `save_like`, as whole numbers of PROBABILITY_STEP: their scl_slope."""
-    steps = np.rint(np.clip(prob, 0, 1) / PROBABILITY_STEP).astype(np.uint16)
+    """Write probabilities (0 to 1) like `save_like`, as whole numbers of PROBABILITY_STEP: their scl_slope.
+
+    They are rounded down, so that the file, cut at a multiple of the step, gives the same mask as the probabilities.
+    """
+    steps = np.floor(np.clip(prob, 0, 1) / PROBABILITY_STEP).astype(np.uint16)
     save_like(path, steps, scan, PROBABILITY_STEP)
 
 

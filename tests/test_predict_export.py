@@ -13,7 +13,7 @@ from predict_files import SIZE, bright_is_blood, phantom, write_nifti, write_run
 
 import models
 import predict
-from ich import runs
+from ich import native, runs
 from ich.ct import Window
 from ich.predict import engines
 from ich.predict.method import Method
@@ -69,7 +69,7 @@ def test_each_window_is_a_channel_and_members_are_averaged() -> None:
     windows = (Window(40, 120), Window(80, 200))  # 100 HU is grey 255 and 153
     members = [first_channel(SIZE, 1 / 255), first_channel(SIZE, 3 / 255)]
     found = answer(onnx_graph.build(members, SIZE, windows), hu)
-    np.testing.assert_allclose(found, 2 * 153 / 255, atol=1e-5)
+    np.testing.assert_allclose(found, 2 * 153 / 255, atol=native.PROBABILITY_STEP)
 
 
 @pytest.fixture(scope="module")
@@ -184,4 +184,4 @@ def test_probability_of_bright_pixels_through_all_engines(tmp_path: Path, scan: 
     grey = np.clip(np.rint((hu + 20) * 2.125), 0, 255)
     for engine in filter(engines.installed, engines.PACKAGES):
         found = probabilities(tmp_path / engine, scan, "--runs", str(folder), "--engine", engine)
-        np.testing.assert_allclose(found, 1 / (1 + np.exp(128 - grey)), atol=1e-5)
+        np.testing.assert_allclose(found, 1 / (1 + np.exp(128 - grey)), atol=native.PROBABILITY_STEP)

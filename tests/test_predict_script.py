@@ -168,9 +168,9 @@ def test_flip_averages_with_the_mirror_image(tmp_path: Path, head: Path) -> None
     plain, flip = (nib.load(tmp_path / n / "head" / "probabilities.nii.gz").get_fdata() for n in ("plain", "flip"))
     grey = np.clip(np.rint((nib.load(head).get_fdata() + 20) * 2.125), 0, 255)
     moved = [sigmoid(np.pad(grey, ((1, 1), (0, 0), (0, 0)))[at : at + 32] - 150) for at in (0, 2)]
-    half_a_step = native.PROBABILITY_STEP / 2 + 1e-5
-    assert min(np.abs(plain - each).max() for each in moved) < half_a_step
-    np.testing.assert_allclose(flip, (moved[0] + moved[1]) / 2, atol=half_a_step)
+    step = native.PROBABILITY_STEP + 1e-5
+    assert min(np.abs(plain - each).max() for each in moved) < step
+    np.testing.assert_allclose(flip, (moved[0] + moved[1]) / 2, atol=step)
 
 
 def test_specks_are_removed_on_request(trained: Path, head: Path, tmp_path: Path) -> None:

@@ -145,10 +145,12 @@ def write_volumes(out: Path) -> list[str]:
 
     A row needs its mask: without it nobody could see what its numbers are of.
     """
-    rows, notes = [], []
+    rows, notes, unknown = [], [], []
     for name, result in read_all(out).items():
         if result.is_unfinished:
             continue
+        if not result.source:
+            unknown.append(name)
         if not result._has(MASK):
             notes.append(f"{name}: {MASK} is missing, so {VOLUMES} has no row of it; predict the scan again")
             continue
@@ -158,6 +160,9 @@ def write_volumes(out: Path) -> list[str]:
             reason = printable(f"{type(error).__name__}: {error}")
             notes.append(f"{name}: {paths.RUN} can't be used ({reason}), so {VOLUMES} has no row of it; "
                          "delete it and predict the scan again")  # fmt: skip
+    if unknown:
+        notes.append(f"rows of {VOLUMES} without a path are of an earlier version, which did not record whose they "
+                     f"are: {', '.join(unknown)}; delete their folders once their scans are predicted anew")  # fmt: skip
     if rows or (out / VOLUMES).exists():
         runs.write_csv(out / VOLUMES, pd.DataFrame(rows, columns=list(COLUMNS)))
     return notes
