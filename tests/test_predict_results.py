@@ -252,9 +252,9 @@ def names_of_other_case(place: Place) -> str:
         (copied, {"scan": 7, "head": 7}, "head: "),
         (swapped, {"a": 3, "b": 7}, "a: note: predicted anew: the earlier results were of another content of {root}/a"),
         (of_an_earlier_version, {"scan": 7}, "note: predicted anew: the earlier results, of another version, did"),
-        (damaged_of_an_earlier_version, {"scan": 7}, "stay; they do not say which scan they are of\nnote: rows of volumes.csv"),
-        (another_of_an_earlier_version, {"scan": 7, "other": 2}, "earlier version, which did not record whose they "
-                                                                 "are: scan; delete"),
+        (damaged_of_an_earlier_version, {"scan": 7}, "stay; they do not say which scan they are of\nnote: rows of"),
+        (another_of_an_earlier_version, {"scan": 7, "other": 2},
+         "of an earlier version, which did not record whose they are: scan; delete their folders"),
         (stopped, {"scan": 7, "other": 2}, "scan: "),
         (folder_of_somebody_else, {"A_scan": 7}, "A_scan ({root}/A/scan.nii): "),
         (run_of_a_training, {"A_scan": 7}, "A_scan ({root}/A/scan.nii): "),

@@ -60,7 +60,7 @@ class Result:
     def missing(self) -> list[str]:
         """Names of its files that are not there any more."""
         files = self.facts.get("files")
-        return [name for name in map(str, files if isinstance(files, list) else [MASK]) if not self._has(name)]
+        return [name for name in map(str, files if isinstance(files, list) else [MASK]) if not self.has(name)]
 
     def remove(self) -> None:
         """Delete the results, run.json first; a folder that holds other files stays."""
@@ -94,7 +94,8 @@ class Result:
         out = Path(os.path.abspath(self.folder.parent))  # noqa: PTH100  (links are kept)
         return os.path.relpath(path, out) if path and Path(path).is_relative_to(out.parent) else path
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
+        """Whether a file of the result is there."""
         return (self.folder / name).is_file()
 
 
@@ -151,7 +152,7 @@ def write_volumes(out: Path) -> list[str]:
             continue
         if not result.source:
             unknown.append(name)
-        if not result._has(MASK):
+        if not result.has(MASK):
             notes.append(f"{name}: {MASK} is missing, so {VOLUMES} has no row of it; predict the scan again")
             continue
         try:
@@ -162,7 +163,7 @@ def write_volumes(out: Path) -> list[str]:
                          "delete it and predict the scan again")  # fmt: skip
     if unknown:
         notes.append(f"rows of {VOLUMES} without a path are of an earlier version, which did not record whose they "
-                     f"are: {', '.join(unknown)}; delete their folders once their scans are predicted anew")  # fmt: skip
+                     f"are: {', '.join(unknown)}; delete their folders once the scans are predicted anew")  # fmt: skip
     if rows or (out / VOLUMES).exists():
         runs.write_csv(out / VOLUMES, pd.DataFrame(rows, columns=list(COLUMNS)))
     return notes
