@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import config as settings
 from ich import cli, lock
-from ich.errors import InputError
-from ich.predict import inputs, job, networks
+from ich.errors import InputError, printable
+from ich.predict import inputs, job, naming, networks, results
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,27 +25,53 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.export:
         networks.export(config, config.export)
         return
-    scans = inputs.find(config.scans, config.orientation, config.series)
-    work = networks.prepare(config)
-    with lock.writing(config.out):
-        _predict(work, scans)
+    found = inputs.look(config.scans, config.orientation, config.series, config.out)
+    for note in found.notes:
+        print(f"note: {printable(note)}")
+    refusals = Refusals(len(found.scans) + len(found.refused))
+    for reason in found.refused:
+        refusals.add(reason)
+    if found.scans:
+        work = networks.prepare(config)
+        with lock.writing(config.out):
+            _predict(work, found.scans, refusals)
+    for note in naming.left_behind(found.scans, config.scans, config.out):
+        print(f"note: {printable(note)}")
+    refusals.end()
 
 
-def _predict(work: job.Job, scans: list[inputs.Input]) -> None:
-    """All scans; one that is refused does not keep the others back."""
-    refused = []
-    for given in scans:
+def _predict(work: job.Job, scans: list[inputs.Input], refusals: "Refusals") -> None:
+    """All scans, and volumes.csv; one scan that is refused does not keep the others back."""
+    results.check(work.config.out)
+    predicted = 0
+    for given in naming.named(scans, work.config.out):
         try:
             job.predict_once(work, given)
+            predicted += 1
         except InputError as error:
-            refused.append(str(error))
-            if len(scans) > 1:
-                print(f"refused: {error}")
-    if len(refused) < len(scans):
-        job.write_volumes(work.config.out)
-        print(f"-> {work.config.out}: {job.VOLUMES} and a folder for each scan")
-    if refused:
-        raise InputError(refused[0] if len(scans) == 1 else f"{len(refused)} of {len(scans)} scans were refused")
+            refusals.add(str(error))
+    for note in results.write_volumes(work.config.out):
+        print(f"note: {note}")
+    if predicted:
+        print(f"-> {work.config.out}: {results.VOLUMES} and a folder for each scan")
+
+
+class Refusals:
+    """Why some of `number` scans and paths were refused: printed as it happens, an error in the end."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.reasons = number, []
+
+    def add(self, reason: str) -> None:
+        self.reasons.append(reason)
+        if self.number > 1:
+            print(f"refused: {printable(reason)}")
+
+    def end(self) -> None:
+        """Raise InputError if anything was refused."""
+        if self.reasons:
+            several = f"{len(self.reasons)} of {self.number} scans were refused; the lines above say why"
+            raise InputError(self.reasons[0] if self.number == 1 else several)
 
 
 if __name__ == "__main__":

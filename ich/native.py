@@ -1,5 +1,6 @@
 """Predicted masks back in the scans' own space, as NIfTI."""
 
+import warnings
 from pathlib import Path
 
 import nibabel as nib
@@ -8,6 +9,9 @@ import numpy as np
 from ich import nifti
 from ich.errors import InputError
 from ich.runs import atomic
+
+# Engines agree to that; all digits of float32 would take ten times the disk. Thresholds of the report are k/256.
+PROBABILITY_STEP = 1 / 1024
 
 
 def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, orientation: str = "") -> None:
@@ -19,17 +23,30 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
     scan = nifti.read_nifti(source)
     if scan.shape[2] != len(prob):
         raise InputError(f"{source}: has {scan.shape[2]} slices, {len(prob)} were cut from it; run step 1 again")
-    mask = nifti.to_file_grid(prob, nifti.grid(scan, orientation)) >= threshold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # step 1 said what there is to say of the header
+        where = nifti.grid(scan, orientation)
+    mask = nifti.to_file_grid(prob, where) >= threshold
     save_like(path, mask.astype(np.uint8), scan)
 
 
-def save_like(path: Path, voxels: np.ndarray, scan: nib.Nifti1Image) -> None:
-    """Write voxels as NIfTI in exactly the grid, affine and orientation codes of `scan`."""
+def save_probabilities(path: Path, prob: np.ndarray, scan: nib.Nifti1Image) -> None:
+    """Write probabilities (0 to 1) like `save_like`, as whole numbers of PROBABILITY_STEP: their scl_slope.
+
+    They are rounded down, so that the file, cut at a multiple of the step, gives the same mask as the probabilities.
+    """
+    steps = np.floor(np.clip(prob, 0, 1) / PROBABILITY_STEP).astype(np.uint16)
+    save_like(path, steps, scan, PROBABILITY_STEP)
+
+
+def save_like(path: Path, voxels: np.ndarray, scan: nib.Nifti1Image, slope: float | None = None) -> None:
+    """Write voxels as NIfTI in exactly the grid, affine and orientation codes of `scan`; `slope` is its scl_slope."""
     image = nib.Nifti1Image(voxels, scan.affine)
     for kind in ("sform", "qform"):
         matrix, code = getattr(scan, f"get_{kind}")(coded=True)
         getattr(image, f"set_{kind}")(matrix, int(code))
     image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(slope, None if slope is None else 0)
     with atomic(path) as temporary:
         nib.save(image, temporary)
 

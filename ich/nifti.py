@@ -12,7 +12,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation
 
 from ich.ct import unsquare
 from ich.errors import InputError
-from ich.nifti_file import check_declared, open_nifti, read_voxels
+from ich.nifti_file import check_declared, open_nifti, read_voxels, without_trailing_axes
 
 AFFINE_TOLERANCE_MM = 0.01
 KNOWN_CODES = range(6)  # of qform and sform: unknown, scanner, aligned, Talairach, MNI, template
@@ -65,8 +65,11 @@ class Grid:
 
 
 def read_nifti(path: Path) -> nib.Nifti1Image:
-    """Open a NIfTI file (header only). Raises InputError for a missing, damaged or not three-dimensional file."""
-    image = open_nifti(path)
+    """Open a NIfTI file (header only). Axes of length one behind the third are dropped.
+
+    Raises InputError for a missing, damaged or not three-dimensional file.
+    """
+    image = without_trailing_axes(open_nifti(path))
     if len(image.shape) != 3 or min(image.shape) < 1:
         raise InputError(f"{path}: has shape {image.shape}, expected three dimensions (a single CT volume)")
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "iuf":
@@ -87,9 +90,10 @@ def read_hu(image: nib.Nifti1Image) -> np.ndarray:
 
 
 def grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
-    """Where the voxels lie. `orientation` such as `LAS` replaces the header's.
+    """Where the voxels lie. `orientation` such as `LAS` is for a header that has none.
 
-    A header without orientation gets nibabel's base affine, with one warning.
+    One without gets nibabel's base affine otherwise, with one warning. Where the header has its own, that counts, and
+    a warning says that `orientation` was not needed.
     Raises InputError for an affine that cannot be right and for slices that are not axial.
     """
     found = any_grid(image, orientation)
@@ -103,15 +107,18 @@ def grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
 
 def any_grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
     """As `grid`, for any order of the axes."""
-    path, affine = image.get_filename(), image.affine
+    path, affine, is_known = image.get_filename(), image.affine, has_orientation(image)
     _check_codes(image)
     if orientation:
-        affine = _affine_from_codes(orientation, np.abs(image.header.get_zooms()))
+        asked = _affine_from_codes(orientation, np.abs(image.header.get_zooms()))
+        affine = affine if is_known else asked
     _check_affine(path, affine)
-    if orientation or not image.header["sform_code"]:  # the voxel size comes from pixdim
+    if not image.header["sform_code"]:  # the voxel size comes from pixdim
         _check_pixdim(image)
-    codes = "".join(nib.aff2axcodes(affine))
-    if not orientation and not has_orientation(image):
+    if orientation and is_known:
+        warnings.warn(f"{path}: --orientation is not used: the header has an orientation, which counts", stacklevel=2)
+    elif not is_known and not orientation:
+        codes = "".join(nib.aff2axcodes(affine))
         warnings.warn(f"{path}: header has no orientation; taken as {codes} (--orientation overrides)", stacklevel=2)
     return Grid(image.shape, affine)
 

@@ -53,6 +53,14 @@ def open_nifti(path: Path) -> nib.Nifti1Image:
         raise InputError(f"{path}: is no readable NIfTI file ({printable(str(error))}); copy it again") from None
 
 
+def without_trailing_axes(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    """The opened file as a volume where all its axes behind the third have length one, as some converters write."""
+    shape = image.shape[:3]
+    if len(image.shape) <= 3 or any(extent != 1 for extent in image.shape[3:]):
+        return image
+    return type(image)(image.dataobj.reshape(shape), image.affine, image.header, file_map=image.file_map)
+
+
 def check_declared(path: Path, image: nib.Nifti1Image) -> None:
     """Raise InputError for a file that is too short for what its header declares, or declares too much."""
     guard.check_voxels(path, image.shape)
@@ -93,7 +101,7 @@ def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
         ) from None
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         raise InputError(f"{path}: has voxels that are not finite (NaN or infinite), expected HU; mend or export again")
-    return voxels
+    return voxels.reshape(image.shape)  # a gzip file is unpacked with all its axes
 
 
 def _unpacked(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:

@@ -153,7 +153,8 @@ def split_prints(config: object, kind: str) -> dict:
     guard.check_file(path, f"; run create_data_set.py --protocol {config.protocol} first")
     _refuse_other_split(path, data["data_fingerprint"], kind)
     return {
-        "image_size": data["image_size"], "channels": data["channels"], "windows": identity.windows(config.data / paths.RUN, data["windows"], data["channels"]),
+        "image_size": data["image_size"], "channels": data["channels"],
+        "windows": identity.windows(config.data / paths.RUN, data["windows"], data["channels"]),
         "data_fingerprint": data["data_fingerprint"], "split_fingerprint": runs.fingerprint(path),
     }  # fmt: skip
 

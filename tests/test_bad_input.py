@@ -200,7 +200,7 @@ CASES: dict[str, tuple[Given, Change, str]] = {
     # Scans to predict
     "scan whole": (nifti_scan, nothing, ""),
     "scan of an odd name": (nifti_scan, moved("head.nii", "=1+1 'ä'.NII"), ""),
-    "scan of no name": (nifti_scan, moved("head.nii", "text.txt"), "holds no NIfTI file and no DICOM file; expected"),
+    "scan of no name": (nifti_scan, moved("head.nii", "text.txt"), "holds no NIfTI file and no axial CT series"),
     "scan cut": (nifti_scan, lambda scans: at(scans / "head.nii", lambda raw: raw[:-1]), rf"head\.nii: {CUT}"),
     "series whole": (dicom_series, nothing, ""),
     "series with a text": (dicom_series, lambda folder: (folder / "notes.dcm").write_text("no DICOM"), ""),

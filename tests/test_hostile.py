@@ -27,7 +27,7 @@ from ich.ct import Window
 from ich.errors import InputError, printable
 from ich.paths import Rsna, Training
 from ich.phantom_series import write_series
-from ich.predict import inputs
+from ich.predict import inputs, naming
 from ich.predict.method import Method
 from ich.rsna import split
 
@@ -126,7 +126,8 @@ def test_scans_of_equal_and_of_impossible_names_get_folders_of_their_own(tmp_pat
     (tmp_path / "c").mkdir()
     os.rename(tmp_path / "b/x_2.nii", os.fsencode(tmp_path / "c") + b"/\xff.nii")  # noqa: PTH104
     broken.save(tmp_path / "c/x_2.nii", np.zeros((2, 2, 2), np.uint8))
-    assert [each.name for each in inputs.find([tmp_path])] == ["x", "volumes.csv_2", "x_2", "x_2_2", "scan"]
+    names = [each.name for each in naming.named(inputs.find([tmp_path]), tmp_path / "out")]
+    assert names == ["a_x", "b_volumes.csv", "b_x", "x_2", "scan"]
 
 
 # Code

@@ -132,7 +132,6 @@ def test_no_orientation_is_one_warning_and_nibabels_base_affine(tmp_path: Path) 
     assert where.spacing_mm == pytest.approx((5, 0.5, 0.5))
 
 
-@pytest.mark.parametrize("codes", [(0, 0), (1, 1)])
 @pytest.mark.parametrize(
     ("orientation", "bright", "corner"),
     [
@@ -142,15 +141,42 @@ def test_no_orientation_is_one_warning_and_nibabels_base_affine(tmp_path: Path) 
         ("ALS", (0, 0), [5, 0]),  # posterior and right: bottom left of 6 rows and 9 columns
     ],
 )
-def test_the_flag_overrides_the_header_without_a_warning(
-    codes: tuple[int, int], orientation: str, bright: tuple[int, int], corner: list[int], tmp_path: Path
+def test_the_flag_is_taken_for_a_header_without_orientation(
+    orientation: str, bright: tuple[int, int], corner: list[int], tmp_path: Path
 ) -> None:
     voxels = np.full((6, 9, 4), -1000, np.int16)
     voxels[*bright, :] = MARK
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        where = nifti.grid(opened(save(tmp_path / "a.nii", voxels, codes=codes)), orientation)
+        where = nifti.grid(opened(save(tmp_path / "a.nii", voxels, codes=(0, 0))), orientation)
     np.testing.assert_array_equal(np.argwhere(where.upright(voxels[:, :, 0]) == MARK), [corner])
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0)])
+def test_an_orientation_of_the_header_counts_whatever_the_flag_says(codes: tuple[int, int], tmp_path: Path) -> None:
+    affine = np.diag([-0.5, 0.5, 5, 1])
+    path = save(tmp_path / "a.nii", head(), affine, codes)
+    with pytest.warns(UserWarning, match=r"a\.nii: --orientation is not used: the header has an orientation") as caught:
+        where = nifti.grid(opened(path), "RPS")
+    assert len(caught) == 1
+    np.testing.assert_allclose(where.affine, affine)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("more", [(1,), (1, 1, 1)])
+def test_trailing_axes_of_one_are_dropped(suffix: str, more: tuple[int, ...], tmp_path: Path) -> None:
+    voxels = head()
+    voxels[1, 2, 1] = 77
+    image = opened(save(tmp_path / f"a{suffix}", voxels.reshape(voxels.shape + more)))
+    assert image.shape == nifti.grid(image).shape == voxels.shape
+    np.testing.assert_array_equal(nifti.read_hu(image), voxels)
+    np.testing.assert_array_equal(image.affine, np.diag([0.5, 0.5, 5, 1]))
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3, 2), (6, 5, 1, 3), (6, 5)])
+def test_other_shapes_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected three dimensions"):
+        opened(save(tmp_path / "a.nii", np.zeros(shape, np.int16)))
 
 
 @pytest.mark.parametrize("orientation", ["RA", "RAX", "RRS", "RLS", "RASP", "123"])
@@ -161,7 +187,7 @@ def test_orientations_that_are_refused(orientation: str, tmp_path: Path) -> None
 
 def test_an_orientation_that_is_not_axial_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not axial"):
-        nifti.grid(opened(save(tmp_path / "a.nii", head())), "RSA")
+        nifti.grid(opened(save(tmp_path / "a.nii", head(), codes=(0, 0))), "RSA")
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

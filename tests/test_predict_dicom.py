@@ -114,7 +114,7 @@ def test_foreign_files_are_left_out_by_name(copy: Path) -> None:
 def test_folder_of_scouts_is_refused(series: Path, tmp_path: Path) -> None:
     (tmp_path / "head").mkdir()
     shutil.copy(series / "IM00000.dcm", tmp_path / "head")
-    with pytest.raises(InputError, match=r"head: holds no axial CT series.*scout"):
+    with pytest.raises(InputError, match=r"head: holds no NIfTI file and no axial CT series.*scout"):
         read(tmp_path / "head")
 
 

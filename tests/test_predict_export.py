@@ -14,7 +14,7 @@ from predict_files import SIZE, bright_is_blood, phantom, write_nifti, write_run
 
 import models
 import predict
-from ich import runs
+from ich import native, runs
 from ich.ct import Window
 from ich.predict import engines
 from ich.predict.method import Method
@@ -265,4 +265,4 @@ def test_probability_of_bright_pixels_through_all_engines(tmp_path: Path, scan: 
     grey = np.clip(np.rint((hu + 20) * 2.125), 0, 255)
     for engine in filter(engines.installed, engines.PACKAGES):
         found = probabilities(tmp_path / engine, scan, "--runs", str(folder), "--engine", engine)
-        np.testing.assert_allclose(found, 1 / (1 + np.exp(128 - grey)), atol=1e-5)
+        np.testing.assert_allclose(found, 1 / (1 + np.exp(128 - grey)), atol=native.PROBABILITY_STEP)

@@ -116,3 +116,21 @@ def test_header_without_orientation_is_noted_and_kept(tmp_path: Path) -> None:
     given = read_nifti(path, orientation="LPS")
     assert given.notes == ()
     assert not np.array_equal(given.upright(), read_nifti(path).upright())
+
+
+def test_orientation_of_the_header_counts_and_one_note_says_so(tmp_path: Path) -> None:
+    hu, _, affine = marked()
+    path = write_nifti(tmp_path / "a.nii", hu, affine)
+    given = read_nifti(path, orientation="RPS")
+    assert given.notes == ("--orientation is not used: the header has an orientation, which counts",)
+    np.testing.assert_array_equal(given.upright(), read_nifti(path).upright())
+    np.testing.assert_array_equal(given.affine, nib.load(path).affine)
+
+
+def test_volume_with_trailing_axes_gives_a_mask_of_three(tmp_path: Path, engine: engines.Engine) -> None:
+    hu, mask, affine = marked()
+    path = write_nifti(tmp_path / "scan.nii.gz", hu[..., None], affine)
+    jobs.predict_once(job(tmp_path / "out", METHOD, engine), only(path))
+    found = nib.load(tmp_path / "out" / "scan" / "mask.nii.gz")
+    np.testing.assert_array_equal(found.get_fdata() > 0, mask)
+    np.testing.assert_array_equal(found.affine, nib.load(path).affine)

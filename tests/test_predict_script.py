@@ -15,8 +15,10 @@ import pytest
 from predict_files import THRESHOLD, bright_is_blood, phantom, write_nifti, write_run
 
 import predict
+from ich import native
 from ich.errors import InputError
 from ich.phantom_series import NAME, write_series, write_unseen
+from ich.predict import view
 
 FILES = ["mask.nii.gz", "overlay.png", "run.json"]
 
@@ -129,7 +131,7 @@ def test_one_refused_scan_does_not_stop_the_others(
     ("make", "reason"),
     [
         (lambda root: root / "absent.nii", "absent.nii: not found"),
-        (lambda root: root, "holds no NIfTI file and no DICOM file"),
+        (lambda root: root, "holds no NIfTI file and no axial CT series"),
         (lambda root: shutil.copy(__file__, root / "a.txt"), "is no NIfTI file"),
     ],
 )
@@ -150,7 +152,7 @@ def test_equal_names_get_folders_of_their_own(trained: Path, head: Path, tmp_pat
         (tmp_path / folder).mkdir()
         shutil.copy(head, tmp_path / folder)
     call(trained, tmp_path / "out", tmp_path / "a", tmp_path / "b")
-    assert list(pd.read_csv(tmp_path / "out" / "volumes.csv")["scan"]) == ["head", "head_2"]
+    assert list(pd.read_csv(tmp_path / "out" / "volumes.csv")["scan"]) == ["a_head", "b_head"]
 
 
 def test_flip_averages_with_the_mirror_image(tmp_path: Path, head: Path) -> None:
@@ -166,8 +168,9 @@ def test_flip_averages_with_the_mirror_image(tmp_path: Path, head: Path) -> None
     plain, flip = (nib.load(tmp_path / n / "head" / "probabilities.nii.gz").get_fdata() for n in ("plain", "flip"))
     grey = np.clip(np.rint((nib.load(head).get_fdata() + 20) * 2.125), 0, 255)
     moved = [sigmoid(np.pad(grey, ((1, 1), (0, 0), (0, 0)))[at : at + 32] - 150) for at in (0, 2)]
-    assert min(np.abs(plain - each).max() for each in moved) < 1e-5
-    np.testing.assert_allclose(flip, (moved[0] + moved[1]) / 2, atol=1e-5)
+    step = native.PROBABILITY_STEP + 1e-5
+    assert min(np.abs(plain - each).max() for each in moved) < step
+    np.testing.assert_allclose(flip, (moved[0] + moved[1]) / 2, atol=step)
 
 
 def test_specks_are_removed_on_request(trained: Path, head: Path, tmp_path: Path) -> None:
@@ -185,8 +188,10 @@ def test_view_holds_scan_and_mask_and_loads_nothing(trained: Path, head: Path, t
     assert not re.findall(r"(?:src|href)=|https?:", own)
     volumes = [gzip.decompress(base64.b64decode(text)) for text in re.findall(r'load\("([^"]+)"', own)]
     scan, found = (np.asanyarray(nib.Nifti1Image.from_bytes(content).dataobj) for content in volumes)
-    np.testing.assert_array_equal(scan, nib.load(head).get_fdata())
+    hu = np.clip(nib.load(head).get_fdata(), view.LOWEST_HU, view.LOWEST_HU + 255 * view.HU_STEP)
+    assert np.abs(scan - hu).max() <= view.HU_STEP / 2
     np.testing.assert_array_equal(found > 0, mask(tmp_path))
+    assert "shown: HU from -100 to 282.5 in steps of 1.5" in own
 
 
 def test_of_two_runs_the_better_one_predicts(

@@ -246,6 +246,36 @@ def test_scans_without_orientation_are_one_warning(
     assert "warning" not in capsys.readouterr().out
 
 
+def test_orientation_of_the_headers_counts_and_one_warning_says_so(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split(raw, tmp_path / "data")
+    split(raw, tmp_path / "given", "--orientation", "RAS")
+    warned = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert warned == [
+        "warning: --orientation is not used: the header has an orientation, which counts (2 of 2 patients)"
+    ]
+    for folder in ("image", "label"):
+        for path in (tmp_path / "data" / folder).iterdir():
+            np.testing.assert_array_equal(grey(path), grey(tmp_path / "given" / folder / path.name))
+
+
+@pytest.mark.parametrize("kinds", [["ct_scans"], ["masks"], ["ct_scans", "masks"]])
+def test_trailing_axes_of_one_change_nothing(raw: Path, tmp_path: Path, kinds: list[str]) -> None:
+    split(raw, tmp_path / "data")
+    for kind in kinds:
+        path = raw / kind / "049.nii"
+        image = nib.load(path)
+        voxels = np.array(image.dataobj)[..., None]
+        path.unlink()
+        nib.save(nib.Nifti1Image(voxels, image.affine, image.header), path)
+    split(raw, tmp_path / "more")
+    for name in ("049_001", "049_002"):
+        for folder in ("image", "label"):
+            made = [grey(tmp_path / data / folder / f"{name}.png") for data in ("data", "more")]
+            np.testing.assert_array_equal(*made)
+
+
 @pytest.mark.parametrize("folder", ["image", "label"])
 @pytest.mark.parametrize("name", ["049_001.png", "other.PNG"])
 def test_own_pngs_are_never_written_over(folder: str, name: str, raw: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from predict_files import SIZE, phantom, write_nifti
 from predict_files import job as job_of
@@ -13,7 +14,7 @@ from ich import guard
 from ich.ct import Window
 from ich.nifti import Grid
 from ich.phantom_series import write_series
-from ich.predict import job, upright
+from ich.predict import job, results, upright
 from ich.predict.inputs import find
 from ich.predict.method import Method
 from ich.predict.scan import Scan, read_nifti
@@ -48,7 +49,7 @@ def test_itk_refuses_a_sheared_mask_and_opens_the_upright_one(tmp_path: Path) ->
     mask = np.zeros(scan.voxels.shape, bool)
     mask[10, 20, 5] = True
     assert upright.write(tmp_path, mask, scan) == [NOTE]
-    for name in (upright.SCAN, upright.MASK):
+    for name in (upright.SCAN_UPRIGHT, upright.MASK_UPRIGHT):
         image = sitk.ReadImage(tmp_path / name)
         direction = np.reshape(image.GetDirection(), (3, 3))
         np.testing.assert_allclose(direction @ direction.T, np.eye(3), atol=1e-6)
@@ -67,7 +68,7 @@ def test_volume_and_place_of_the_mask_stay(tmp_path: Path, degrees: float, order
     mask[3:9, 12:14, 4:9] = mask[20, 5, 30] = True
     mask[np.ix_((0, -1), (0, -1), (0, -1))] = True
     upright.write(tmp_path, np.transpose(mask, order), scan)
-    made = nib.load(tmp_path / upright.MASK)
+    made = nib.load(tmp_path / upright.MASK_UPRIGHT)
     assert made.get_data_dtype() == np.uint8
     found = made.get_fdata() > 0
     volume_mm3 = [voxels.sum() * abs(np.linalg.det(affine)) for voxels, affine in
@@ -88,7 +89,7 @@ def test_hu_between_two_pixels_is_their_mean_and_air_lies_outside(tmp_path: Path
     affine[1, 2] = 0.25
     scan = scan_of(tmp_path / "a.nii", affine)
     upright.write(tmp_path, np.zeros(scan.voxels.shape, bool), scan)
-    made = nib.load(tmp_path / upright.SCAN)
+    made = nib.load(tmp_path / upright.SCAN_UPRIGHT)
     hu = np.asanyarray(made.dataobj)
     assert hu.dtype == np.int16
     assert hu.shape == (32, 32 + 16, 32)  # 31 half pixels
@@ -105,7 +106,7 @@ def test_shear_within_the_slices_is_taken_out_too(tmp_path: Path) -> None:
     mask = np.zeros(scan.voxels.shape, bool)
     mask[5:20, 8:20, 10:20] = True
     upright.write(tmp_path, mask, scan)
-    made = nib.load(tmp_path / upright.MASK)
+    made = nib.load(tmp_path / upright.MASK_UPRIGHT)
     assert abs(np.linalg.det(made.affine)) == pytest.approx(abs(np.linalg.det(scan.affine)))
     assert (made.get_fdata() > 0).sum() == pytest.approx(mask.sum(), rel=0.02)
     middle = [np.argwhere(voxels).mean(axis=0) @ affine[:3, :3].T + affine[:3, 3] for voxels, affine in
@@ -143,7 +144,7 @@ def test_grid_beyond_the_limit_is_a_note_and_no_file(tmp_path: Path, monkeypatch
     monkeypatch.setattr(guard, "MOST_VOXELS", 40_000)
     (note,) = upright.write(tmp_path, np.zeros(scan.voxels.shape, bool), scan)
     assert "an upright one is not written" in note
-    assert not (tmp_path / upright.MASK).exists()
+    assert not (tmp_path / upright.MASK_UPRIGHT).exists()
 
 
 def test_grid_without_shear_is_itself() -> None:
@@ -163,11 +164,12 @@ def run(path: Path, out: Path, **given: object) -> tuple[set[str], str]:
     work = job_of(out, METHOD, half, **given)
     job.predict_once(work, found)
     (folder,) = (each for each in out.iterdir() if each.is_dir())
-    notes = str(job.write_volumes(out)["notes"][0])
+    assert results.write_volumes(out) == []
+    notes = pd.read_csv(out / "volumes.csv", keep_default_na=False)["notes"][0]
     return {each.name for each in folder.iterdir()} - {"mask.nii.gz", "overlay.png", "run.json"}, notes
 
 
-UPRIGHT = {upright.SCAN, upright.MASK}
+UPRIGHT = {upright.SCAN_UPRIGHT, upright.MASK_UPRIGHT}
 
 
 def test_tilted_dicom_gets_the_upright_pair_and_a_note(tmp_path: Path) -> None:
@@ -176,17 +178,19 @@ def test_tilted_dicom_gets_the_upright_pair_and_a_note(tmp_path: Path) -> None:
     files, notes = run(tmp_path / "tilted", tmp_path / "out")
     assert files - {"mask.dcm"} == UPRIGHT
     assert NOTE in notes
-    mask = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "tilted" / upright.MASK))
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "tilted" / upright.MASK_UPRIGHT))
     sheared = nib.load(tmp_path / "out" / "tilted" / "mask.nii.gz").get_fdata()
     assert mask.sum() == sheared.sum()
     assert not mask[7].any()
-    hu = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "tilted" / upright.SCAN))
+    hu = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "tilted" / upright.SCAN_UPRIGHT))
     assert (hu[7] == -1024).all()  # the missing slice
 
 
 def test_nifti_that_is_not_sheared_has_no_second_pair(tmp_path: Path) -> None:
     scan_of(tmp_path / "head.nii", shear(0))
-    assert run(tmp_path / "head.nii", tmp_path / "out") == (set(), "")
+    files, notes = run(tmp_path / "head.nii", tmp_path / "out")
+    assert files == set()
+    assert NOTE not in notes
 
 
 def test_sheared_nifti_gets_the_pair(tmp_path: Path) -> None:

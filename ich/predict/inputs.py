@@ -1,87 +1,138 @@
 """What a user named on the command line, as a list of scans that can be read one after another."""
 
-import itertools
+import functools
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ich import guard
 from ich.errors import InputError
 from ich.paths import is_file_name
-from ich.predict import dicom_series, scan
-from ich.rsna import dicom_file
-from ich.runs import fingerprint
+from ich.predict import dicom_series, results, scan
+from ich.predict.folders import Walk
 
 NIFTI = (".nii", ".nii.gz")
-RESERVED = "volumes.csv"  # of the output folder
+NAMELESS = "scan"  # base name of a file whose own name no folder can have
 
 
 @dataclass(frozen=True)
 class Input:
-    """A scan not read yet: the name of its output folder, where it is, and its files."""
+    """A scan not read yet.
 
-    name: str
+    `path`: its file, or the folder of its DICOM files. `base`: the name of that; `name`: of its output folder, `base`
+    until `naming.named` has looked for others of that name. `shown`: what messages call it. `facts`: for DICOM
+    study_uid, series_uid, series_number, series_description.
+    """
+
+    base: str
     path: Path
     files: tuple[Path, ...]
     read: Callable[[], scan.Scan]
+    facts: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    shown: str = ""
 
-    def fingerprint(self) -> str:
-        """Changes with the names, sizes and times of the files: cheaper than their contents."""
-        for path in self.files:
-            guard.check_file(path)
-        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.files]
-        return fingerprint(str(facts))
+    def __post_init__(self) -> None:
+        base = self.base if is_file_name(self.base) else NAMELESS
+        for key, value in {"base": base, "name": self.name or base, "shown": self.shown or self.name or base}.items():
+            object.__setattr__(self, key, value)
+
+    @functools.cached_property
+    def content(self) -> str:
+        """SHA-256 over the bytes of its files, in whatever order they lie. Raises InputError if one can't be read."""
+        return hashlib.sha256("".join(sorted(map(_sha256, self.files))).encode()).hexdigest()
+
+    @functools.cached_property
+    def absolute(self) -> Path:
+        """The path as the user sees it, from the root: without dots, but through links."""
+        return Path(os.path.abspath(self.path))  # noqa: PTH100
+
+    @functools.cached_property
+    def source(self) -> dict[str, object]:
+        """What run.json says of where the scan came from, apart from its content."""
+        places = {self.path} if self.files == (self.path,) else {path.parent for path in self.files}
+        return {
+            "path": str(self.absolute), "base": self.base, "number_of_files": len(self.files),
+            "real_paths": sorted(map(os.path.realpath, places)), **self.facts,
+        }  # fmt: skip
+
+
+@dataclass
+class Found:
+    """Scans, notes on what was left out, and why paths that were named are refused."""
+
+    scans: list[Input] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 def find(given: Sequence[Path], orientation: str = "", series: str = "") -> list[Input]:
-    """NIfTI files, DICOM folders, and all of both in other folders. Raises InputError for what holds no scan."""
+    """The scans that `look` finds. Raises InputError for the first path that it refuses."""
+    found = look(given, orientation, series)
+    if found.refused:
+        raise InputError(found.refused[0])
+    return found.scans
+
+
+def look(given: Sequence[Path], orientation: str = "", series: str = "", out: Path | None = None) -> Found:
+    """NIfTI files, DICOM series, and all of both in folders, without what is in the output folder `out`.
+
+    Raises InputError if no path is given.
+    """
     if not given:
         raise InputError("no scan named; expected NIfTI files or DICOM folders: python predict.py SCAN --out DIR")
-    found, others = [], []
-    for path in given:
-        scans, more = _in(path, orientation)
-        found += scans
-        others += more
-    dicoms, notes = dicom_series.find(others, series)
-    found += [Input(each.name, each.folder, each.files, each.read) for each in dicoms]
-    if not found:
-        raise InputError(f"{given[0]}: holds no axial CT series ({'; '.join(notes)})")
-    for note in notes:
-        print(f"note: {note}")
-    taken = {RESERVED}
-    for place, each in enumerate(found):
-        name = next(name for name in _names(each.name) if name not in taken)
-        taken.add(name)
-        found[place] = Input(name, each.path, each.files, each.read)
+    walk, found = Walk(out, results.own_files), Found()
+    listed: dict[Path, list[Path]] = {}
+    for path in dict.fromkeys(given):
+        try:
+            listed[path] = _listed(path, walk)
+        except InputError as error:
+            found.refused.append(str(error))
+    files = [file for part in listed.values() for file in part]
+    found.scans = [_nifti(file, orientation) for file in files if _is_nifti(file)]
+    found.notes = walk.notes
+    try:
+        all_series, notes = dicom_series.find([file for file in files if not _is_nifti(file)], series)
+    except InputError as error:
+        found.refused.append(str(error))
+        return found
+    found.notes += notes
+    found.scans += [Input(each.name, each.folder, each.files, each.read, each.facts) for each in all_series]
+    order = {file: place for place, file in enumerate(files)}
+    found.scans.sort(key=lambda each: min(order.get(file, 0) for file in each.files))
+    found.refused += _without_scans(listed, found)
     return found
 
 
-def _names(name: str) -> Iterator[str]:
-    """`head`, `head_2`, `head_3` ...; a name that can't be a folder's is replaced by `scan`."""
-    first = name if is_file_name(name) else "scan"
-    yield first
-    yield from (f"{first}_{number}" for number in itertools.count(2))
+def _listed(path: Path, walk: Walk) -> list[Path]:
+    """The files under a path. Raises InputError when it is missing."""
+    if path.is_dir():
+        return walk.folder(path)
+    guard.check_file(path, "; expected a NIfTI file or a folder")
+    return walk.file(path)
 
 
-def _in(path: Path, orientation: str) -> tuple[list[Input], list[Path]]:
-    """The NIfTI scans in a path, and its other files."""
-    if _is_nifti(path) and not path.is_dir():
-        guard.check_file(path)
-        return [_nifti(path, orientation)], []
-    if path.is_file():
-        raise InputError(f"{path}: is no NIfTI file (.nii, .nii.gz); of DICOM name the folder")
-    if not path.is_dir():
-        guard.check_file(path, "; expected a NIfTI file or a folder")
-    files = []
-    for here, folders, names in os.walk(path):
-        folders.sort()
-        files += [Path(here, name) for name in sorted(names) if not name.startswith(".")]
-    scans = [_nifti(file, orientation) for file in files if _is_nifti(file)]
-    others = [file for file in files if not _is_nifti(file)]
-    if not scans and not any(map(dicom_file.may_be_dicom, others)):
-        raise InputError(f"{path}: holds no NIfTI file and no DICOM file; expected scans")
-    return scans, others
+def _without_scans(listed: dict[Path, list[Path]], found: Found) -> list[str]:
+    """Why paths are refused that hold no scan. Files of DICOM can be named one by one, scouts among them."""
+    used = {file for each in found.scans for file in each.files}
+    with_slices = {file.parent for file in used if not _is_nifti(file)}
+    real = [Path(os.path.realpath(file)) for file in used]
+    places = {place for file in real for place in (file, *file.parents)}
+    refused = []
+    for path, files in listed.items():
+        # Of two paths of which one holds the other, only one lists the files.
+        if used & {*files} or Path(os.path.realpath(path)) in places or (path.is_file() and path.parent in with_slices):
+            continue
+        if path.is_file():
+            refused.append(f"{path}: is no NIfTI file (.nii, .nii.gz) and no slice of an axial CT series; "
+                           "expected a NIfTI file or a folder")  # fmt: skip
+            continue
+        why = "; ".join(note for note in found.notes if note.startswith(str(path))) or f"{len(files)} files looked at"
+        refused.append(f"{path}: holds no NIfTI file and no axial CT series in DICOM ({why}); "
+                       "name a file or folder that holds a scan")  # fmt: skip
+    return refused
 
 
 def _is_nifti(path: Path) -> bool:
@@ -91,3 +142,12 @@ def _is_nifti(path: Path) -> bool:
 def _nifti(path: Path, orientation: str) -> Input:
     name = path.name.lower().removesuffix(".gz").removesuffix(".nii")
     return Input(path.name[: len(name)], path, (path,), lambda: scan.read_nifti(path, orientation))
+
+
+def _sha256(path: Path) -> str:
+    guard.check_file(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from None

@@ -5,19 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from ich import native, paths, runs
-from ich.predict import checks, measure, montage, scan, segmentation, upright, view
+from ich.errors import InputError
+from ich.predict import checks, measure, montage, plausibility, results, scan, segmentation, upright, view
 from ich.predict.engines import Engine
 from ich.predict.inputs import Input
 from ich.predict.method import Method
+from ich.predict.results import Result
 from ich.rsna.dicom import AIR_HU
-
-MASK, PROBABILITIES, OVERLAY = "mask.nii.gz", "probabilities.nii.gz", "overlay.png"
-SEGMENTATION, VIEW, VOLUMES = "mask.dcm", "view.html", "volumes.csv"
-SCAN = "scan.nii.gz"
-COLUMNS = ("volume_ml", "lesions", "lesion_ml", "largest_diameter_mm", "slices", "mean_hu")
 
 
 @dataclass(frozen=True)
@@ -33,26 +29,66 @@ class Job:
     def inputs(self, given: Input) -> dict:
         """What the results of a scan depend on, so that a second call knows that all is done."""
         wanted = {name: getattr(self.config, name) for name in (
-            "flip", "min_lesion_mm3", "probabilities", "view", "scan_nifti", "series", "orientation")}  # fmt: skip
-        return runs.as_json({"scan": given.fingerprint(), "threshold": self.threshold, **wanted, **self.facts})
+            "flip", "min_lesion_mm3", "probabilities", "view", "scan_nifti", "orientation")}  # fmt: skip
+        return runs.as_json({"scan": given.content, "threshold": self.threshold, **wanted, **self.facts})
 
-    def is_done(self, given: Input) -> bool:
-        """Whether an earlier call wrote these very results; run.json is written last."""
-        path = self.config.out / given.name / paths.RUN
-        return path.exists() and runs.read_json(path).get("inputs") == self.inputs(given)
+    def is_done(self, given: Input, before: Result | None) -> bool:
+        """Whether an earlier call wrote these very results, and all of them are there."""
+        if before is None or before.is_unfinished or before.content != given.content or before.missing():
+            return False
+        return before.facts.get("inputs") == self.inputs(given)
 
 
 def predict_once(job: Job, given: Input) -> None:
     """Predict a scan unless these very results are there; print what was found. Raises InputError as `predict`."""
     folder = job.config.out / given.name
-    if job.is_done(given):
-        print(f"{given.name}: predicted before -> {folder}")
+    before = results.read(folder)
+    if job.is_done(given, before):
+        _update_path(given, before)
+        print(f"{given.shown}: predicted before -> {folder}")
         return
-    started = time.perf_counter()
-    told = predict(job, given, folder)
-    for note in told["notes"]:
-        print(f"{given.name}: note: {note}")
-    print(f"{_title(given.name, told['measures'], job.threshold)}; {time.perf_counter() - started:.1f} s")
+    started, anew = time.perf_counter(), _why_anew(given, before)
+    try:
+        facts = predict(job, given, folder)
+    except InputError:
+        _remove_stale(given, before)
+        raise
+    for note in [*anew, *facts["notes"]]:
+        print(f"{given.name}: {note if note.startswith(plausibility.PREFIX) else f'note: {note}'}")
+    print(f"{_title(given.shown, facts['measures'], job.threshold)}; {time.perf_counter() - started:.1f} s")
+
+
+def _update_path(given: Input, before: Result) -> None:
+    """Record where a scan lies now; nothing else of its results depends on that."""
+    source = {**given.source, "content": given.content}
+    if runs.as_json(source) == before.source:
+        return
+    if before.is_moved():
+        print(f"{given.name}: note: was {before.source['path']} when it was predicted; now recorded where it is")
+    runs.write_json(before.folder / paths.RUN, {**before.facts, "source": source})
+
+
+def _why_anew(given: Input, before: Result | None) -> list[str]:
+    """What a user has to know of the earlier results that were replaced; settings that changed are no surprise."""
+    if before is None or before.is_unfinished:
+        return []
+    if not before.source:
+        return ["predicted anew: the earlier results, of another version, did not say which scan they are of"]
+    if before.content != given.content:
+        return [f"predicted anew: the earlier results were of another content of {before.source['path']}"]
+    notes = [f"predicted anew: {name} was missing" for name in before.missing()]
+    return [*notes, f"was {before.source['path']} when it was predicted before"] if before.is_moved() else notes
+
+
+def _remove_stale(given: Input, before: Result | None) -> None:
+    """Results of what a refused scan's file held before would pass for results of what it holds now."""
+    if before is None or (before.source and before.content == given.content):
+        return
+    if not before.source:
+        print(f"{given.name}: note: earlier results in {before.folder} stay; they do not say which scan they are of")
+        return
+    before.remove()
+    print(f"{given.name}: note: the earlier results were of another content of this file, so they are removed")
 
 
 def predict(job: Job, given: Input, folder: Path) -> dict:
@@ -61,56 +97,49 @@ def predict(job: Job, given: Input, folder: Path) -> dict:
     Raises InputError when the scan is refused, before anything is written.
     """
     started = time.time()
+    inputs = job.inputs(given)  # of the files as they are before they are read
     read = given.read()
     planes = read.upright()
     checks.check_head_ct(planes, read.grid.spacing_mm, str(given.path))
     prob = job.engine(planes)
     mask = measure.without_specks(read.as_filed(prob >= job.threshold), read, job.config.min_lesion_mm3)
     found = measure.measures(mask, read)
-    (folder / paths.RUN).unlink(missing_ok=True)
-    notes = [*read.notes, *_write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))]
-    facts = {"scan": given.name, "measures": found, "notes": notes, "threshold": job.threshold}
-    runs.write_json(folder / paths.RUN, runs.manifest(job.config, started, inputs=job.inputs(given), **facts))
+    facts = {"scan": given.name, "source": {**given.source, "content": given.content}}
+    runs.write_json(folder / paths.RUN, {**facts, "unfinished": True})
+    written, note = _write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))
+    notes = [*plausibility.warnings(planes, read.upright(mask), read, found), *read.notes, *note]
+    facts |= {"measures": found, "notes": notes, "threshold": job.threshold, "files": written}
+    runs.write_json(folder / paths.RUN, runs.manifest(job.config, started, inputs=inputs, **facts))
     return facts
 
 
 def _write(
     job: Job, folder: Path, read: scan.Scan, planes: np.ndarray, mask: np.ndarray, prob: np.ndarray, title: str
-) -> list[str]:
-    """All files of a scan, and none of an earlier call with other settings; notes on what could not be written."""
+) -> tuple[list[str], list[str]]:
+    """All files of a scan, and none of an earlier call with other settings.
+
+    Returns the names of what was written, and notes on what could not be.
+    """
     window = job.method.windows[0]
-    for name in (PROBABILITIES, SEGMENTATION, VIEW, SCAN, upright.SCAN, upright.MASK):
+    for name in results.NAMES:
         (folder / name).unlink(missing_ok=True)
-    native.save_like(folder / MASK, read.on_grid(mask).astype(np.uint8), read.image)
-    runs.write_png(folder / OVERLAY, montage.montage(planes, read.upright(mask), window, title))
+    native.save_like(folder / results.MASK, read.on_grid(mask).astype(np.uint8), read.image)
+    runs.write_png(folder / results.OVERLAY, montage.montage(planes, read.upright(mask), window, title))
     if job.config.probabilities:
-        native.save_like(folder / PROBABILITIES, read.on_grid(read.as_filed(prob)), read.image)
+        native.save_probabilities(folder / results.PROBABILITIES, read.on_grid(read.as_filed(prob)), read.image)
     if job.config.view:
-        view.write(folder / VIEW, read, mask, window, title)
+        view.write(folder / results.VIEW, read, mask, window, title)
     if job.config.scan_nifti and read.sources:
-        native.save_hu(folder / SCAN, read.on_grid(read.voxels, AIR_HU), read.image)
-    notes = segmentation.write(folder / SEGMENTATION, mask, read) if read.sources else []
-    return notes + (upright.write(folder, mask, read) if upright.is_sheared(read) else [])
+        native.save_hu(folder / results.SCAN, read.on_grid(read.voxels, AIR_HU), read.image)
+    notes = segmentation.write(folder / results.SEGMENTATION, mask, read) if read.sources else []
+    if upright.is_sheared(read):
+        notes += upright.write(folder, mask, read)
+    return [name for name in results.NAMES if (folder / name).exists()], notes
 
 
 def _title(name: str, found: dict, threshold: float) -> str:
-    number = found["lesions"]
+    number, large = found["lesions"], found["lesions_above_0.1_ml"]
     return (
-        f"{name}: {found['volume_ml']:.1f} ml in {number} lesion{'' if number == 1 else 's'}, longest "
-        f"{found['largest_diameter_mm']:.0f} mm, {found['slices']} slices, threshold {threshold:.2f}"
+        f"{name}: {found['volume_ml']:.1f} ml in {number} lesion{'' if number == 1 else 's'} ({large} above 0.1 ml), "
+        f"longest {found['largest_diameter_mm']:.0f} mm, {found['slices']} slices, threshold {threshold:.2f}"
     )
-
-
-def write_volumes(out: Path) -> pd.DataFrame:
-    """`volumes.csv`: a row for each scan predicted in `out`, from its run.json."""
-    rows = []
-    for path in sorted(out.glob(f"*/{paths.RUN}")):
-        told = runs.read_json(path)
-        if "measures" in told:
-            values = {name: told["measures"][name] for name in COLUMNS}
-            values["lesion_ml"] = " ".join(f"{each:g}" for each in values["lesion_ml"])
-            rows.append({"scan": told["scan"], **values, "threshold": told["threshold"],
-                         "engine": told["inputs"]["engine"], "notes": "; ".join(told["notes"])})  # fmt: skip
-    table = pd.DataFrame(rows)
-    runs.write_csv(out / VOLUMES, table)
-    return table

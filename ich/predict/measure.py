@@ -7,6 +7,7 @@ from scipy import ndimage
 from ich.predict.scan import Scan
 
 TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a face, an edge or a corner are one lesion
+SPECK_ML = 0.1  # a cube of 4.6 mm, one slice thick; most lesions below are noise of the network
 CORNERS = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])  # of a pixel about its centre
 
 
@@ -43,8 +44,9 @@ def lesions_mm3(labels: np.ndarray, number: int, scan: Scan) -> np.ndarray:
 def measures(mask: np.ndarray, scan: Scan) -> dict[str, object]:
     """Values of a bool mask (one plane a slice, the file's order of axes).
 
-    `volume_ml`, `lesions` (number, 26-connected), `lesion_ml` (largest first), `largest_diameter_mm` (longest line
-    within one slice, over all lesions), `slices` (axial, touched), `mean_hu`; no blood: 0, and None for `mean_hu`.
+    `volume_ml`, `lesions` (number, 26-connected), `lesions_above_0.1_ml`, `lesion_ml` (largest first),
+    `largest_diameter_mm` (longest line within one slice, over all lesions), `slices` (axial, touched), `mean_hu`;
+    no blood: 0, and None for `mean_hu`.
     """
     labels, number = labelled(mask, scan)
     lesion_ml = np.sort(lesions_mm3(labels, number, scan))[::-1] / 1000
@@ -52,6 +54,7 @@ def measures(mask: np.ndarray, scan: Scan) -> dict[str, object]:
     return {
         "volume_ml": float(lesion_ml.sum()),
         "lesions": number,
+        "lesions_above_0.1_ml": int((lesion_ml > SPECK_ML).sum()),
         "lesion_ml": [round(float(each), 3) for each in lesion_ml],
         "largest_diameter_mm": largest_diameter_mm(planes, scan.grid.spacing_mm[1:]),
         "slices": int(planes.any(axis=(1, 2)).sum()),

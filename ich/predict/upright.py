@@ -15,10 +15,10 @@ from scipy import ndimage
 from ich import guard, native
 from ich.errors import InputError
 from ich.nifti import Grid
+from ich.predict.results import MASK_UPRIGHT, SCAN_UPRIGHT
 from ich.predict.scan import Scan
 from ich.rsna.dicom import AIR_HU
 
-SCAN, MASK = "scan_upright.nii.gz", "mask_upright.nii.gz"
 MOST_SHEAR = 1e-4  # cosine between two axes; ITK takes what is below for a right angle
 SAME_MM = 1e-3  # the qform of a sheared scan that is off by less holds it well enough
 ITK = "3D Slicer, ITK-SNAP, ANTs and other ITK programs cannot read the sheared grid of mask.nii.gz (gantry tilt)"
@@ -39,7 +39,7 @@ def write(folder: Path, mask: np.ndarray, scan: Scan) -> list[str]:
     """
     try:
         made = upright_grid(scan.grid)
-        guard.check_voxels(folder / SCAN, made.shape)
+        guard.check_voxels(folder / SCAN_UPRIGHT, made.shape)
     except InputError as error:
         return [f"{ITK}; an upright one is not written: {error}"]
     back = np.argsort(scan.order)
@@ -48,10 +48,10 @@ def write(folder: Path, mask: np.ndarray, scan: Scan) -> list[str]:
     template.set_sform(template.affine, code)
     template.set_qform(template.affine, code)
     hu = np.transpose(scan.on_grid(scan.voxels, AIR_HU), scan.order)
-    native.save_hu(folder / SCAN, np.transpose(resampled(hu, scan.grid, made, 1, AIR_HU), back), template)
+    native.save_hu(folder / SCAN_UPRIGHT, np.transpose(resampled(hu, scan.grid, made, 1, AIR_HU), back), template)
     labels = np.transpose(scan.on_grid(mask).astype(np.uint8), scan.order)
-    native.save_like(folder / MASK, np.transpose(resampled(labels, scan.grid, made, 0, 0), back), template)
-    return [f"{ITK}; open {MASK} with {SCAN} there"]
+    native.save_like(folder / MASK_UPRIGHT, np.transpose(resampled(labels, scan.grid, made, 0, 0), back), template)
+    return [f"{ITK}; open {MASK_UPRIGHT} with {SCAN_UPRIGHT} there"]
 
 
 def upright_grid(grid: Grid) -> Grid:

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import html
+import math
 import string
 from pathlib import Path
 
@@ -11,34 +12,70 @@ import numpy as np
 
 from ich.ct import Window
 from ich.predict.scan import Scan
-from ich.rsna.dicom import AIR_HU, BRIGHTEST_HU
 from ich.runs import RESEARCH_ONLY, write_text
 
 HERE = Path(__file__).parent
 NIIVUE = HERE / "niivue" / "niivue.umd.js"  # 2.3 MB, BSD-2; its licence lies beside it
+THINNEST_MM = 2.5  # of slabs: thinner slices are noisier, and a page of them is too large for some browsers
+LOWEST_HU, HU_STEP = -100.0, 1.5  # of the page: to 282.5 HU, so that brain, subdural and blood windows can be set
 
 
 def write(path: Path, scan: Scan, mask: np.ndarray, window: Window, title: str) -> None:
     """Write the page of a scan and its bool mask (one plane a slice, the file's order of axes).
 
-    It opens at the slice with most blood.
+    It opens at the slice with most blood. Thin slices are averaged to slabs and HU have 8 bits, so that the page stays
+    small enough for a browser; it says so. mask.nii.gz keeps every slice.
     """
-    voxels, mask = scan.on_grid(scan.voxels, AIR_HU), scan.on_grid(mask)
-    area = scan.upright(mask).sum(axis=(1, 2))
-    most = int(area.argmax()) if mask.any() else len(area) // 2
-    upwards = scan.grid.ornt[2, 1] > 0
+    number = slices_in_slab(scan.grid.spacing_mm[0])
+    grey, marked, affine = slabs(scan, mask, number)
+    area = np.count_nonzero(marked, axis=scan.order[:2])
+    most = int(area.argmax()) if area.any() else len(area) // 2
     height = (most + 0.5) / len(area)
     page = string.Template((HERE / "view.html").read_text(encoding="utf-8"))
     text = page.substitute(
         title=html.escape(title), note=RESEARCH_ONLY, niivue=NIIVUE.read_text(encoding="utf-8"),
-        scan=_base64(np.clip(voxels, AIR_HU, BRIGHTEST_HU).astype(np.int16), scan.affine),
-        mask=_base64(mask.astype(np.uint8), scan.affine), low=window.level - window.width / 2,
-        high=window.level + window.width / 2, height=height if upwards else 1 - height,
+        scan=_base64(grey, affine, HU_STEP, LOWEST_HU), mask=_base64(marked.astype(np.uint8), affine),
+        low=window.level - window.width / 2, high=window.level + window.width / 2,
+        height=height if scan.grid.ornt[2, 1] > 0 else 1 - height, shown=_shown(number, scan.grid.spacing_mm[0]),
     )  # fmt: skip
     write_text(path, text)
 
 
-def _base64(voxels: np.ndarray, affine: np.ndarray) -> str:
+def slices_in_slab(spacing_mm: float) -> int:
+    """How many slices make a slab of at least THINNEST_MM; 1 where they are that thick."""
+    return max(1, math.ceil(THINNEST_MM / spacing_mm - 0.01))
+
+
+def slabs(scan: Scan, mask: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Grey levels uint8 and a bool mask on a grid whose slices are `number` slices of the scan's one, and its affine.
+
+    HU are the mean over the slices that were measured, LOWEST_HU + HU_STEP * grey; the mask is all that is marked in
+    any of them. The last slab may hold fewer.
+    """
+    axis = scan.order[2]
+    cells = np.arange(scan.voxels.shape[axis]) if scan.cells is None else scan.cells
+    shape = [*scan.grid.shape[:2], math.ceil(len(cells) / number)]
+    grey, marked = np.zeros(shape, np.uint8), np.zeros(shape, bool)
+    voxels, mask = np.moveaxis(scan.voxels, axis, 2), np.moveaxis(mask, axis, 2)
+    for place in range(shape[2]):
+        members = cells[place * number : (place + 1) * number]
+        if (members := members[members >= 0]).size:
+            hu = voxels[:, :, members].mean(axis=2)
+            grey[:, :, place] = np.rint(np.clip((hu - LOWEST_HU) / HU_STEP, 0, 255))
+            marked[:, :, place] = mask[:, :, members].any(axis=2)
+    affine = scan.affine.copy()
+    affine[:3, axis] *= number
+    affine[:3, 3] += scan.affine[:3, axis] * (number - 1) / 2
+    return np.moveaxis(grey, 2, axis), np.moveaxis(marked, 2, axis), affine
+
+
+def _shown(number: int, spacing_mm: float) -> str:
+    slab = f"{number} slices averaged to slabs of {number * spacing_mm:.1f} mm; " if number > 1 else ""
+    return f"{slab}HU from {LOWEST_HU:g} to {LOWEST_HU + 255 * HU_STEP:g} in steps of {HU_STEP:g}"
+
+
+def _base64(voxels: np.ndarray, affine: np.ndarray, slope: float = 1, intercept: float = 0) -> str:
     """A NIfTI file, compressed, as text."""
-    content = nib.Nifti1Image(voxels, affine).to_bytes()
-    return base64.b64encode(gzip.compress(content, compresslevel=1, mtime=0)).decode()
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.set_slope_inter(slope, intercept)
+    return base64.b64encode(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)).decode()

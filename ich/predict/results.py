@@ -1,0 +1,170 @@
+"""What lies in the output folder: results of which scan, whether they are whole, and volumes.csv made of them.
+
+run.json of a result holds `source` (where the scan was, with `content`, its fingerprint) and `files`, all that was
+written. Until they are written it holds `unfinished`, so that a folder of this program can always be told from others.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ich import paths, runs
+from ich.errors import InputError, printable
+
+MASK, PROBABILITIES, OVERLAY = "mask.nii.gz", "probabilities.nii.gz", "overlay.png"
+SEGMENTATION, VIEW, VOLUMES = "mask.dcm", "view.html", "volumes.csv"
+SCAN, SCAN_UPRIGHT, MASK_UPRIGHT = "scan.nii.gz", "scan_upright.nii.gz", "mask_upright.nii.gz"
+NAMES = (MASK, OVERLAY, SEGMENTATION, PROBABILITIES, VIEW, SCAN, SCAN_UPRIGHT, MASK_UPRIGHT)  # all but run.json
+FOUND = ("volume_ml", "lesions", "lesions_above_0.1_ml", "lesion_ml", "largest_diameter_mm", "slices", "mean_hu")
+SOURCE = ("study_uid", "series_uid", "series_number", "series_description")  # of DICOM
+COLUMNS = ("scan", "path", *FOUND, "threshold", "engine", "notes", "files", *SOURCE)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results of one scan, or what is left of them; `facts` is its run.json."""
+
+    folder: Path
+    facts: Mapping[str, object]
+
+    @property
+    def source(self) -> Mapping[str, object]:
+        """Where the scan came from; empty in results of an earlier version."""
+        source = self.facts.get("source")
+        return source if isinstance(source, dict) else {}
+
+    @property
+    def content(self) -> object:
+        """Fingerprint of the scan's files."""
+        return self.source.get("content")
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the process that wrote it was stopped."""
+        return "unfinished" in self.facts
+
+    def is_from(self, source: Mapping[str, object]) -> bool:
+        """Whether these are results of what lay at the same path, of DICOM of the same series."""
+        if not self.source or self.source.get("series_uid") != source.get("series_uid"):
+            return False
+        places = {*map(str, self.source.get("real_paths", []))} & {*source["real_paths"]}
+        return bool(places) or self.source.get("path") == source["path"]
+
+    def is_moved(self) -> bool:
+        """Whether the scan no longer lies where it was read."""
+        return bool(self.source) and not os.path.exists(str(self.source.get("path")))  # noqa: PTH110  (never raises)
+
+    def missing(self) -> list[str]:
+        """Names of its files that are not there any more."""
+        files = self.facts.get("files")
+        return [name for name in map(str, files if isinstance(files, list) else [MASK]) if not self.has(name)]
+
+    def remove(self) -> None:
+        """Delete the results, run.json first; a folder that holds other files stays."""
+        for name in (paths.RUN, *self.own_files()):
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def own_files(self) -> set[str]:
+        """Names of all files that the program may have written in the folder, run.json apart."""
+        files = self.facts.get("files")
+        listed = {name for name in map(str, files if isinstance(files, list) else []) if paths.is_file_name(name)}
+        return listed | {*NAMES}
+
+    def row(self) -> dict[str, object]:
+        """Its row of volumes.csv. Raises KeyError and the like for a run.json that was changed by hand."""
+        measures = {**self.facts["measures"]}
+        lesion_ml = [float(each) for each in measures["lesion_ml"]]
+        measures.setdefault("lesions_above_0.1_ml", sum(each > 0.1 for each in lesion_ml))
+        measures["lesion_ml"] = " ".join(f"{each:g}" for each in lesion_ml)
+        return {
+            "scan": self.folder.name, "path": self._path(),
+            **{name: measures[name] for name in FOUND}, "threshold": self.facts["threshold"],
+            "engine": self.facts["inputs"]["engine"], "notes": "; ".join(self.facts["notes"]),
+            "files": self.source.get("number_of_files"), **{name: self.source.get(name, "") for name in SOURCE},
+        }  # fmt: skip
+
+    def _path(self) -> str:
+        """Where the scan lies, from the output folder on if it is beside that or in it."""
+        path = str(self.source.get("path", ""))
+        out = Path(os.path.abspath(self.folder.parent))  # noqa: PTH100  (links are kept)
+        return os.path.relpath(path, out) if path and Path(path).is_relative_to(out.parent) else path
+
+    def has(self, name: str) -> bool:
+        """Whether a file of the result is there."""
+        return (self.folder / name).is_file()
+
+
+def read(folder: Path) -> Result | None:
+    """The result that a folder holds; None for a folder that the program did not make."""
+    path = folder / paths.RUN
+    if not path.is_file():
+        return None
+    try:
+        facts = runs.read_json(path)
+    except (InputError, OSError):
+        return None
+    return Result(folder, facts) if "scan" in facts and ("measures" in facts or "unfinished" in facts) else None
+
+
+def read_all(out: Path) -> dict[str, Result]:
+    """The results in the output folder by the names of their folders."""
+    found = (read(path.parent) for path in sorted(out.glob(f"*/{paths.RUN}")))
+    return {each.folder.name: each for each in found if each}
+
+
+def own_files(folder: Path) -> set[str]:
+    """Names of the files in a folder that are results of this program, run.json and volumes.csv among them."""
+    result = read(folder)
+    names = {paths.RUN, *result.own_files()} if result else set()
+    return names | {VOLUMES} if _is_volumes(folder / VOLUMES) else names
+
+
+def check(out: Path) -> None:
+    """Raise InputError for an output folder whose volumes.csv is of another program: it would be replaced."""
+    path = out / VOLUMES
+    if path.is_file() and not _is_volumes(path):
+        raise InputError(f"{path}: was not written by predict.py (its first column is not `{COLUMNS[0]}`); "
+                         "choose another --out or move it away")  # fmt: skip
+
+
+def _is_volumes(path: Path) -> bool:
+    """Whether a file is a volumes.csv of this program; it is empty after a call without results."""
+    if not path.is_file():
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(len(COLUMNS[0]) + 1) in (f"{COLUMNS[0]},".encode(), b"\n", b'""\n', b"")
+    return False
+
+
+def write_volumes(out: Path) -> list[str]:
+    """`volumes.csv`: a row for each scan predicted in `out`, from its run.json; notes on those left out.
+
+    A row needs its mask: without it nobody could see what its numbers are of.
+    """
+    rows, notes, unknown = [], [], []
+    for name, result in read_all(out).items():
+        if result.is_unfinished:
+            continue
+        if not result.source:
+            unknown.append(name)
+        if not result.has(MASK):
+            notes.append(f"{name}: {MASK} is missing, so {VOLUMES} has no row of it; predict the scan again")
+            continue
+        try:
+            rows.append(result.row())
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = printable(f"{type(error).__name__}: {error}")
+            notes.append(f"{name}: {paths.RUN} can't be used ({reason}), so {VOLUMES} has no row of it; "
+                         "delete it and predict the scan again")  # fmt: skip
+    if unknown:
+        notes.append(f"rows of {VOLUMES} without a path are of an earlier version, which did not record whose they "
+                     f"are: {', '.join(unknown)}; delete their folders once the scans are predicted anew")  # fmt: skip
+    if rows or (out / VOLUMES).exists():
+        runs.write_csv(out / VOLUMES, pd.DataFrame(rows, columns=list(COLUMNS)))
+    return notes
