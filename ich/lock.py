@@ -69,7 +69,7 @@ def _acquire(folder: Path, wait_s: float) -> Callable[[], None]:
             if time.monotonic() >= until:
                 raise InputError(f"{folder}: is being written by {_advice(busy, path)}") from None
             if not told:
-                print(f"{folder}: waits for {_name(busy.owner)}, which is writing it", flush=True)
+                print(f"{folder}: waiting for {_name(busy.owner)}, which is writing it", flush=True)
             told = True
             time.sleep(POLL_S)
         except FileNotFoundError:  # its owner ended between two of our steps, and took file or folder away

@@ -26,18 +26,19 @@ def fold_name(fold: int) -> str:
     return f"fold_{fold:02d}"
 
 
-def numbered(folder: Path, word: str) -> dict[int, Path]:
-    """The folders `<word>_01`, `<word>_02`, ... in `folder`, by number.
+def numbered(folder: Path, word: str, first: int = 1) -> dict[int, Path]:
+    """The folders `<word>_01`, `<word>_02`, ... in `folder`, by number, from `first` on.
 
     Only exact names: `fold_01 copy` or `fold_1` were copied or renamed by hand, and may hold anything.
     """
     names = [re.fullmatch(rf"{word}_(0[1-9]|[1-9][0-9]+)", path.name) for path in folder.glob(f"{word}_*")]
-    return {number: folder / f"{word}_{number:02d}" for number in sorted(int(name[1]) for name in names if name)}
+    numbers = sorted(int(name[1]) for name in names if name)
+    return {number: folder / f"{word}_{number:02d}" for number in numbers if number >= first}
 
 
-def misnamed(folder: Path, word: str) -> list[Path]:
+def misnamed(folder: Path, word: str, first: int = 1) -> list[Path]:
     """Folders of finished trainings in `folder` that begin as `numbered` ones do, but are none of them."""
-    known = numbered(folder, word).values()
+    known = numbered(folder, word, first).values()
     return [path for path in sorted(folder.glob(f"{word}_*")) if path not in known and Training(path).finished]
 
 

@@ -253,7 +253,7 @@ def test_a_second_process_waits_as_long_as_it_may(tmp_path: Path, capsys: pytest
             pass
     waits, waits_again, taken = capsys.readouterr().out.splitlines()
     assert waits == waits_again
-    assert re.fullmatch(rf"{tmp_path}: waits for process {process.pid} on host .*, which is writing it", waits)
+    assert re.fullmatch(rf"{tmp_path}: waiting for process {process.pid} on host .*, which is writing it", waits)
     assert taken.endswith("taken over")
 
 

@@ -326,16 +326,9 @@ def test_second_process_waits_for_the_export(
         call(trained, head, "--threshold", 0.9)
         timer.join()
     told = capsys.readouterr().out
-    assert f"waiting for the export of another process: {folder}" in told
-    assert f"process {other_process.pid}" in told
+    assert f"{folder}: waiting for process {other_process.pid} on host" in told
     assert "exporting" not in told
     assert mask(trained).any()
-
-
-def test_wait_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "LONGEST_WAIT_S", -1)
-    with networks.lock.writing(tmp_path), pytest.raises(InputError, match="being written"), networks._locked(tmp_path):
-        pass
 
 
 def test_usual_values_are_no_flags() -> None:

@@ -132,8 +132,8 @@ def test_repeats_have_seeds_of_their_own(one: Work, capsys: pytest.CaptureFixtur
     assert [json.loads(each.run.read_text())["seed_used"] for each in found] == [0, 1]
     prob = [pd.read_csv(each.predictions)["prob_healthy"] for each in found]
     assert not np.allclose(*prob)
-    for copy in (found[1].folder.with_name("repeat_02.bak"), found[0].folder.with_name("1_roi old")):
-        shutil.copytree(found[1].folder, copy)
+    for copy in ("repeat_02.bak", "repeat_01", "../1_roi old"):
+        shutil.copytree(found[1].folder, found[0].folder / copy)
     table = pd.read_csv(one.compare("repeats") / "comparison.csv")
     assert table["repeats"].tolist() == [2]
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
@@ -142,9 +142,10 @@ def test_repeats_have_seeds_of_their_own(one: Work, capsys: pytest.CaptureFixtur
     assert pd.read_csv(folder / "differences.csv").empty
     assert not (folder / "answer.png").exists()
     assert "answer.png" not in capsys.readouterr().out
-    assert len(notes) == 2
+    assert len(notes) == 3
     assert "1_roi old: left out, since its name is none of the variants" in notes[0]
-    assert "repeat_02.bak: left out, since its name is none of repeat_02, repeat_03, ..." in notes[1]
+    for note, name in zip(notes[1:], ("repeat_01", "repeat_02.bak"), strict=True):
+        assert f"{name}: left out, since its name is none of repeat_02, repeat_03, ..." in note
     assert table["log_loss_sd_seeds"].gt(0).all()
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +16,8 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 LONGEST_WAIT_S = 1800  # for another process's export, of ten large networks in 8-bit integers too
 OF_A_RUN = ("runs", "protocol", "run", "fold", "weights", "windows")  # exported networks have theirs
 OF_A_PREDICTION = (
-    "scans", "out", "model", "engine", "threshold", "flip", "min_lesion_mm3", "probabilities", "view", "series",
-    "orientation",
+    "scans", "out", "model", "engine", "threshold", "flip", "min_lesion_mm3", "probabilities", "view", "scan_nifti",
+    "series", "orientation",
 )  # fmt: skip
 
 
@@ -93,7 +92,7 @@ def _newly_exported(
             _export(config, Path(place), how, trainings, run)
             yield Path(place)
     else:
-        with _locked(folder):
+        with lock.writing(folder, wait_s=LONGEST_WAIT_S):
             if not _is_exported(config, name, folder, how):  # nor by the process that had the lock before
                 print(f"{run.name}: exporting for {name}, once")
                 _export(config, folder, how, trainings, run)
@@ -110,25 +109,6 @@ def _read_only(folder: Path) -> str:
         if error.errno in READ_ONLY:
             return error.strerror
         raise
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """As lock.writing, but waits for another process that writes the folder. Raises InputError after half an hour."""
-    end, waits = time.monotonic() + LONGEST_WAIT_S, False
-    with contextlib.ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(lock.writing(folder))
-                break
-            except InputError as error:
-                if time.monotonic() > end:
-                    raise
-                if not waits:
-                    print(f"waiting for the export of another process: {error}", flush=True)
-                waits = True
-                time.sleep(1)
-        yield
 
 
 def export(config: object, folder: Path) -> None:

@@ -16,6 +16,7 @@ from ich.rsna.scores import MEASURES, Predicted
 from ich.rsna.variants import BASELINE, VARIANTS
 
 PERCENTILES = [0.025, 0.975]
+FIRST_REPEAT = 2  # of a folder of its own; the first training lies in the variant's folder itself
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ def gather(folder: Path, task: str, draws: int, seed: int) -> list[Result]:
 
 def _finished(folder: Path, task: str, name: str) -> list[paths.Classification]:
     whole = paths.rsna_folder(folder, task) / name
-    for path in paths.misnamed(whole, "repeat"):
+    for path in paths.misnamed(whole, "repeat", FIRST_REPEAT):
         print(f"note: {path}: left out, since its name is none of repeat_02, repeat_03, ...")
-    trainings = [paths.Classification(folder, task, name, each) for each in (1, *paths.numbered(whole, "repeat"))]
+    repeats = (1, *paths.numbered(whole, "repeat", FIRST_REPEAT))
+    trainings = [paths.Classification(folder, task, name, each) for each in repeats]
     return [training for training in trainings if training.finished]
 
 
