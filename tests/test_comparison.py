@@ -25,7 +25,8 @@ def write_run(root: Path, name: str, patients: dict[str, tuple], protocol: str =
         facts = {
             "model": name, "n_filters": 16, "protocol": protocol, "recipe_name": "fast",
             "recipe": {"epochs": 4, "checkpoint_every": 2, "batch_size": 16, "learning_rate": 1e-3}, "seed": 0,
-            "image_size": 64, "channels": 1, "windows": ["40/120"], "split_fingerprint": "s1", "part": str(fold), **identity,
+            "image_size": 64, "channels": 1, "windows": ["40/120"], "split_fingerprint": "s1",
+            "part": str(fold), **identity,
         }  # fmt: skip
         machine = {"parameters": 10, "device": "CPU", "backend": "tensorflow", "training_seconds": 36}
         runs.write_json(folder / "run.json", {"identity": facts, **machine})
