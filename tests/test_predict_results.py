@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from predict_place import HEAD, Place, damage, make, scan, series
+from predict_place import HEAD, MARK_HU, METHOD, Place, damage, make, scan, series
 
 from ich.predict import inputs, naming
+from ich.predict.job import Job
 
 
 @pytest.fixture
@@ -368,3 +369,24 @@ def test_two_series_of_one_folder_keep_their_results_apart(place: Place, monkeyp
         assert voxels in place.voxels().values()
     assert "predicted before" in text
     assert [*place.voxels().values()] == [7, 3]
+
+
+@pytest.mark.parametrize(("windows", "is_noted"), [(["40/120"], False), (["80/200"], True)])
+def test_rows_of_different_networks_are_noted(
+    place: Place, monkeypatch: pytest.MonkeyPatch, windows: list[str], is_noted: bool
+) -> None:
+    for name, given in (("a", ["40/120"]), ("b", windows)):
+        scan(place.root / f"{name}.nii", 3)
+        of_call(monkeypatch, {"run": "dunet", "networks": ["1"], "windows": given})
+        text = place.call(f"{name}.nii")
+    assert ("volumes.csv are of different networks (dunet: a; dunet: b)" in text) == is_noted
+
+
+def of_call(monkeypatch: pytest.MonkeyPatch, method: dict) -> None:
+    """The next calls predict with these networks."""
+
+    def prepare(config: object) -> Job:
+        facts = {"engine": "test", "method": method}
+        return Job(config, METHOD, 0.5, lambda hu: (hu == MARK_HU).astype(np.float32), facts)
+
+    monkeypatch.setattr("ich.predict.networks.prepare", prepare)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ich import paths, runs
 from ich.errors import InputError, printable
+from ich.predict.dicom_choice import first_few
 
 MASK, PROBABILITIES, OVERLAY = "mask.nii.gz", "probabilities.nii.gz", "overlay.png"
 SEGMENTATION, VIEW, VOLUMES = "mask.dcm", "view.html", "volumes.csv"
@@ -89,6 +90,11 @@ class Result:
             "files": self.source.get("number_of_files"), **{name: self.source.get(name, "") for name in SOURCE},
         }  # fmt: skip
 
+    def networks(self) -> tuple[str, str]:
+        """The run that predicted it, and a text that differs where networks or windows do. Raises as `row`."""
+        method = self.facts["inputs"].get("method", {})
+        return str(method.get("run", "unknown")), str([method.get(name) for name in ("networks", "windows")])
+
     def _path(self) -> str:
         """Where the scan lies, from the output folder on if it is beside that or in it."""
         path = str(self.source.get("path", ""))
@@ -147,7 +153,7 @@ def write_volumes(out: Path) -> list[str]:
 
     A row needs its mask: without it nobody could see what its numbers are of.
     """
-    rows, notes, unknown = [], [], []
+    rows, notes, unknown, by_networks = [], [], [], {}
     for name, result in read_all(out).items():
         if result.is_unfinished:
             continue
@@ -157,11 +163,18 @@ def write_volumes(out: Path) -> list[str]:
             notes.append(f"{name}: {MASK} is missing, so {VOLUMES} has no row of it; predict the scan again")
             continue
         try:
-            rows.append(result.row())
+            row, networks = result.row(), result.networks()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = printable(f"{type(error).__name__}: {error}")
             notes.append(f"{name}: {paths.RUN} can't be used ({reason}), so {VOLUMES} has no row of it; "
                          "delete it and predict the scan again")  # fmt: skip
+            continue
+        rows.append(row)
+        by_networks.setdefault(networks, []).append(name)
+    if len(by_networks) > 1:
+        parts = [f"{run}: {first_few(names)}" for (run, _), names in by_networks.items()]
+        notes.append(f"rows of {VOLUMES} are of different networks ({'; '.join(parts)}); predict all scans with the "
+                     "same ones before you compare them, or use an --out for each")  # fmt: skip
     if unknown:
         notes.append(f"rows of {VOLUMES} without a path are of an earlier version, which did not record whose they "
                      f"are: {', '.join(unknown)}; delete their folders once the scans are predicted anew")  # fmt: skip

@@ -15,6 +15,7 @@ SAME_DIRECTION = 2e-3  # of unit vectors: 0.1 degrees, far above the rounding of
 SAME_SPACING = 1e-3  # share: half a pixel over a slice of 512
 MOST_FORMS = 20  # are compared; more are refused as well, and thousands would take long
 MOST_SIDEWAYS = 1.0  # pixels off the line of the others
+ADVICE = "move the files of one to another folder, and predict each folder with a call of its own"
 
 
 def check_one_patient(images: Sequence[Image], name: str) -> None:
@@ -35,9 +36,9 @@ def check_one_patient(images: Sequence[Image], name: str) -> None:
 def _refuse_two(
     what: str, counts: collections.Counter, values: Sequence[str], images: Sequence[Image], name: str
 ) -> None:  # fmt: skip
-    parts = [f"{images_text(count)} such as {images[values.index(value)].path.name}" for value, count in
+    parts = [f"{images_text(count)} such as {images[values.index(value)].path}" for value, count in
              counts.most_common(3)]  # fmt: skip
-    raise InputError(f"{name}: holds {len(counts)} {what}: {', '.join(parts)}; expected one, sort the files first")
+    raise InputError(f"{name}: holds {len(counts)} {what}: {', '.join(parts)}; expected one; {ADVICE}")
 
 
 def one_form(images: Sequence[Image], name: str) -> tuple[list[Image], list[str]]:
@@ -57,7 +58,7 @@ def one_form(images: Sequence[Image], name: str) -> tuple[list[Image], list[str]
     if len(others) >= LEAST_IMAGES:
         raise InputError(
             f"{name}: holds {len(groups)} stacks, which cannot be one volume: {'; '.join(map(_form, groups[:3]))}; "
-            "move the files of one to a folder of its own, and predict each"
+            + ADVICE
         )
     return most, _strays(most, others)
 
@@ -76,7 +77,7 @@ def _form(group: list[Image]) -> str:
     size = " x ".join(map(str, first.size))
     return (
         f"{images_text(len(group))} of {size} pixels of {first.spacing[0]:.3g} mm, tilted {tilt + 0.0:.1f} degrees "
-        f"(such as {first.path.name})"
+        f"(such as {first.path})"
     )
 
 
@@ -113,7 +114,7 @@ def check_one_acquisition(images: Sequence[Image], heights: np.ndarray, name: st
             both = [f"{each} with {images_text(len(spans[each]))}" for each in (highest[0], number)]
             raise InputError(
                 f"{name}: two acquisitions overlap in space (AcquisitionNumber {' and '.join(both)}), expected one; "
-                "move the files of one to a folder of its own, and predict each"
+                + ADVICE
             )
         highest = max(highest, (number, places), key=lambda item: item[1][-1])
 
@@ -135,8 +136,8 @@ def without_copies(
             pixels(first), pixels(second)
         ):
             raise InputError(
-                f"{name}: {first.path.name} and {second.path.name} are different slices at one place; expected one "
-                "reconstruction in a series, move the other one away"
+                f"{name}: {first.path} and {second.path} are different slices at one place; expected one "
+                f"patient and one reconstruction in a series; {ADVICE}"
             )
     copies = len(images) - len(kept)
     note = f"left out {copies} {'copy' if copies == 1 else 'copies'} of slices (equal place and pixels)"
