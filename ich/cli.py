@@ -80,7 +80,7 @@ def check_limits(config: object) -> None:
 
 
 def run(main: Callable[[], object]) -> typing.NoReturn:
-    """Run a script's `main`; turn what a user can mend into one line and an exit status (2 input, 3 machine)."""
+    """Run a script's `main`; turn what a user can correct into one line and an exit status (2 input, 3 machine)."""
     signal.signal(signal.SIGTERM, _interrupt)
     quiet_stderr.open_closed()
     debug = "--debug" in sys.argv

@@ -36,7 +36,7 @@ def printable(text: str) -> str:
 
 
 def refuse(problems: Sequence[str]) -> NoReturn:
-    """Print all problems of a data set and raise InputError with the last, so that they are mended in one go."""
+    """Print all problems of a data set and raise InputError with the last, so that they are corrected in one go."""
     for problem in problems[:-1]:
         print(f"problem: {printable(problem)}")
-    raise InputError(f"{problems[-1]} (problem {len(problems)} of {len(problems)}; mend all, then run again)")
+    raise InputError(f"{problems[-1]} (problem {len(problems)} of {len(problems)}; correct all, then run again)")

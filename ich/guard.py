@@ -21,7 +21,7 @@ def check_file(path: Path, advice: str = "") -> None:
     if path.is_file():
         return
     if path.is_symlink() and not path.exists():
-        raise InputError(f"{path}: is a link to {path.readlink()}, which is not there; mend the link")
+        raise InputError(f"{path}: is a link to {path.readlink()}, which is not there; correct the link")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file; move it away")
     if path.exists():

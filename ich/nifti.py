@@ -127,7 +127,7 @@ def _check_affine(path: str, affine: np.ndarray) -> None:
     size = np.linalg.norm(affine[:3, :3], axis=0)
     usable = np.isfinite(affine).all() and size.min() >= SMALLEST_VOXEL_MM and size.max() <= LARGEST_VOXEL_MM
     if not usable or abs(np.linalg.det(affine[:3, :3] / size)) < 0.1:
-        raise InputError(f"{path}: its affine or voxel size is not usable (voxel size {size} mm); mend the header")
+        raise InputError(f"{path}: its affine or voxel size is not usable (voxel size {size} mm); correct the header")
 
 
 def _check_codes(image: nib.Nifti1Image) -> None:
@@ -139,7 +139,7 @@ def _check_codes(image: nib.Nifti1Image) -> None:
         except ValueError:  # a quaternion of no rotation
             usable = False
         if not usable:
-            raise InputError(f"{image.get_filename()}: its {kind} is no affine, so it is not usable; mend the header")
+            raise InputError(f"{image.get_filename()}: its {kind} is no affine, so it is not usable; correct the header")
 
 
 def _check_pixdim(image: nib.Nifti1Image) -> None:
@@ -148,7 +148,7 @@ def _check_pixdim(image: nib.Nifti1Image) -> None:
     with nib.openers.ImageOpener(path) as file:
         stored = type(image.header).from_fileobj(file, check=False)["pixdim"][1:4]
     if not (np.abs(stored) > 0).all():
-        raise InputError(f"{path}: voxel size is {stored} mm in the header, expected numbers above 0; mend the header")
+        raise InputError(f"{path}: voxel size is {stored} mm in the header, expected numbers above 0; correct the header")
 
 
 def has_orientation(image: nib.Nifti1Image) -> bool:

@@ -123,5 +123,5 @@ def _patient_of(path: Path) -> pd.Series:
     nameless = ~rows["patient"].map(paths.is_file_name)
     for wrong, what in ((rows["id"].duplicated(), "stands twice"), (nameless, "has an empty patient, or one with '/'")):
         if wrong.any():
-            raise InputError(f"{path}: id '{rows.loc[wrong, 'id'].iloc[0]}' {what}; mend the CSV")
+            raise InputError(f"{path}: id '{rows.loc[wrong, 'id'].iloc[0]}' {what}; correct the CSV")
     return rows.set_index("id")["patient"]

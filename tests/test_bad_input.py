@@ -116,7 +116,7 @@ CASES: dict[str, tuple[Given, Change, str]] = {
     "NaN affine": (volumes, ct(put(broken.SROW_X, NAN)), r"049\.nii: (its|mask lies).*(mend|affine)"),
     "voxels of a kilometre": (volumes, ct(put(broken.SROW_X, struct.pack("<f", 1e6))), r"049\.nii: .*(usable|off its)"),
     "qform of no rotation": (volumes, several(ct(put(252, b"\1\0")), ct(put(broken.QUATERN_B, struct.pack("<f", 5)))),
-                             r"049\.nii: its qform is no affine.*mend the header"),
+                             r"049\.nii: its qform is no affine.*correct the header"),
     "sagittal slices": (volumes, lambda raw: [broken.save(raw / folder / "049.nii", np.asanyarray(
         nib.load(raw / folder / "049.nii").dataobj), AFFINE[[2, 1, 0, 3]]) for folder in ("ct_scans", "masks")],
         r"049\.nii: slices along the third axis are not axial .*reorient the file first"),
@@ -355,7 +355,7 @@ def test_all_bad_pngs_are_told_in_one_pass(tmp_path: Path, capsys: pytest.Captur
     assert call(create_data_set, ["--data", data, "--image-size", 16, "--folds", 2]) == 2
     out, err = capsys.readouterr()
     assert re.findall(r"problem: .*(p\d_\d)\.png", out) == ["p0_1", "p1_2"]
-    assert re.search(r"p2_3\.png: .*problem 3 of 3; mend all, then run again", err)
+    assert re.search(r"p2_3\.png: .*problem 3 of 3; correct all, then run again", err)
     assert not (data / "slices.csv").exists()
 
 
