@@ -139,7 +139,7 @@ def _check_codes(image: nib.Nifti1Image) -> None:
         except ValueError:  # a quaternion of no rotation
             usable = False
         if not usable:
-            raise InputError(f"{image.get_filename()}: its {kind} is no affine, so it is not usable; correct the header")
+            raise InputError(f"{image.get_filename()}: its {kind} is no usable affine; correct the header")
 
 
 def _check_pixdim(image: nib.Nifti1Image) -> None:
@@ -148,7 +148,7 @@ def _check_pixdim(image: nib.Nifti1Image) -> None:
     with nib.openers.ImageOpener(path) as file:
         stored = type(image.header).from_fileobj(file, check=False)["pixdim"][1:4]
     if not (np.abs(stored) > 0).all():
-        raise InputError(f"{path}: voxel size is {stored} mm in the header, expected numbers above 0; correct the header")
+        raise InputError(f"{path}: voxel size is {stored} mm in the header, expected numbers above 0; correct it")
 
 
 def has_orientation(image: nib.Nifti1Image) -> bool:

@@ -113,10 +113,10 @@ CASES: dict[str, tuple[Given, Change, str]] = {
     "zero spacing": (volumes, several(ct(put(254, struct.pack("<h", 0))), ct(put(80, bytes(4)))), "voxel size is"),
     "singular affine": (nifti_scan, lambda scans: at(scans / "head.nii", put(broken.SROW_X, bytes(16))),
         "head.nii: its affine or"),
-    "NaN affine": (volumes, ct(put(broken.SROW_X, NAN)), r"049\.nii: (its|mask lies).*(mend|affine)"),
+    "NaN affine": (volumes, ct(put(broken.SROW_X, NAN)), r"049\.nii: (its|mask lies).*(correct|affine)"),
     "voxels of a kilometre": (volumes, ct(put(broken.SROW_X, struct.pack("<f", 1e6))), r"049\.nii: .*(usable|off its)"),
     "qform of no rotation": (volumes, several(ct(put(252, b"\1\0")), ct(put(broken.QUATERN_B, struct.pack("<f", 5)))),
-                             r"049\.nii: its qform is no affine.*correct the header"),
+                             r"049\.nii: its qform is no usable affine; correct the header"),
     "sagittal slices": (volumes, lambda raw: [broken.save(raw / folder / "049.nii", np.asanyarray(
         nib.load(raw / folder / "049.nii").dataobj), AFFINE[[2, 1, 0, 3]]) for folder in ("ct_scans", "masks")],
         r"049\.nii: slices along the third axis are not axial .*reorient the file first"),
