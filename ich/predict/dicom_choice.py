@@ -84,10 +84,10 @@ def survey(files: Sequence[Path]) -> Survey:
 
 
 def gathered(images: Iterable[Image]) -> list[Group]:
-    """Images by SeriesInstanceUID over all folders; those without one by folder."""
+    """Images by SeriesInstanceUID over all folders; those without one by folder, number and description."""
     groups: dict[object, list[Image]] = {}
     for image in images:
-        groups.setdefault(image.series or image.path.parent, []).append(image)
+        groups.setdefault(image.series or (image.path.parent, image.number, image.description), []).append(image)
     return [Group(tuple(some)) for some in groups.values()]
 
 

@@ -57,7 +57,7 @@ def one_form(images: Sequence[Image], name: str) -> tuple[list[Image], list[str]
     if len(others) >= LEAST_IMAGES:
         raise InputError(
             f"{name}: holds {len(groups)} stacks, which cannot be one volume: {'; '.join(map(_form, groups[:3]))}; "
-            "move the files of one to a folder of its own, and predict each"
+            "move the files of one to a folder of its own, and predict each folder in a call of its own"
         )
     return most, _strays(most, others)
 
@@ -113,7 +113,7 @@ def check_one_acquisition(images: Sequence[Image], heights: np.ndarray, name: st
             both = [f"{each} with {images_text(len(spans[each]))}" for each in (highest[0], number)]
             raise InputError(
                 f"{name}: two acquisitions overlap in space (AcquisitionNumber {' and '.join(both)}), expected one; "
-                "move the files of one to a folder of its own, and predict each"
+                "move the files of one to a folder of its own, and predict each folder in a call of its own"
             )
         highest = max(highest, (number, places), key=lambda item: item[1][-1])
 
