@@ -121,6 +121,14 @@ def test_a_number_that_two_have_is_listed_with_uids(both: Path) -> None:
     assert [each.name for each in found] == ["head_series2", "head_series2_2"]
 
 
+def test_a_series_without_number_and_description_is_listed_as_one(root: Path) -> None:
+    for path in slices_of(root / "head"):
+        changed(path, lambda header: [header.__delitem__(name) for name in ("SeriesNumber", "SeriesDescription")])
+    (found,), _ = find(root / "head", wanted="2")
+    with pytest.raises(InputError, match="it holds a series without a number: 32 images of 5 mm"):
+        found.read()
+
+
 def test_without_series_uids_the_number_tells_series_of_one_folder_apart(both: Path) -> None:
     for path in slices_of(both):
         bone = pydicom.dcmread(path).SeriesNumber == 3

@@ -250,7 +250,7 @@ def names_of_other_case(place: Place) -> str:
                              "scan ({root}/head.nii): predicted before"),
         (folder_moved, {"CT": 7}, "CT: note: was {root}/A/CT when it was predicted"),
         (copied, {"scan": 7, "head": 7}, "head: "),
-        (swapped, {"a": 3, "b": 7}, "a: note: predicted anew: the content of {root}/a.nii has changed since the earlier"),
+        (swapped, {"a": 3, "b": 7}, "a: note: predicted anew: the content of {root}/a.nii has changed since the"),
         (of_an_earlier_version, {"scan": 7}, "note: predicted anew: the earlier results, of another version, did"),
         (damaged_of_an_earlier_version, {"scan": 7}, "stay; they do not say which scan they are of\nnote: rows of"),
         (another_of_an_earlier_version, {"scan": 7, "other": 2},
