@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         networks.export(config, config.export)
         return
     found = inputs.look(config.scans, config.orientation, config.series, config.out)
-    for note in found.notes:
+    for note in [*found.notes, *inputs.unused(config, found.scans)]:
         print(f"note: {printable(note)}")
     refusals = Refusals(len(found.scans) + len(found.refused))
     for reason in found.refused:

@@ -15,16 +15,17 @@ def network_print(path: Path, name: str) -> str:
     Comments, docstrings, layout and other networks do not matter. It is read, not imported, so Keras is not started.
     """
     statements = _by_name(ast.parse(path.read_bytes()))
-    todo, seen = [_entry(statements.get(TABLE, []), name)], []
+    todo, seen = [_entry(statements.get(TABLE, []), name), *statements.get("*", [])], []
     while todo:
         node = todo.pop()
         seen.append(node)
         for used in ast.walk(node):
             if isinstance(used, ast.Name) and used.id != TABLE:
                 todo += [found for found in statements.get(used.id, []) if found not in seen and found not in todo]
-    modules = {module for node in seen for module in _own_modules(node, path.parent)}
-    parts = [*map(_plain, seen), *(_plain(ast.parse(module.read_bytes())) for module in modules)]
-    return runs.fingerprint(*sorted(parts))
+    modules: dict[Path, ast.Module] = {}
+    for node in seen:
+        _add_own_modules(node, path.parent, modules)
+    return runs.fingerprint(*sorted(map(_plain, [*seen, *modules.values()])))
 
 
 def _by_name(tree: ast.Module) -> dict[str, list[ast.stmt]]:
@@ -54,14 +55,18 @@ def _entry(tables: list[ast.stmt], name: str) -> ast.AST:
     return ast.Module(body=tables, type_ignores=[])
 
 
-def _own_modules(node: ast.AST, folder: Path) -> list[Path]:
-    """Files of the project that an import statement names."""
-    if isinstance(node, ast.ImportFrom):
-        names = [node.module or "", *(f"{node.module}.{each.name}" for each in node.names)]
-    else:
-        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
-    files = [folder.joinpath(*name.split(".")).with_suffix(".py") for name in names if name]
-    return [file for file in files if file.is_file()]
+def _add_own_modules(node: ast.AST, folder: Path, found: dict[Path, ast.Module]) -> None:
+    """Add the files of the project that the import statements in `node` name, and those that these import."""
+    for statement in ast.walk(node):
+        if isinstance(statement, ast.ImportFrom):
+            names = [statement.module or "", *(f"{statement.module}.{each.name}" for each in statement.names)]
+        else:
+            names = [each.name for each in statement.names] if isinstance(statement, ast.Import) else []
+        for name in filter(None, names):
+            file = folder.joinpath(*name.split(".")).with_suffix(".py")
+            if file.is_file() and file not in found:
+                found[file] = ast.parse(file.read_bytes())
+                _add_own_modules(found[file], folder, found)
 
 
 def _plain(node: ast.AST) -> str:

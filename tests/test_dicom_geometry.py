@@ -94,6 +94,13 @@ def test_distances_without_a_common_part_still_lie_close_to_the_grid() -> None:
     assert "several for a thick slice" in slice_geometry.notes(found, np.full(10, NO))[0]
 
 
+def test_equal_slices_at_unequal_steps_are_not_called_thick_and_thin() -> None:
+    """Two runs of 5 mm slices with a distance between them that is no multiple of 5 mm."""
+    found = laid(at(5, 5, 5, 5, 18.3, 5, 5, 5, 5), 5)
+    _, note = slice_geometry.notes(found, np.full(10, 5.0))
+    assert note.startswith("slices are 5 mm thick but do not lie on equal steps; mask and scan are written in cells of")
+
+
 def test_a_grid_of_too_many_cells_is_refused() -> None:
     """Thousands of slices at distances that nothing divides: more voxels than any head."""
     heights = at(*[0.01, 0.013, 0.017] * 3, *np.linspace(90, 91, 400))

@@ -11,7 +11,7 @@ import pytest
 from predict_files import phantom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage, SegmentationStorage, generate_uid
-from series_files import changed, slices_of
+from series_files import changed, moved, slices_of
 
 from ich.errors import InputError
 from ich.phantom_series import NAME, write_series
@@ -119,6 +119,25 @@ def test_a_number_that_two_have_is_listed_with_uids(both: Path) -> None:
     assert found.facts["series_uid"] == uids[1]
     found, _ = find(both, wanted="all")
     assert [each.name for each in found] == ["head_series2", "head_series2_2"]
+
+
+def test_a_series_without_number_and_description_is_listed_as_one(root: Path) -> None:
+    for path in slices_of(root / "head"):
+        changed(path, lambda header: [header.__delitem__(name) for name in ("SeriesNumber", "SeriesDescription")])
+    (found,), _ = find(root / "head", wanted="2")
+    with pytest.raises(InputError, match="it holds a series without a number: 32 images of 5 mm"):
+        found.read()
+
+
+def test_without_series_uids_the_number_tells_series_of_one_folder_apart(both: Path) -> None:
+    for path in slices_of(both):
+        bone = pydicom.dcmread(path).SeriesNumber == 3
+        changed(path, lambda header, up=20.0 * bone: (header.__delitem__("SeriesInstanceUID"), moved(header, 0, 0, up)))
+    (found,), _ = find(both)
+    with pytest.raises(InputError, match=r"holds 2 axial CT series \(2 'Head 5mm': 32 images .*3 'Bone': 32 images"):
+        found.read()
+    (found,), _ = find(both, wanted="3")
+    assert (len(found.files), found.read().voxels.shape[2]) == (32, 32)
 
 
 def test_all_takes_each(both: Path) -> None:
@@ -286,7 +305,7 @@ def test_slices_that_lack_something_may_make_the_volume_too_small(
     ((found,), _) = find(root / "bone")
     notes = found.read().notes
     assert notes[0].startswith("left out 2 of 32 files: no ")
-    assert notes[1] == "2 of the files that were left out belong to series 3 'Bone', so the volume may be too small"
+    assert notes[1] == "2 files that were left out belong to series 3 'Bone', so the volume may be too small"
 
 
 def test_images_at_one_place_are_no_scan(root: Path) -> None:

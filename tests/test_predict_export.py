@@ -225,7 +225,7 @@ def test_card_says_what_the_networks_are(exported: Path) -> None:
     assert card["facts"]["folds"] == ["fold_01", "fold_02"]
     assert max(card["largest_difference_from_keras"].values()) < 1e-3
     page = (exported / "MODEL_CARD.md").read_text()
-    for told in ("not for diagnosis", "Split by **patient**", ">= **0.2500**", "patients with blood: 0.9", "limits"):
+    for told in ("not for diagnosis", "Split by **patient**", ">= **0.25**", "patients with blood: 0.9", "limits"):
         assert told in page
 
 

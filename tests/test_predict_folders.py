@@ -273,3 +273,22 @@ def test_scans_come_in_the_order_in_which_they_are_named(tmp_path: Path) -> None
 def test_no_path_at_all() -> None:
     with pytest.raises(InputError, match="no scan named"):
         inputs.look([])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "flags", "note"),
+    [
+        ("nifti", ["--series", "2"], "note: --series: not used; no DICOM series is among the scans"),
+        ("nifti", ["--scan-nifti"], "note: --scan-nifti: not used; no DICOM series is among the scans"),
+        ("dicom", ["--orientation", "LPS"], "note: --orientation: not used; DICOM headers have one"),
+        ("both", ["--series", "2", "--scan-nifti", "--orientation", "LPS"], ""),
+        ("nifti", [], ""),
+    ],
+)
+def test_flags_without_use_are_named(place: Place, kinds: str, flags: list[str], note: str) -> None:
+    if kinds != "dicom":
+        scan(place.root / "data/head.nii", 7)
+    if kinds != "nifti":
+        series(place.root / "data/ct", 3)
+    text = place.call("data", *flags)
+    assert (note in text) if note else ("not used; " not in text)

@@ -1,5 +1,6 @@
 """Results that can hardly be true get a warning, those that can do not."""
 
+import dataclasses
 from pathlib import Path
 
 import nibabel as nib
@@ -88,3 +89,14 @@ def test_a_warning_is_printed_and_kept(
         assert text.count("warning: ") == text.count(ADVICE) == times
     notes = results.read(tmp_path / "out/a").facts["notes"]
     assert [note.startswith("warning: ") for note in notes] == [True] * times
+
+
+@pytest.mark.parametrize(("slice_mm", "reasons"), [(15.0, 0), (15.5, 1)])
+def test_scan_longer_than_a_head_and_neck(slice_mm: float, reasons: int) -> None:
+    """20 slices of 15.5 mm are 310 mm; no blood is needed for the warning."""
+    scan = head()
+    affine = scan.affine.copy()
+    affine[2, 2] = slice_mm
+    warnings = warned(dataclasses.replace(scan, affine=affine), box())
+    assert len(warnings) == reasons
+    assert all("310 mm long, longer than a head and neck: are these two scans in one?" in each for each in warnings)

@@ -110,6 +110,15 @@ def test_second_call_skips_and_another_threshold_does_not(
     assert not (tmp_path / "head" / "view.html").exists()  # of the earlier mask
 
 
+def test_probabilities_cut_at_the_threshold_of_the_table_are_the_mask(
+    trained: Path, head: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    """All digits of k/256 stand there: at six, voxels that lie at the threshold itself would be lost."""
+    for threshold in (38 / 256, 255 / 256):
+        call(trained, tmp_path, head, "--threshold", threshold)
+        assert pd.read_csv(tmp_path / "volumes.csv")["threshold"][0] == threshold
+
+
 def test_one_refused_scan_does_not_stop_the_others(
     trained: Path, head: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -242,6 +242,21 @@ def test_bytes_of_an_undeclared_character_set_stay(copy: Path) -> None:
     assert "SpecificCharacterSet" not in made
 
 
+def test_rounding_noise_of_headers_does_not_matter(copy: Path) -> None:
+    """Orientation and spacing that differ from slice to slice by less than any voxel shows."""
+    noise = np.random.default_rng(0)
+
+    def change(header: pydicom.Dataset) -> None:
+        for name in ("ImageOrientationPatient", "PixelSpacing"):
+            values = np.array(header[name].value, float)
+            setattr(header, name, [f"{value:.8f}" for value in values + noise.uniform(-1e-4, 1e-4, values.shape)])
+
+    change_all(copy, change)
+    made, notes = written(copy)
+    assert (notes, len(made.PerFrameFunctionalGroupsSequence)) == ([], 4)
+    assert errors(copy.parent / "mask.dcm") == []
+
+
 def test_no_personal_data_but_the_id(copy: Path) -> None:
     secret = {"PatientAddress": "Street^7", "PatientComments": "Comment^7", "InstitutionName": "Hospital^7",
               "OtherPatientIDs": "Other^7", "StudyDescription": "Words^7", "PatientBirthDate": "19700707",

@@ -72,6 +72,21 @@ def test_own_module_that_a_network_imports_belongs_to_it(tmp_path: Path) -> None
     assert prints(tmp_path, helper="# noted\ndef block(*given): return None\n") == new
 
 
+def test_modules_that_an_own_module_imports_belong_too(tmp_path: Path) -> None:
+    """models.py imports helpers.py, that imports deeper.py, and that helpers.py again."""
+    found = []
+    for value in (1, 2):
+        (tmp_path / "deeper.py").write_text(f"import helpers\n\nVALUE = {value}\n", encoding="utf-8")
+        found.append(prints(tmp_path, helper="from deeper import VALUE\n\n\ndef block(*given): return VALUE\n"))
+    assert {name for name in found[0] if found[0][name] != found[1][name]} == {"unet", "dunet"}
+
+
+def test_star_import_belongs_to_every_network(tmp_path: Path) -> None:
+    code = CODE.replace("from helpers import block", "from helpers import *")
+    old, new = prints(tmp_path, code), prints(tmp_path, code, helper="def block(*given): return None\n")
+    assert all(old[name] != new[name] for name in old)
+
+
 def test_table_that_is_no_plain_dict_counts_as_a_whole(tmp_path: Path) -> None:
     code = CODE.partition("MODELS")[0] + "MODELS = dict(unet=unet, dunet=dunet)\n"
     old, new = prints(tmp_path, code), prints(tmp_path, code.replace("DROPOUT = 0.2", "DROPOUT = 0.9"))

@@ -84,10 +84,10 @@ def survey(files: Sequence[Path]) -> Survey:
 
 
 def gathered(images: Iterable[Image]) -> list[Group]:
-    """Images by SeriesInstanceUID over all folders; those without one by folder."""
+    """Images by SeriesInstanceUID over all folders; those without one by folder, number and description."""
     groups: dict[object, list[Image]] = {}
     for image in images:
-        groups.setdefault(image.series or image.path.parent, []).append(image)
+        groups.setdefault(image.series or (image.path.parent, image.number, image.description), []).append(image)
     return [Group(tuple(some)) for some in groups.values()]
 
 
@@ -116,7 +116,8 @@ def listed(groups: Sequence[Group]) -> str:
     """Number, description, images and thickness of each series, and the UID where labels are equal."""
     times = collections.Counter(group.label for group in groups)
     return ", ".join(
-        f"{group.label}{f' (UID {group.names[2]})' if times[group.label] > 1 else ''}: {images_text(len(group.images))}"
+        f"{'a series ' * (not any(group.names[:2]))}{group.label}"
+        f"{f' (UID {group.names[2]})' if times[group.label] > 1 else ''}: {images_text(len(group.images))}"
         f"{_thickness(group)}"
         for group in groups
     )

@@ -105,9 +105,10 @@ def _of_folder(
 
 def _lost(group: Group, left_out: Sequence[LeftOut]) -> list[str]:
     """A note on files of a series that should be slices of it."""
-    lost = [each for each in left_out if each.is_slice and each.series == group.names[2]]
-    number = f"{len(lost)} of the files that were left out"
-    return [f"{number} belong to series {group.label}, so the volume may be too small"] if lost else []
+    lost = [each for each in left_out if each.is_slice and each.series == group.names[2]
+            and (each.series or each.path.parent in group.folders)]  # fmt: skip
+    belong = "file that was left out belongs" if len(lost) == 1 else "files that were left out belong"
+    return [f"{len(lost)} {belong} to series {group.label}, so the volume may be too small"] if lost else []
 
 
 def _refuse_damaged(damaged: dict[Path, InputError]) -> None:

@@ -106,6 +106,18 @@ def look(given: Sequence[Path], orientation: str = "", series: str = "", out: Pa
     return found
 
 
+def unused(config: object, scans: Sequence[Input]) -> list[str]:
+    """Notes on flags of config.Predict that none of the scans has a use for."""
+    dicom = [bool(each.facts) for each in scans]
+    notes = []
+    if scans and not any(dicom):
+        names = [name for name, value in (("--series", config.series), ("--scan-nifti", config.scan_nifti)) if value]
+        notes += [f"{name}: not used; no DICOM series is among the scans" for name in names]
+    if scans and all(dicom) and config.orientation:
+        notes.append("--orientation: not used; DICOM headers have one")
+    return notes
+
+
 def _listed(path: Path, walk: Walk) -> list[Path]:
     """The files under a path. Raises InputError when it is missing."""
     if path.is_dir():

@@ -75,7 +75,7 @@ def _why_anew(given: Input, before: Result | None) -> list[str]:
     if not before.source:
         return ["predicted anew: the earlier results, of another version, did not say which scan they are of"]
     if before.content != given.content:
-        return [f"predicted anew: the earlier results were of another content of {before.source['path']}"]
+        return [f"predicted anew: the content of {before.source['path']} has changed since the earlier results"]
     notes = [f"predicted anew: {name} was missing" for name in before.missing()]
     return [*notes, f"was {before.source['path']} when it was predicted before"] if before.is_moved() else notes
 
@@ -88,7 +88,7 @@ def _remove_stale(given: Input, before: Result | None) -> None:
         print(f"{given.name}: note: earlier results in {before.folder} stay; they do not say which scan they are of")
         return
     before.remove()
-    print(f"{given.name}: note: the earlier results were of another content of this file, so they are removed")
+    print(f"{given.name}: note: the content of its path has changed, so the earlier results are removed")
 
 
 def predict(job: Job, given: Input, folder: Path) -> dict:

@@ -14,7 +14,7 @@ Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
 
 * Input `{input}`: float32 (slices, rows, columns), Hounsfield units; anterior at the top, the patient's right on
   the left.
-* Output `{output}`: float32, the same shape, 0 to 1. Blood is where it is >= **{threshold:.4f}** ({threshold_is}).
+* Output `{output}`: float32, the same shape, 0 to 1. Blood is where it is >= **{threshold}** ({threshold_is}).
 * Inside: window {windows} (level/width in HU, {windows_are}), padding to a square, area averaging
   to {size} x {size} pixels, the mean of {count} network(s), linear resampling to the input's pixels.
 
@@ -25,7 +25,7 @@ import numpy as np, openvino
 network = openvino.Core().compile_model("ich.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
 hu = np.zeros((1, 512, 512), np.float32)  # your slices, in HU
 probability = network(hu)["{output}"]
-blood = probability >= {threshold:.4f}
+blood = probability >= {threshold}
 ```
 
 ```python
@@ -33,7 +33,7 @@ import numpy as np, onnxruntime
 network = onnxruntime.InferenceSession("ich.onnx", providers=["CPUExecutionProvider"])
 hu = np.zeros((1, 512, 512), np.float32)  # your slices, in HU
 (probability,) = network.run(["{output}"], {{"{input}": hu}})
-blood = probability >= {threshold:.4f}
+blood = probability >= {threshold}
 ```
 
 Without the hint OpenVINO computes in bfloat16 where the CPU can: faster, and the masks differ a little.

@@ -11,19 +11,20 @@ TISSUE, METAL = -200, 3000  # HU; the skin is above, air and hair below; a clip 
 MOST_ML = 300.0
 MOST_OF_HEAD = 0.1  # the same bound for children, and for scans of a part of the head
 MOST_LONG_MM = 200.0  # adult heads are 170 to 210 mm long outside, and the skull and scalp take 20 of them
+MOST_TALL_MM = 300.0  # a head with its neck; more may be two scans in one series
 MOST_OF_SLICES = 0.9  # a scan begins below the brain or ends above it, where there is no blood
 
 
 def warnings(planes: np.ndarray, masks: np.ndarray, scan: Scan, found: dict) -> list[str]:
-    """What can hardly be true of a mask; empty as a rule.
+    """What can hardly be true of a mask and its scan; empty as a rule.
 
     `planes`: upright HU (slices, rows, columns); `masks`: bool of the same shape; `found`: `measure.measures` of it.
     """
-    if not found["lesions"]:
-        return []
-    share = found["volume_ml"] / max(head_ml(planes, scan.voxel_mm3), 1e-9)
-    touched = masks.any(axis=(1, 2))
     reasons = []
+    if (tall_mm := scan.grid.shape[2] * scan.grid.spacing_mm[0]) > MOST_TALL_MM:
+        reasons.append(f"the scan is {tall_mm:.0f} mm long, longer than a head and neck: are these two scans in one?")
+    share = found["volume_ml"] / max(head_ml(planes, scan.voxel_mm3), 1e-9) if found["lesions"] else 0
+    touched = masks.any(axis=(1, 2))
     if found["volume_ml"] > MOST_ML or share > MOST_OF_HEAD:
         reasons.append(f"{found['volume_ml']:.0f} ml of blood, {share:.0%} of the head")
     if found["largest_diameter_mm"] > MOST_LONG_MM:

@@ -85,7 +85,8 @@ class Result:
         measures["lesion_ml"] = " ".join(f"{each:g}" for each in lesion_ml)
         return {
             "scan": self.folder.name, "path": self._path(),
-            **{name: measures[name] for name in FOUND}, "threshold": self.facts["threshold"],
+            **{name: measures[name] for name in FOUND},
+            "threshold": f"{self.facts['threshold']:.9g}",  # k/256 in all its digits: masks are cut there
             "engine": self.facts["inputs"]["engine"], "notes": "; ".join(self.facts["notes"]),
             "files": self.source.get("number_of_files"), **{name: self.source.get(name, "") for name in SOURCE},
         }  # fmt: skip

@@ -4,8 +4,10 @@ import contextlib
 import io
 import re
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pydicom
 from pydicom.charset import python_encoding
 from pydicom.uid import generate_uid
@@ -18,7 +20,6 @@ from ich.rsna import dicom_file
 REFERENCES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")  # can't be made up
 AS_THEY_ARE = (*REFERENCES, "Modality", "Rows", "Columns")
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 # Must be there, may be empty: of the patient and the study these stay empty, since they tell who it is.
 EMPTY = ("PatientName", "PatientBirthDate", "ReferringPhysicianName", "AccessionNumber", "PositionReferenceIndicator")
 LONGEST_STUDY_ID = 16  # by the standard
@@ -66,6 +67,9 @@ def _of_the_study(headers: list[pydicom.Dataset]) -> tuple[pydicom.Dataset, list
         values = (_text(header, name) for header in headers)
         setattr(common, name, next((value for value in values if value and _is_valid(name, value)), ""))
     common.SpecificCharacterSet = _character_set(headers[0], (common.PatientID, common.StudyID))
+    # highdicom asks for equal numbers; slices of a stack differ by rounding at most, and the affine is of the first.
+    common.PixelSpacing = _numbers(headers[0].PixelSpacing)
+    common.ImageOrientationPatient = _numbers(_right_angled(headers[0].ImageOrientationPatient))
     common.FrameOfReferenceUID, notes = _frame_of_reference(headers)
     return common, notes
 
@@ -87,10 +91,22 @@ def _reduced(header: pydicom.Dataset, thickness_mm: float, common: pydicom.Datas
     for name in AS_THEY_ARE + (LOSSY if _value(header, LOSSY[0]) == "01" else ()):
         with contextlib.suppress(Exception):  # it is missing, or not of its type
             setattr(made, name, header[name].value)
-    for name in PLACE:  # some writers use more digits than the 16 that are allowed
-        setattr(made, name, [DSfloat(float(value), auto_format=True) for value in header[name].value])
+    made.ImagePositionPatient = _numbers(header.ImagePositionPatient)
     made.SliceThickness = DSfloat(float(thickness_mm), auto_format=True)
     return made
+
+
+def _numbers(values: Iterable[float]) -> list[DSfloat]:
+    """As DICOM holds them: some writers use more digits than the 16 that are allowed."""
+    return [DSfloat(float(value), auto_format=True) for value in values]
+
+
+def _right_angled(orientation: Sequence[float]) -> np.ndarray:
+    """ImageOrientationPatient with exact unit vectors at a right angle, shape (6,)."""
+    row, column = np.reshape(np.array(orientation, float), (2, 3))
+    row = row / np.linalg.norm(row)
+    column = column - row * (row @ column)
+    return np.concatenate([row, column / np.linalg.norm(column)]) + 0.0  # no negative zeros
 
 
 def _value(header: pydicom.Dataset, name: str) -> object:

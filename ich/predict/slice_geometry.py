@@ -198,7 +198,10 @@ def _unequal(layout: Layout) -> list[str]:
     if thick - thin <= 1e-3 * thick and layout.step > 0.9 * thin:
         return []
     off = f", up to {layout.off:.2f} mm off the edges of slices" if layout.off > OFF_EDGE_MM else ""
+    cells = f"mask and scan are written in cells of {layout.step:.4g} mm{off}"
+    if f"{thin:.4g}" == f"{thick:.4g}":
+        return [f"slices are {thin:.4g} mm thick but do not lie on equal steps; {cells}, several for each slice"]
     return [
-        f"slices are {thin:.4g} to {thick:.4g} mm thick and each counts with its own thickness; mask and scan are "
-        f"written in cells of {layout.step:.4g} mm{off}, several for a thick slice"
+        f"slices are {thin:.4g} to {thick:.4g} mm thick and each counts with its own thickness; {cells}, several for a "
+        "thick slice"
     ]
