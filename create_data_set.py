@@ -14,8 +14,10 @@ import pandas as pd
 
 import config as settings
 import split_raw_data
-from ich import audit, cli, lock, own_data, paths, pictures, runs, splits
-from ich.ct_ich import TYPES
+from ich.base import cli, lock, paths, runs
+from ich.data import audit, own_pngs, splits
+from ich.data.ct_ich import TYPES
+from ich.draw import pictures
 
 ROW = ["id", "patient", "slice", "lesion_pixels", *TYPES, "in_training"]
 
@@ -63,7 +65,7 @@ def _slices(config: settings.CreateDataSet) -> pd.DataFrame:
 
 def _is_own(config: settings.CreateDataSet) -> bool:
     run = config.data / paths.RUN
-    return bool(runs.read_json(run).get("own_data") if run.exists() else own_data.find(config.data))
+    return bool(runs.read_json(run).get("own_data") if run.exists() else own_pngs.find(config.data))
 
 
 def _check(config: settings.CreateDataSet) -> None:
@@ -71,19 +73,19 @@ def _check(config: settings.CreateDataSet) -> None:
     if not _is_own(config):
         split_raw_data.split(config)
         return
-    table, warnings = own_data.read(config.data, config.image_size, config.patients_csv)
+    table, warnings = own_pngs.read(config.data, config.image_size, config.patients_csv)
     print(*(f"warning: {warning}\n" for warning in warnings), end="", sep="")
     print(f"{len(table)} own PNG pairs read and found good")
 
 
 def _import_own(config: settings.CreateDataSet) -> pd.DataFrame:
     started = time.time()
-    table, warnings = own_data.read(config.data, config.image_size, config.patients_csv)
+    table, warnings = own_pngs.read(config.data, config.image_size, config.patients_csv)
     for warning in warnings:
         print(f"warning: {warning}")
     facts = {
         "own_data": True, "image_size": config.image_size, "channels": 1, "windows": [],  # unknown
-        "patients_known": not warnings, "data_fingerprint": own_data.fingerprint(config.data, table),
+        "patients_known": not warnings, "data_fingerprint": own_pngs.fingerprint(config.data, table),
     }  # fmt: skip
     (config.data / paths.SLICES).unlink(missing_ok=True)  # written last: its presence says that all is whole
     runs.write_json(config.data / paths.RUN, runs.manifest(config, started, **facts))

@@ -12,7 +12,9 @@ Interrupted, the same command goes on where it stopped.
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, jobs, stack
+from ich.base import cli
+from ich.data import stack
+from ich.train import jobs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return  # without starting Keras
     with cli.starting_backend():
         import models
-        from ich import runner
+        from ich.train import runner
     runner.run_all(jobs.trainings(config, split, ["valid"], models.find), split, models.build)
 
 

@@ -13,7 +13,9 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, cluster, jobs, stack
+from ich.base import cli, cluster
+from ich.data import stack
+from ich.train import jobs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return  # without starting Keras
     with cli.starting_backend():
         import models
-        from ich import runner
+        from ich.train import runner
     trainings = jobs.trainings(config, split, folds, models.find)
     if config.engine == "ray":
         todo = {each.name: each for each in jobs.unfinished(trainings)}
@@ -38,7 +40,7 @@ def train(job: jobs.Job, split: stack.Split) -> str:
     """One fold of one network, on whatever machine this is called; return its scores in one line."""
     with cli.starting_backend():
         import models
-        from ich import runner
+        from ich.train import runner
     return runner.run_one(job, split, models.build)
 
 

@@ -13,7 +13,9 @@ Then: python split_raw_data.py --raw demo/ct-ich
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, lock, phantom_dicom, phantom_files, phantom_series, phantom_sheet
+from ich.base import cli, lock
+from ich.phantom import ct_ich, rsna, series
+from ich.phantom import sheet as contact_sheet
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,12 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _write(config: settings.DemoData) -> None:
-    phantom_files.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, quiet=config.quiet)
-    phantom_dicom.write_rsna(config.out / "rsna", config.out / "ct-ich", quiet=config.quiet)
-    phantom_series.write_unseen(config.out / "unseen", config.patients, config.size, config.seed)
+    ct_ich.write_ct_ich(config.out / "ct-ich", config.patients, config.size, config.seed, quiet=config.quiet)
+    rsna.write_rsna(config.out / "rsna", config.out / "ct-ich", quiet=config.quiet)
+    series.write_unseen(config.out / "unseen", config.patients, config.size, config.seed)
     sheet = config.out / "phantoms.png"
     if not sheet.exists():
-        phantom_sheet.write(sheet, config.size, config.seed)
+        contact_sheet.write(sheet, config.size, config.seed)
     print(f"{config.patients} phantom heads of {config.size} px -> {config.out / 'ct-ich'}; contact sheet {sheet}")
     print(f"one more head, as NIfTI and as a DICOM series -> {config.out / 'unseen'}")
     print(f"slices of them as DICOM -> {config.out / 'rsna' / 'classes'} and {config.out / 'rsna' / 'kaggle'}")

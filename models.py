@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from ich.errors import InputError
+from ich.base.errors import InputError
 
 LEVELS = 5  # filters n, 2n, 4n, 8n, 16n
 DROPOUT = 0.2  # of dunet, after each pooling

@@ -14,8 +14,8 @@ The mask lies on the scan's own voxels. Scans that are predicted already are ski
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, lock
-from ich.errors import InputError, printable
+from ich.base import cli, lock
+from ich.base.errors import InputError, printable
 from ich.predict import inputs, job, naming, networks, results
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich import cli, lock, paths, runs
+from ich.base import cli, lock, paths, runs
 from ich.rsna import compare, plots
 from ich.rsna.scores import MEASURES
 from ich.rsna.variants import BASELINE, VARIANTS

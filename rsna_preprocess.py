@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 import config as settings
-from ich import audit, cli, cluster, lock, parallel, paths, runs
-from ich.ct import Window
-from ich.errors import InputError
+from ich.base import cli, cluster, lock, parallel, paths, runs
+from ich.base.errors import InputError
+from ich.data import audit
 from ich.rsna import layouts, pictures, preprocessing, split, variants
 from ich.rsna.journal import Journal, Note
+from ich.scans.ct import Window
 
 MEASURED = 200  # files after which the time for the rest is told
 WORTH_TELLING_S = 600

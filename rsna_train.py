@@ -15,7 +15,7 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich import cli, cluster, paths
+from ich.base import cli, cluster, paths
 from ich.rsna import layouts, split, variants
 
 

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 import config as settings
-from ich import cli, ct_ich, guard, lock, own_data, parallel, paths, runs
-from ich.ct import Window
-from ich.errors import InputError, refuse
-from ich.slices import COLUMNS, CRC, Outcome, Slicing, slice_patient
+from ich.base import cli, guard, lock, parallel, paths, runs
+from ich.base.errors import InputError, refuse
+from ich.data import ct_ich, own_pngs
+from ich.data.slices import COLUMNS, CRC, Outcome, Slicing, slice_patient
+from ich.scans.ct import Window
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -87,9 +88,9 @@ def _is_done(config: settings.SplitRawData, source: str) -> bool:
 def _begin(config: settings.SplitRawData) -> None:
     """Until the new slices are whole, there are none. A user's own PNGs are never written over."""
     run = config.data / paths.RUN
-    if runs.read_json(run).get("own_data") if run.exists() else own_data.holds_png(config.data):
+    if runs.read_json(run).get("own_data") if run.exists() else own_pngs.holds_png(config.data):
         raise InputError(f"{config.data}: holds PNGs not made by this script; choose another --data folder")
-    for name in own_data.FOLDER_NAMES[0]:
+    for name in own_pngs.FOLDER_NAMES[0]:
         guard.check_inside(config.data, config.data / name)
     runs.write_json(run, {"unfinished": True})
     (config.data / paths.SLICES).unlink(missing_ok=True)

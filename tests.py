@@ -18,8 +18,13 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich import cli, evaluation, folds, metrics, native, paths, pictures, report, runs, scan_metrics, stack, subgroups
-from ich.lock import writing
+from ich.base import cli, paths, runs
+from ich.base.lock import writing
+from ich.data import stack
+from ich.draw import pictures
+from ich.report import folds, page
+from ich.scans import native
+from ich.score import evaluation, metrics, scan_metrics, subgroups
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,7 +40,7 @@ def _write(config: settings.Tests, found: list[folds.Run]) -> None:
     if todo:
         split = stack.read_split(config, "kfold", test=True)
         with cli.starting_backend():
-            from ich import prediction
+            from ich.train import prediction
         for run in todo:
             prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices)
             _test(config, run, split, prob)
@@ -87,7 +92,7 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
     facts |= {"folder": folder.name, "used_threshold": threshold}
     runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
-        report.build(folder.parent, config.data, config.protocol, _other_trainings(config))
+        page.build(folder.parent, config.data, config.protocol, _other_trainings(config))
     _tell(run, folder, summary, len(chosen))
 
 

@@ -17,8 +17,11 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich import analysis, cli, comparison, folds, lock, paths, plots, report, runs, splits, stack
-from ich.published import NOT_COMPARABLE
+from ich.base import cli, lock, paths, runs
+from ich.data import splits, stack
+from ich.draw import plots
+from ich.report import analysis, comparison, folds, page
+from ich.report.published import NOT_COMPARABLE
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -51,7 +54,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
         "leak_audit": runs.read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))["leak_audit"],
     }  # fmt: skip
     runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
-    report.build(folder, config.data, config.protocol)
+    page.build(folder, config.data, config.protocol)
     _tell(found, table, tests, config.protocol, folder)
 
 

@@ -22,12 +22,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common, machine
-from ich import cli, runs
-from ich.ct import Window
-from ich.nifti import Grid
-from ich.paths import Rsna
-from ich.phantom import make_patient
+from ich.base import cli, runs
+from ich.base.paths import Rsna
+from ich.phantom.head import make_patient
 from ich.rsna.layouts import CLASSES
+from ich.scans.ct import Window
+from ich.scans.nifti import Grid
 
 VARIANT = "0_dicom2png"
 TARGETS = {"cpu": 1.05, "gpu": 1.10}
@@ -78,9 +78,9 @@ def serve(part: dict) -> None:
     """In its own process: one backend."""
     with cli.starting_backend():
         from benchmarks import nets
-        from ich import device
         from ich.rsna.batches import Batches, Change
         from ich.rsna.classifier import Classifier
+        from ich.train import device
     names = ("network", "image_size", "batch_size")
     config = settings.RsnaTrain(weights="none", **{name: part[name] for name in names})
     number = part["steps"] * config.batch_size

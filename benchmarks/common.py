@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
-from ich import runs
+from ich.base import runs
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"

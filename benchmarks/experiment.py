@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common, machine, phantoms
-from ich import cli
+from ich.base import cli
 
 NETWORKS, FOLDS, SLICES = 2, 10, 515  # of the published experiment; slices an epoch
 MINUTES_TARGET = {"paper": 90, "fast": 10}  # on one GPU
@@ -71,7 +71,8 @@ def serve(part: dict) -> None:
     with cli.starting_backend():
         import models
         from benchmarks import nets
-        from ich import device, jobs, runner, stack, training
+        from ich.data import stack
+        from ich.train import device, jobs, runner, training
     config = configured(part)
     split = stack.read_split(config, "holdout")
     (job,) = jobs.trainings(config, split, ["valid"], models.find)

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, machine
-from ich import cli
+from ich.base import cli
 
 PASSES = 3  # a step costs about three times its forward pass
 IMAGE_RATE_TARGET = 3000
@@ -99,7 +99,7 @@ def serve(part: dict) -> None:
     """In its own process: steps on a batch in memory."""
     with cli.starting_backend():
         from benchmarks import flops, nets
-        from ich import device
+        from ich.train import device
     network = nets.segmenter(part)
     same = nets.SameBatch(*common.noise(part["batch"], part["size"]), part["steps"])
     work = functools.partial(nets.fit, network.model, same)

@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common, machine, phantoms
-from ich import cli
+from ich.base import cli
 
 if typing.TYPE_CHECKING:  # they bring Keras, which the asking process does without
-    from ich.jobs import Job
-    from ich.stack import Split
+    from ich.data.stack import Split
+    from ich.train.jobs import Job
 
 WORKERS = (0, 1, 2, 4)  # threads; 0: each batch is made when it is asked for
 EPOCHS = 2  # one after another, since batches are made ahead across their ends
@@ -72,7 +72,8 @@ def serve(part: dict) -> None:
     with cli.starting_backend():
         import models
         from benchmarks import nets
-        from ich import device, jobs, runner, stack, training
+        from ich.data import stack
+        from ich.train import device, jobs, runner, training
     config = settings.Main(data=Path(part["folder"]) / "data", recipe=part["recipe"], models={"dunet": part["filters"]})
     split = stack.read_split(config, "holdout")
     (job,) = jobs.trainings(config, split, ["valid"], models.find)
@@ -89,7 +90,7 @@ def serve(part: dict) -> None:
 def delivered(job: "Job", split: "Split", rounds: int) -> dict[str, float]:
     """Images a second by cache and number of workers."""
     from benchmarks import nets
-    from ich.batches import TrainingBatches
+    from ich.train.batches import TrainingBatches
 
     works, recipe, epochs = {}, job.recipe, math.ceil(DELIVERED / job.steps)
     fresh = recipe.negatives == "each_epoch"

@@ -26,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, phantoms
-from ich import phantom, phantom_files
+from ich.phantom import ct_ich, head
 
 INTERVAL_S = 0.05
 SPLIT_TARGET_GIB = 1.5
@@ -130,38 +130,38 @@ def tree_bytes(pid: int) -> int:
 def write_volumes(raw: Path, given: argparse.Namespace) -> None:
     """A CT-ICH folder in which all volumes are links to two: a head that bleeds in few slices, and a clean one."""
     bleeding = min((n for n in range(LOOKED_AT) if lesion_slices(n)), key=lesion_slices)
-    clean = next(n for n in range(LOOKED_AT) if not phantom.blood_kinds(0, n))
-    originals, rows = {}, [phantom_files.DIAGNOSIS_HEADER]
+    clean = next(n for n in range(LOOKED_AT) if not head.blood_kinds(0, n))
+    originals, rows = {}, [ct_ich.DIAGNOSIS_HEADER]
     for place in range(given.volumes):
-        number, head = phantom_files.patient_number(place), bleeding if place < BLEEDING else clean
+        number, head = ct_ich.patient_number(place), bleeding if place < BLEEDING else clean
         if head not in originals:
             originals[head] = number, write_head(raw, number, head, given)
         else:
             for part in ("ct_scans", "masks"):
                 os.link(raw / part / f"{originals[head][0]:03d}.nii", raw / part / f"{number:03d}.nii")
         rows += [(number, at, *flags) for at, flags in enumerate(originals[head][1], 1)]
-    with (raw / phantom_files.DIAGNOSIS_CSV).open("w", encoding="utf-8", newline="") as file:
+    with (raw / ct_ich.DIAGNOSIS_CSV).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
 
 
 def write_head(raw: Path, number: int, head: int, given: argparse.Namespace) -> list[tuple[int, ...]]:
     """One phantom stretched to the wanted number of slices; the flags of each, in the table's order."""
-    made = phantom.make_patient(0, head, given.size)
+    made = head.make_patient(0, head, given.size)
     places = np.linspace(0, made.hu.shape[2] - 1, given.slices).round().astype(int)
     for part, volume in (("ct_scans", made.hu), ("masks", made.mask)):
-        phantom_files.write_nifti(raw / part / f"{number:03d}.nii", volume[:, :, places], made.affine)
-    order = (*phantom.KINDS, "no_hemorrhage", "fracture")
+        ct_ich.write_nifti(raw / part / f"{number:03d}.nii", volume[:, :, places], made.affine)
+    order = (*head.KINDS, "no_hemorrhage", "fracture")
     return [tuple(made.slices[place][name] for name in order) for place in places]
 
 
 def lesion_slices(head: int) -> int:
-    if not phantom.blood_kinds(0, head):
+    if not head.blood_kinds(0, head):
         return 0
-    return int(phantom.make_patient(0, head, phantom.SMALLEST_SIZE).mask.any((0, 1)).sum())
+    return int(head.make_patient(0, head, head.SMALLEST_SIZE).mask.any((0, 1)).sum())
 
 
 def first_scan(root: Path) -> Path:
-    return root / "raw" / "ct_scans" / f"{phantom_files.patient_number(0):03d}.nii"
+    return root / "raw" / "ct_scans" / f"{ct_ich.patient_number(0):03d}.nii"
 
 
 if __name__ == "__main__":

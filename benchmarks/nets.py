@@ -10,8 +10,8 @@ import numpy as np
 import config as settings
 import models
 from benchmarks import common
-from ich import device
-from ich.network import Network
+from ich.train import device
+from ich.train.network import Network
 
 
 class SameBatch(keras.utils.PyDataset):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import create_data_set
 import split_raw_data
-from ich import phantom_files
+from ich.phantom import ct_ich
 
 FOLDERS = ("raw", "data", "runs", "reports")
 
@@ -18,7 +18,7 @@ def flags(root: Path, *names: str) -> list[str]:
 
 def prepare(root: Path, patients: int, size: int, protocols: tuple[str, ...]) -> None:
     """Phantom heads of `size` pixels, cut to PNGs of the same size and split."""
-    phantom_files.write_ct_ich(root / "raw", patients, size, seed=0, quiet=True)
+    ct_ich.write_ct_ich(root / "raw", patients, size, seed=0, quiet=True)
     cut(root, size, protocols, folds=min(10, patients // 4))  # half of them have blood, and every fold needs one
 
 

@@ -22,11 +22,12 @@ import pydicom
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common
-from ich import phantom_dicom
-from ich.ct import Window
-from ich.nifti import Grid
-from ich.phantom import make_patient
-from ich.rsna import dicom, preprocessing, variants
+from ich.phantom import rsna
+from ich.phantom.head import make_patient
+from ich.rsna import preprocessing, variants
+from ich.scans import dicom_slice
+from ich.scans.ct import Window
+from ich.scans.nifti import Grid
 
 WINDOW = Window(40, 120)
 
@@ -74,7 +75,7 @@ def write_phantoms(raw: Path, files: int, size: int) -> list[str]:
     where, slices = Grid(patient.hu.shape, patient.affine), patient.hu.shape[2]
     for number in range(files):
         hu = where.upright(patient.hu[:, :, slices // 4 + number % (slices // 2)])
-        content = phantom_dicom.dicom_bytes(hu, phantom_dicom.FORMS[1], "001", number, ("40", "80"))
+        content = rsna.dicom_bytes(hu, rsna.FORMS[1], "001", number, ("40", "80"))
         (raw / f"{number}.dcm").write_bytes(content)
     return [str(number) for number in range(files)]
 
@@ -97,7 +98,7 @@ def bare(each: str, raw: Path, out: Path) -> None:
 
 
 def steps(each: str, raw: Path, out: Path) -> None:
-    variants.apply(WINDOW(dicom.read_slice(raw / f"{each}.dcm").hu), list(variants.VARIANTS))
+    variants.apply(WINDOW(dicom_slice.read_slice(raw / f"{each}.dcm").hu), list(variants.VARIANTS))
 
 
 if __name__ == "__main__":

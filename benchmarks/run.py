@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, machine
-from ich import runs
+from ich.base import runs
 
 # Without a GPU these are left out: they run small then, to show that they do, and their figures mean nothing.
 NAMES = ("split", "rsna_preprocess", "predict", "train_step", "loader", "classifier", "scaling", "memory", "gpu",

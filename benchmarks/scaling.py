@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common
-from ich import cli
+from ich.base import cli
 
 
 def main() -> None:

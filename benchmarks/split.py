@@ -21,9 +21,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common
-from ich import ct_ich, phantom_files
-from ich.ct import Window
-from ich.slices import Slicing, slice_patient
+from ich.data import ct_ich
+from ich.data.slices import Slicing, slice_patient
+from ich.phantom.ct_ich import write_ct_ich
+from ich.scans.ct import Window
 
 IMAGE_SIZE = 256
 
@@ -37,7 +38,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "ct-ich"
-        phantom_files.write_ct_ich(raw, given.patients, given.size, seed=0, quiet=True)
+        write_ct_ich(raw, given.patients, given.size, seed=0, quiet=True)
         cases, _ = ct_ich.survey(raw)
         slices = sum(len(case.flags) for case in cases)
         works = {}

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, machine
-from ich import cli
+from ich.base import cli
 
 PLAIN = "plain PyTorch"
 
@@ -92,7 +92,7 @@ def serve(part: dict) -> None:
     else:
         with cli.starting_backend():
             from benchmarks import nets
-            from ich import device as devices
+            from ich.train import device as devices
         network = nets.segmenter(part)
         device, parameters = devices.gpu_name() or "CPU", network.bare.count_params()
         work = functools.partial(nets.fit, network.model, nets.SameBatch(images, masks, part["steps"]))

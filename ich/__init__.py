@@ -1,1 +1,1 @@
-"""Modules behind the numbered scripts; nothing here imports a script."""
+"""Modules behind the numbered scripts, in ten rooms (docs/architecture.md); nothing here imports a script."""

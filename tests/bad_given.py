@@ -19,7 +19,7 @@ import rsna_preprocess
 import split_raw_data
 import tests as test_set
 import trials
-from ich import runs
+from ich.base import runs
 
 Change = Callable[[Path], object]
 

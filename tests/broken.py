@@ -12,8 +12,9 @@ import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
 
-from ich import ct_ich, runs
-from ich.phantom_series import write_series
+from ich.base import runs
+from ich.data import ct_ich
+from ich.phantom.series import write_series
 
 HEADER = ("PatientNumber,SliceNumber,Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,"
           "No_Hemorrhage,Fracture_Yes_No")  # fmt: skip

@@ -14,7 +14,7 @@ import make_demo_data
 import split_raw_data
 import tests as test_set
 import trials
-from ich import splits
+from ich.data import splits
 
 IMAGE_SIZE, FOLDS = 32, 2
 # A suite started in the background of a shell ignores Ctrl-C, and so would the scripts that it starts.

@@ -16,7 +16,7 @@ import atheris
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 with atheris.instrument_imports(include=["ich", "nibabel", "pydicom"]):
     import fuzz_targets
-from ich.errors import InputError  # noqa: E402
+from ich.base.errors import InputError  # noqa: E402
 
 
 def main() -> None:

@@ -21,11 +21,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
-from ich import ct, ct_ich, native, nifti, own_data, runs, slices, splits
-from ich.errors import InputError
-from ich.paths import Rsna
-from ich.predict import dicom_series, scan
-from ich.rsna import dicom, layouts, split
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.base.paths import Rsna
+from ich.data import ct_ich, own_pngs, slices, splits
+from ich.rsna import layouts, split
+from ich.scans import ct, dicom_series, dicom_slice, native, nifti, scan
 
 SIZE, SIDE = 12, 32  # pixels per side of the whole inputs: NIfTI and DICOM (JPEG 2000 needs 32)
 
@@ -51,7 +52,7 @@ def dicom_file(folder: Path, content: bytes) -> None:
     path = folder / "slice.dcm"
     path.write_bytes(content)
     with contextlib.suppress(InputError):
-        found = dicom.read_slice(path)
+        found = dicom_slice.read_slice(path)
         (found.window or ct.Window(40, 120))(found.hu)
     others = [folder / f"{place}.dcm" for place in range(4)]
     for place, other in enumerate(others):
@@ -89,7 +90,7 @@ def split_csv(folder: Path, content: bytes) -> None:
 def patients_csv(folder: Path, content: bytes) -> None:
     """A user's own table of patients."""
     (folder / "patients.csv").write_bytes(content)
-    own_data._patient_of(folder / "patients.csv")
+    own_pngs._patient_of(folder / "patients.csv")
 
 
 def labels_csv(folder: Path, content: bytes) -> None:

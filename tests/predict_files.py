@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich import paths, runs
-from ich.phantom import Patient, make_patient
+from ich.base import paths, runs
+from ich.phantom.head import Patient, make_patient
 from ich.predict.inputs import find
 from ich.predict.job import Job
 from ich.predict.method import Method

@@ -12,11 +12,11 @@ import pytest
 from predict_files import SIZE, phantom, write_nifti
 
 import predict
-from ich.ct import Window
-from ich.errors import InputError
-from ich.phantom_series import write_series
+from ich.base.errors import InputError
+from ich.phantom.series import write_series
 from ich.predict.job import Job
 from ich.predict.method import Method
+from ich.scans.ct import Window
 
 METHOD = Method(SIZE, (Window(40, 120),), 0.5, {})
 MARK_HU = 3000  # the engine of these tests calls it blood, and nothing else

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 
 from ich.predict.inputs import find
-from ich.predict.scan import Scan
+from ich.scans.scan import Scan
 
 
 def read(folder: Path, **given: str) -> Scan:

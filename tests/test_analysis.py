@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich import agreement, calibration, operating, subgroups
-from ich.ct_ich import TYPES
+from ich.data.ct_ich import TYPES
+from ich.score import agreement, calibration, operating, subgroups
 
 
 def flags(**kinds: list[int]) -> dict[str, list[int]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from config import RECIPES
-from ich.augment import augment, random_affine
+from ich.train.augment import augment, random_affine
 
 SIZE = 32
 NOTHING = dict.fromkeys(("rotation_deg", "shift", "shear_deg", "scale", "brightness", "contrast", "noise"), 0.0)

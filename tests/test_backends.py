@@ -13,7 +13,7 @@ import pytest
 from conftest import Project
 
 import models
-from ich.losses import LOSSES
+from ich.train.losses import LOSSES
 
 ROOT = Path(__file__).parent.parent
 BACKENDS = [
@@ -25,7 +25,7 @@ LOSS_ON_ONE_BATCH = f"""
 import json, sys
 import keras, numpy as np
 import models
-from ich.losses import LOSSES
+from ich.train.losses import LOSSES
 models.LEVELS = {LEVELS}
 saved = np.load(sys.argv[1])
 model = models.build("dunet", 32, 1, 2)

@@ -64,10 +64,11 @@ import models
 import rsna_preprocess
 import rsna_train
 import tests as test_set
-from ich import cli, paths, runs, stack
-from ich.ct import Window
-from ich.ct_ich import DIAGNOSIS
+from ich.base import cli, paths, runs
+from ich.data import stack
+from ich.data.ct_ich import DIAGNOSIS
 from ich.predict.method import Method
+from ich.scans.ct import Window
 
 METHOD = Method(32, (Window(40, 120),), 0.5, {})
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from config import RECIPES
-from ich import device
-from ich.batches import EpochBatches, PlainBatches, TrainingBatches
-from ich.errors import InputError
-from ich.stack import Pairs, Slices
+from ich.base.errors import InputError
+from ich.data.stack import Pairs, Slices
+from ich.train import device
+from ich.train.batches import EpochBatches, PlainBatches, TrainingBatches
 
 BATCH, STEPS, SIZE = 4, 3, 8
 LESIONS, FREE = 5, 20  # slices; five of the free ones are `in_training`

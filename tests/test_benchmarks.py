@@ -189,7 +189,7 @@ def test_plain_network_computes_what_dunet_does() -> None:
     import torch
 
     from benchmarks import plain_torch
-    from ich.losses import DiceCrossEntropy
+    from ich.train.losses import DiceCrossEntropy
 
     network, plain = models.build("dunet", 32, 1, 2), plain_torch.DUnet(2).eval()
     weights = iter(network.get_weights())

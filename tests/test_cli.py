@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import config as settings
-from ich import cli
-from ich.errors import InputError
+from ich.base import cli
+from ich.base.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 STEPS = (settings.DemoData, settings.SplitRawData, settings.CreateDataSet, settings.Main, settings.MainKfold,
@@ -166,7 +166,7 @@ def test_a_script_refuses_in_one_line_of_stderr(tmp_path: Path) -> None:
 
 def test_output_that_nobody_reads_ends_it_in_one_line(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text("from ich import cli\ndef main():\n    for k in range(99999): print(k)\ncli.run(main)\n")
+    script.write_text("from ich.base import cli\ndef main():\n    for k in range(99999): print(k)\ncli.run(main)\n")
     command = f"'{sys.executable}' '{script}' | head -1"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)

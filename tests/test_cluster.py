@@ -22,9 +22,10 @@ import config as settings
 import main_kfold
 import rsna_preprocess
 import rsna_train
-from ich import cluster, lock, paths, share, splits, worker
-from ich.errors import InputError, MachineError
-from ich.share import Ask
+from ich.base import cluster, lock, paths, share, worker
+from ich.base.errors import InputError, MachineError
+from ich.base.share import Ask
+from ich.data import splits
 
 ROOT = Path(__file__).parent.parent
 RAY = ["--engine", "ray"]

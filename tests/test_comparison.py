@@ -8,8 +8,9 @@ import pytest
 from conftest import Project
 
 import trials
-from ich import comparison, folds, paths, report, runs
-from ich.errors import InputError
+from ich.base import paths, runs
+from ich.base.errors import InputError
+from ich.report import comparison, folds, page
 
 # patient: (fold, tp, fp, fn); Dice = 2 tp / (2 tp + fp + fn)
 UNET = {"049": (1, 10, 10, 10), "050": (1, 0, 0, 8), "051": (2, 9, 1, 1), "060": (1, 0, 0, 0), "061": (2, 0, 5, 0)}
@@ -170,7 +171,7 @@ def only_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the report page, what is worked out from the slices' pixels, and the split that is there now."""
     monkeypatch.setattr(folds, "refuse_other_data", lambda *_: None)
     monkeypatch.setattr(trials.analysis, "write", lambda *_: None)
-    monkeypatch.setattr(trials.report, "build", lambda *_: None)
+    monkeypatch.setattr(trials.page, "build", lambda *_: None)
 
 
 def run_trials(project: Project, root: Path, *flags: str) -> Path:
@@ -223,7 +224,7 @@ def test_trials_refuses_runs_of_different_splits(project: Project, tmp_path: Pat
 def test_one_fold_gives_no_test_and_the_page_says_so() -> None:
     row = {"test": "folds: corrected resampled t", "a": "dunet", "b": "unet", "metric": "dice", "n": 1,
            "mean_difference": -0.015, "p_value": np.nan, "p_holm": np.nan}  # fmt: skip
-    (answer,) = report.answers(pd.DataFrame([row]), "slice")
+    (answer,) = page.answers(pd.DataFrame([row]), "slice")
     assert answer == (
         "Is dunet better than unet? Too few folds to say. dunet - unet: dice -0.015, no p-value, n = 1 fold."
     )

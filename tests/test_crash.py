@@ -25,7 +25,7 @@ import pydicom
 import pytest
 from conftest import FOLDS, IMAGE_SIZE, Project
 
-from ich import runs
+from ich.base import runs
 
 pytestmark = pytest.mark.slow
 
@@ -383,10 +383,10 @@ def test_stopped_while_workers_start(work: Work) -> None:
 
 def test_nothing_unfinished_counts_as_a_result(project: Project, tmp_path: Path) -> None:
     """Step 2 takes what lies in the folders of own PNGs; a file that was being written is none."""
-    from ich import own_data
+    from ich.data import own_pngs
 
     for name in ("image", "label"):
         shutil.copytree(project.data / name, tmp_path / name)
-    before = own_data.read(tmp_path, IMAGE_SIZE, None)[0]
+    before = own_pngs.read(tmp_path, IMAGE_SIZE, None)[0]
     runs.unfinished(tmp_path / "image" / "049_001.png").write_bytes(b"half of a PNG")
-    pd.testing.assert_frame_equal(own_data.read(tmp_path, IMAGE_SIZE, None)[0], before)
+    pd.testing.assert_frame_equal(own_pngs.read(tmp_path, IMAGE_SIZE, None)[0], before)

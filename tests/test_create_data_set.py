@@ -9,8 +9,9 @@ import pytest
 from conftest import FOLDS, IMAGE_SIZE, Project
 
 import create_data_set
-from ich import runs, splits
-from ich.errors import InputError
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.data import splits
 
 FILES = {"holdout.csv", "kfold.csv", "summary.csv", "preview.png", "run.json"}
 SHARES = ("--folds", str(FOLDS), "--test-share", "0.2", "--image-size", str(IMAGE_SIZE), "--workers", "1", "--quiet")

@@ -18,9 +18,9 @@ import predict
 import split_raw_data
 import tests as test_set
 import trials
-from ich import runs
-from ich.phantom import make_patient
-from ich.phantom_files import write_nifti
+from ich.base import runs
+from ich.phantom.ct_ich import write_nifti
+from ich.phantom.head import make_patient
 from ich.predict import engines
 
 AGREEMENT = 1e-3  # between the probabilities of an exported file and of Keras

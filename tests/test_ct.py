@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ich import ct
-from ich.ct import Window
-from ich.errors import InputError
+from ich.base.errors import InputError
+from ich.scans import ct
+from ich.scans.ct import Window
 
 BRAIN = Window(40, 120)
 # -20 is the window's lower end, 100 its upper. 40 -> (40 + 20) * 255 / 120 = 127.5, rounded to the even 128.

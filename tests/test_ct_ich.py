@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ich import ct_ich
-from ich.errors import InputError
+from ich.base.errors import InputError
+from ich.data import ct_ich
 
 HEADER = ("PatientNumber,SliceNumber,Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,"
           "No_Hemorrhage,Fracture_Yes_No")  # fmt: skip

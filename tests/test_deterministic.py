@@ -20,7 +20,7 @@ TRAIN = """
 import hashlib, json, sys
 from pathlib import Path
 import test_training as made
-from ich import runner
+from ich.train import runner
 split = made.split_of(made.bright_squares(), whole_scans=True)
 job = made.job(Path(sys.argv[1]), split, deterministic=True)
 runner.run_all([job], split, made.small)
@@ -50,5 +50,6 @@ def test_two_runs_end_with_the_same_weights_and_histories(backend: str, tmp_path
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_backend_is_asked_for_it(backend: str, wanted: bool) -> None:
-    code = f"import os; os.environ.setdefault('XLA_FLAGS', ''); from ich import device; device.choose_kernels({wanted})"
+    code = "import os; os.environ.setdefault('XLA_FLAGS', ''); from ich.train import device; "
+    code += f"device.choose_kernels({wanted})"
     assert run(f"{code}; print({ASKED[backend]})", backend) == str(wanted)

@@ -12,15 +12,16 @@ from predict_files import job, only, phantom
 from pydicom.uid import generate_uid
 from series_files import changed, moved, read, slices_of, turned
 
-from ich import runs
-from ich.ct import Window
-from ich.errors import InputError
-from ich.phantom import Patient, blood_kinds, make_patient
-from ich.phantom_series import write_series
-from ich.predict import measure, slice_geometry
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.phantom.head import Patient, blood_kinds, make_patient
+from ich.phantom.series import write_series
+from ich.predict import measure
 from ich.predict.job import predict_once
 from ich.predict.method import Method
-from ich.predict.scan import Scan
+from ich.scans import slice_geometry
+from ich.scans.ct import Window
+from ich.scans.scan import Scan
 
 NO = np.nan
 PIXELS = (512, 512)

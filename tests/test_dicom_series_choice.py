@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage, SegmentationStorage, generate_uid
 from series_files import changed, moved, slices_of
 
-from ich.errors import InputError
-from ich.phantom_series import NAME, write_series
-from ich.predict import dicom_series
-from ich.predict.dicom_series import Series
+from ich.base.errors import InputError
+from ich.phantom.series import NAME, write_series
+from ich.scans import dicom_series
+from ich.scans.dicom_series import Series
 
 
 @pytest.fixture(scope="module")

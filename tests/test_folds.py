@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich import checkpoint, folds, metrics, paths, runs
-from ich.errors import InputError
+from ich.base import paths, runs
+from ich.base.errors import InputError
 from ich.predict import method
+from ich.report import folds
+from ich.score import metrics
+from ich.train import checkpoint
 
 IDENTITY = {
     "model": "dunet", "n_filters": 16, "protocol": "patient", "part": "1", "seed": 0, "recipe_name": "fast",

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from predict_files import bright_is_blood
 
 import config as settings
-from ich import cli, prediction
-from ich.errors import InputError
-from ich.paths import Training
+from ich.base import cli
+from ich.base.errors import InputError
+from ich.base.paths import Training
+from ich.train import prediction
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 MOST_SECONDS, MOST_BYTES = 5, 2**26  # 64 MiB: a whole 4096 x 4096 slice and its copies are the largest that may be

@@ -22,14 +22,16 @@ from pydicom.dataset import Dataset
 import create_data_set
 import predict
 import rsna_preprocess
-from ich import checkpoint, own_data, prediction, runs, splits
-from ich.ct import Window
-from ich.errors import InputError, printable
-from ich.paths import Rsna, Training
-from ich.phantom_series import write_series
+from ich.base import runs
+from ich.base.errors import InputError, printable
+from ich.base.paths import Rsna, Training
+from ich.data import own_pngs, splits
+from ich.phantom.series import write_series
 from ich.predict import inputs, naming
 from ich.predict.method import Method
 from ich.rsna import split
+from ich.scans.ct import Window
+from ich.train import checkpoint, prediction
 
 SOURCE = Path(__file__).parents[1]
 METHOD = Method(32, (Window(40, 120),), 0.5, {})
@@ -80,7 +82,7 @@ def test_links_that_lead_out_of_the_data_folder_are_refused(linked: str, tmp_pat
     (data / linked).rename(outside)
     (data / linked).symlink_to(outside)
     with pytest.raises(InputError, match=r"leads to .*outside.*, outside .*data; only .* itself may be a link"):
-        own_data.read(data, 16, None)
+        own_pngs.read(data, 16, None)
 
 
 def test_links_within_the_data_folder_and_the_folder_itself_may_be_links(tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_links_within_the_data_folder_and_the_folder_itself_may_be_links(tmp_pat
     (data / "image").rename(data / "kept")
     (data / "image").symlink_to("kept")
     (tmp_path / "data").symlink_to(data)
-    assert len(own_data.read(tmp_path / "data", 16, None)[0]) == 9
+    assert len(own_pngs.read(tmp_path / "data", 16, None)[0]) == 9
 
 
 def test_a_linked_image_folder_is_not_written_through(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_linked_image_folder_is_not_written_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a\x1b[31mb", "a\nb", "x" * 201, "\udcff"])
 def test_names_that_no_file_may_have(name: str) -> None:
-    from ich.paths import is_file_name
+    from ich.base.paths import is_file_name
 
     assert not is_file_name(name)
     assert is_file_name("<img src=x onerror=alert(1)>")  # shown as text
@@ -116,7 +118,7 @@ def test_names_that_are_no_text_are_refused_in_one_printable_line(tmp_path: Path
     for folder in ("image", "label"):
         os.rename(os.fsencode(data / folder / "p0_1.png"), os.fsencode(data / folder) + b"/a\xff\x1b[31m.png")  # noqa: PTH104
     with pytest.raises(InputError, match=r"a\?\?\[31m\.png: its name has characters that can't be printed") as told:
-        own_data.read(data, 16, None)
+        own_pngs.read(data, 16, None)
     assert str(told.value).isprintable()
 
 

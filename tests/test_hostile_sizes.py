@@ -20,11 +20,12 @@ from predict_files import bright_is_blood
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
-from ich import checkpoint, ct, guard, network, nifti, prediction, runs
-from ich.errors import InputError
-from ich.paths import Training
+from ich.base import guard, runs
+from ich.base.errors import InputError
+from ich.base.paths import Training
 from ich.predict import inputs
-from ich.rsna import dicom
+from ich.scans import ct, dicom_slice, nifti
+from ich.train import checkpoint, network, prediction
 
 LITTLE = 2**24  # bytes that a refusal may take
 FRAME = r"compressed frame has \(60000, 60000\) pixels .*its header \(32, 32\)"
@@ -106,7 +107,7 @@ def larger_frame(syntax: str) -> bytes:
 )
 def test_slices_that_declare_too_much(content: Callable[[], bytes], message: str, tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(content())
-    refused(lambda: dicom.read_slice(tmp_path / "a.dcm"), message)
+    refused(lambda: dicom_slice.read_slice(tmp_path / "a.dcm"), message)
 
 
 def test_run_lengths_that_are_too_long_leave_no_trace(
@@ -119,7 +120,7 @@ def test_run_lengths_that_are_too_long_leave_no_trace(
     content = fuzz_targets.dicom_bytes(RLELossless, PixelData=encapsulate([bytes(frame)]))
     (tmp_path / "a.dcm").write_bytes(content)
     with contextlib.suppress(InputError):
-        dicom.read_slice(tmp_path / "a.dcm")
+        dicom_slice.read_slice(tmp_path / "a.dcm")
     assert capfd.readouterr().err == ""
 
 
@@ -128,7 +129,8 @@ def test_a_deflated_dicom_is_not_inflated(tmp_path: Path) -> None:
     header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     header.save_as(tmp_path / "a.dcm")
     assert (tmp_path / "a.dcm").stat().st_size < 200_000
-    refused(lambda: dicom.read_slice(tmp_path / "a.dcm"), "is deflated as a whole, which is not read; unpack it first")
+    message = "is deflated as a whole, which is not read; unpack it first"
+    refused(lambda: dicom_slice.read_slice(tmp_path / "a.dcm"), message)
 
 
 def test_an_element_of_four_gigabytes_takes_no_memory(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_an_element_of_four_gigabytes_takes_no_memory(tmp_path: Path) -> None:
     at = content.index(b"\x10\x00\x00\x40LT")
     element = b"\x10\x00\x00\x40UT\0\0" + struct.pack("<I", 2**32 - 16)
     (tmp_path / "a.dcm").write_bytes(content[:at] + element + content[at + 8 :])
-    refused(lambda: dicom.read_slice(tmp_path / "a.dcm"), r"a\.dcm: ")
+    refused(lambda: dicom_slice.read_slice(tmp_path / "a.dcm"), r"a\.dcm: ")
 
 
 def test_slices_far_apart_make_no_huge_volume(tmp_path: Path) -> None:

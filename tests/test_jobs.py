@@ -11,9 +11,11 @@ from conftest import FOLDS, Project
 import config as settings
 import main
 import main_kfold
-from ich import jobs, paths, runner, runs, stack, training
-from ich.errors import InputError
-from ich.stack import Slices, Split
+from ich.base import paths, runs
+from ich.base.errors import InputError
+from ich.data import stack
+from ich.data.stack import Slices, Split
+from ich.train import jobs, runner, training
 
 PRINTS = {"image_size": 32, "channels": 1}
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from conftest import Project
 
-from ich import lock, runs
-from ich.errors import InputError
+from ich.base import lock, runs
+from ich.base.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 HOLD = """
 import sys, time
 from pathlib import Path
-from ich import lock
+from ich.base import lock
 with lock.writing(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -327,7 +327,7 @@ def test_of_many_at_once_one_gets_it(tmp_path: Path, before: str) -> None:
     """All find the lock of a dead process. Those that come too late are refused, or come after one that has ended."""
     leave_behind(tmp_path, pid=dead_process())
     work = before + """
-import os, sys, time; from pathlib import Path; from ich import lock; from ich.errors import InputError
+import os, sys, time; from pathlib import Path; from ich.base import lock; from ich.base.errors import InputError
 folder = Path(sys.argv[1])
 while not (folder / "go").exists(): time.sleep(0.001)
 try:

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from ich import losses, metrics
+from ich.score import metrics
+from ich.train import losses
 
 TRUTH = np.array([[[1, 1], [0, 0]], [[0, 0], [0, 0]]], np.uint8)[..., None]
 PROB = np.array([[[0.8, 0.4], [0.6, 0.0]], [[0.2, 0.0], [0.0, 0.0]]], np.float32)[..., None]

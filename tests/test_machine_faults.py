@@ -19,8 +19,9 @@ from conftest import IMAGE_SIZE, Done, Project
 
 import main_kfold
 import tests as test_set
-from ich import checkpoint, cli, device, jobs, paths, training
-from ich.errors import InputError, MachineError
+from ich.base import cli, paths
+from ich.base.errors import InputError, MachineError
+from ich.train import checkpoint, device, jobs, training
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--models", "dunet=2", "--epochs", "2", "--checkpoint-seconds", "0", "--validate-every", "1"]

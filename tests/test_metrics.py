@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ich import metrics
+from ich.score import metrics
 
 pytestmark = pytest.mark.filterwarnings("error")
 RATIOS = (metrics.dice, metrics.iou, metrics.precision, metrics.sensitivity)

@@ -14,8 +14,9 @@ import main_kfold
 import split_raw_data
 import tests as test_set
 import trials
-from ich import paths, runs, source, stack
-from ich.errors import InputError
+from ich.base import paths, runs, source
+from ich.base.errors import InputError
+from ich.data import stack
 from ich.rsna import compare
 from ich.rsna.layouts import LABELS, names_of
 

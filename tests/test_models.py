@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import models
-from ich.errors import InputError
+from ich.base.errors import InputError
 
 
 @pytest.mark.parametrize(

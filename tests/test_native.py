@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ich import native, nifti
-from ich.ct import square_mask
-from ich.errors import InputError
+from ich.base.errors import InputError
+from ich.scans import native, nifti
+from ich.scans.ct import square_mask
 
 SHAPE = (24, 16, 3)  # not square: the PNG is padded
 

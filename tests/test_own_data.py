@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import create_data_set
-from ich import own_data, runs, splits
-from ich.ct import read_image, read_label
-from ich.errors import InputError
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.data import own_pngs, splits
+from ich.scans.ct import read_image, read_label
 
 SIZE = 16
 NAMES = tuple(f"p{patient}_{number}" for patient in range(6) for number in (1, 2, 3))  # slice 2 holds blood
@@ -53,7 +54,7 @@ def create(data: Path, *flags: str) -> None:
 @pytest.mark.parametrize("high", [1, 255])
 def test_two_folders_with_equal_names(folders: tuple[str, str], high: int, tmp_path: Path) -> None:
     data = pairs(tmp_path / "eigene Bilder", folders=folders, high=high)
-    table, warnings = own_data.read(data, SIZE, None)
+    table, warnings = own_pngs.read(data, SIZE, None)
     assert warnings == []
     assert table["id"].tolist() == sorted(NAMES)
     assert table["patient"].unique().tolist() == [f"p{n}" for n in range(6)]
@@ -104,14 +105,14 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
     pairs(tmp_path / "train")
     pairs(tmp_path / "test", ("q_1",))
     with pytest.raises(InputError, match="folders train, test found, valid missing"):
-        own_data.find(tmp_path)
+        own_pngs.find(tmp_path)
 
 
 def test_a_name_in_two_parts_is_refused(tmp_path: Path) -> None:
-    for part in own_data.PARTS:
+    for part in own_pngs.PARTS:
         pairs(tmp_path / part, ("p1_1",))
     with pytest.raises(InputError, match=r"'p1_1\.png' is there in two folders"):
-        own_data.read(tmp_path, SIZE, None)
+        own_pngs.read(tmp_path, SIZE, None)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +124,13 @@ def test_a_name_in_two_parts_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_patients_from_names(names: tuple[str, ...], patients: list[str], tmp_path: Path) -> None:
-    table, warnings = own_data.read(pairs(tmp_path, names), SIZE, None)
+    table, warnings = own_pngs.read(pairs(tmp_path, names), SIZE, None)
     assert table["patient"].tolist() == patients
     assert warnings == []
 
 
 def test_unknown_patients_are_one_warning_and_one_each(tmp_path: Path) -> None:
-    table, warnings = own_data.read(pairs(tmp_path, ("a", "b", "c_1")), SIZE, None)
+    table, warnings = own_pngs.read(pairs(tmp_path, ("a", "b", "c_1")), SIZE, None)
     assert table["patient"].tolist() == ["a", "b", "c_1"]
     assert len(warnings) == 1
     assert "patients are unknown" in warnings[0]
@@ -143,7 +144,7 @@ def patients_csv(folder: Path, *rows: str) -> Path:
 
 def test_patients_from_a_csv(tmp_path: Path) -> None:
     path = patients_csv(tmp_path, "b,007", "a,NA", "not_here,1")
-    table, warnings = own_data.read(pairs(tmp_path, ("a", "b")), SIZE, path)
+    table, warnings = own_pngs.read(pairs(tmp_path, ("a", "b")), SIZE, path)
     assert table["patient"].tolist() == ["NA", "007"]
     assert warnings == []
 
@@ -160,13 +161,13 @@ def test_patients_from_a_csv(tmp_path: Path) -> None:
 def test_csvs_that_are_refused(rows: tuple[str, ...], message: str, tmp_path: Path) -> None:
     pairs(tmp_path, ("a", "b"))
     with pytest.raises(InputError, match=message) as refused:
-        own_data.read(tmp_path, SIZE, patients_csv(tmp_path, *rows))
+        own_pngs.read(tmp_path, SIZE, patients_csv(tmp_path, *rows))
     assert "patients.csv" in str(refused.value)
 
 
 def test_a_missing_csv_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--patients-csv .*nowhere\.csv: not found"):
-        own_data.read(pairs(tmp_path, ("a",)), SIZE, tmp_path / "nowhere.csv")
+        own_pngs.read(pairs(tmp_path, ("a",)), SIZE, tmp_path / "nowhere.csv")
 
 
 @pytest.mark.parametrize("lost", ["image", "label"])
@@ -174,14 +175,14 @@ def test_unequal_names_are_refused(lost: str, tmp_path: Path) -> None:
     pairs(tmp_path, ("a_1", "a_2"))
     (tmp_path / lost / "a_2.png").unlink()
     with pytest.raises(InputError, match=r"a_2\.png: is in only one of .*, 1 in all"):
-        own_data.read(tmp_path, SIZE, None)
+        own_pngs.read(tmp_path, SIZE, None)
 
 
 def test_empty_folders_are_refused(tmp_path: Path) -> None:
     for name in ("image", "label"):
         (tmp_path / name).mkdir()
     with pytest.raises(InputError, match="image: holds no PNG"):
-        own_data.read(tmp_path, SIZE, None)
+        own_pngs.read(tmp_path, SIZE, None)
 
 
 def test_hidden_files_are_left_out_and_capitals_are_not(tmp_path: Path) -> None:
@@ -189,14 +190,14 @@ def test_hidden_files_are_left_out_and_capitals_are_not(tmp_path: Path) -> None:
     for name in ("image", "label"):
         (tmp_path / name / "a_2.png").rename(tmp_path / name / "a_2.PNG")
         (tmp_path / name / "._a_1.png").write_bytes(b"Mac OS X")
-    assert own_data.read(tmp_path, SIZE, None)[0]["image"].tolist() == ["image/a_1.png", "image/a_2.PNG"]
+    assert own_pngs.read(tmp_path, SIZE, None)[0]["image"].tolist() == ["image/a_1.png", "image/a_2.PNG"]
 
 
 def test_image_and_label_of_two_shapes_are_refused(tmp_path: Path) -> None:
     pairs(tmp_path, ("a_1",))
     png(tmp_path / "label" / "a_1.png", np.zeros((40, 20), np.uint8))
     with pytest.raises(InputError, match=r"a_1\.png: mask has \(40, 20\) pixels"):
-        own_data.read(tmp_path, SIZE, None)
+        own_pngs.read(tmp_path, SIZE, None)
 
 
 @pytest.mark.parametrize("folder", ["image", "label"])
@@ -204,7 +205,7 @@ def test_a_damaged_png_is_named(folder: str, tmp_path: Path) -> None:
     pairs(tmp_path, ("a_1",))
     (tmp_path / folder / "a_1.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=rf"{folder}/a_1\.png"):
-        own_data.read(tmp_path, SIZE, None)
+        own_pngs.read(tmp_path, SIZE, None)
 
 
 def test_step_2_takes_them_in_changes_none_and_sees_new_ones(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from ich.errors import InputError
-from ich.phantom import FLAGS, KINDS, Patient, blood_kinds, make_patient, make_scene
-from ich.phantom_files import DEMOGRAPHICS_CSV, DIAGNOSIS_CSV, DIAGNOSIS_HEADER, patient_number, write_ct_ich
+from ich.base.errors import InputError
+from ich.phantom.ct_ich import DEMOGRAPHICS_CSV, DIAGNOSIS_CSV, DIAGNOSIS_HEADER, patient_number, write_ct_ich
+from ich.phantom.head import FLAGS, KINDS, Patient, blood_kinds, make_patient, make_scene
 
 SIZE, SEED, PATIENTS = 128, 3, 12
 BONE_HU = 300

@@ -8,10 +8,13 @@ import pydicom
 import pytest
 from conftest import Project
 
-from ich import ct_ich, nifti, phantom_dicom, runs
-from ich.errors import InputError
-from ich.phantom_dicom import FORMS, WINDOWS
-from ich.rsna import dicom, layouts
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.data import ct_ich
+from ich.phantom import rsna
+from ich.phantom.rsna import FORMS, WINDOWS
+from ich.rsna import layouts
+from ich.scans import dicom_slice, nifti
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +23,13 @@ def classes(project: Project) -> Path:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_a_scanner_writes_is_read_back_as_the_same_hu(form: phantom_dicom.Form, tmp_path: Path) -> None:
+def test_what_a_scanner_writes_is_read_back_as_the_same_hu(form: rsna.Form, tmp_path: Path) -> None:
     hu = np.random.default_rng(0).integers(-1000, 3000, (64, 48)).astype(np.int16)
-    (tmp_path / "a.dcm").write_bytes(phantom_dicom.dicom_bytes(hu, form, "049", 7, WINDOWS[1]))
-    found = dicom.read_slice(tmp_path / "a.dcm")
+    (tmp_path / "a.dcm").write_bytes(rsna.dicom_bytes(hu, form, "049", 7, WINDOWS[1]))
+    found = dicom_slice.read_slice(tmp_path / "a.dcm")
     rows, columns = np.meshgrid(np.arange(64) - 31.5, np.arange(48) - 23.5, indexing="ij")
     outside = (np.hypot(rows, columns) > 32) & form.padded
-    assert np.array_equal(found.hu, np.where(outside, dicom.AIR_HU, hu))
+    assert np.array_equal(found.hu, np.where(outside, dicom_slice.AIR_HU, hu))
     assert (found.patient, found.repaired, found.window.level) == ("049", form.wrapped, 36)
 
 
@@ -36,7 +39,7 @@ def test_slices_are_those_of_the_heads(project: Project, classes: Path) -> None:
     path = sorted(classes.glob("*/049_*.dcm"))[0]
     place = int(path.stem[-3:]) - 1
     upright = nifti.grid(image).upright(nifti.read_hu(image)[:, :, place])
-    assert np.array_equal(dicom.read_slice(path).hu, upright)
+    assert np.array_equal(dicom_slice.read_slice(path).hu, upright)
 
 
 def test_every_form_every_class_and_the_flaws_are_there(classes: Path) -> None:
@@ -65,8 +68,8 @@ def test_labels_of_the_competitions_table_are_the_folders(project: Project, clas
 def test_a_second_call_leaves_all_as_it_is_and_other_folders_alone(project: Project, tmp_path: Path) -> None:
     path = next((project.root / "rsna").rglob("*.dcm"))
     before = path.stat().st_mtime_ns
-    phantom_dicom.write_rsna(project.root / "rsna", project.raw, workers=1, quiet=True)
+    rsna.write_rsna(project.root / "rsna", project.raw, workers=1, quiet=True)
     assert path.stat().st_mtime_ns == before
     (tmp_path / "own.dcm").write_text("a user's file")
     with pytest.raises(InputError, match="holds other files"):
-        phantom_dicom.write_rsna(tmp_path, project.raw, workers=1, quiet=True)
+        rsna.write_rsna(tmp_path, project.raw, workers=1, quiet=True)

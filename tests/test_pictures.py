@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich import pictures, plots
-from ich.stack import Slices
+from ich.data.stack import Slices
+from ich.draw import pictures, plots
 
 TRUTH = np.array([[1, 1], [0, 0]], bool)
 FOUND = np.array([[1, 0], [1, 0]], bool)  # hit, missed; false alarm, nothing

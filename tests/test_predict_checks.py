@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from predict_files import phantom
 
-from ich.errors import InputError
+from ich.base.errors import InputError
 from ich.predict.checks import check_head_ct
 
 SPACING = (5.0, 3.6, 3.6)

@@ -10,9 +10,9 @@ from predict_files import phantom
 from pydicom.uid import JPEG2000Lossless, RLELossless, generate_uid
 from series_files import changed, read, slices_of
 
-from ich import nifti
-from ich.errors import InputError
-from ich.phantom_series import write_series
+from ich.base.errors import InputError
+from ich.phantom.series import write_series
+from ich.scans import nifti
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,11 @@ from predict_files import SIZE, bright_is_blood, phantom, write_nifti, write_run
 
 import models
 import predict
-from ich import native, runs
-from ich.ct import Window
+from ich.base import runs
 from ich.predict import engines
 from ich.predict.method import Method
+from ich.scans import native
+from ich.scans.ct import Window
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -13,8 +13,8 @@ from predict_place import HEAD, Place, damage, make, scan, series
 from pydicom.fileset import FileSet
 from pydicom.uid import generate_uid
 
-from ich import lock
-from ich.errors import InputError
+from ich.base import lock
+from ich.base.errors import InputError
 from ich.predict import inputs
 
 LEFT_OUT = "note: {root}/data/out: left out, since it is the output folder (--out)"

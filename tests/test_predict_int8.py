@@ -11,8 +11,8 @@ from predict_files import bright_is_blood, phantom, write_nifti, write_run
 
 import create_data_set
 import predict
-from ich import paths, runs
-from ich.errors import InputError
+from ich.base import paths, runs
+from ich.base.errors import InputError
 from ich.predict import engines, quantize
 
 if not quantize.installed() or not engines.can_export():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from predict_files import write_nifti
 
-from ich.ct import Window
 from ich.predict import measure, montage
-from ich.predict.scan import Scan, read_nifti
+from ich.scans.ct import Window
+from ich.scans.scan import Scan, read_nifti
 
 SHAPE = (10, 8, 4)
 

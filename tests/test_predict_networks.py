@@ -16,10 +16,11 @@ from predict_files import SIZE, THRESHOLD, bright_is_blood, phantom, write_nifti
 
 import config as settings
 import predict
-from ich import identity, runs
-from ich.ct import Window
-from ich.errors import InputError
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.data import identity
 from ich.predict import engines, method, networks
+from ich.scans.ct import Window
 
 ROOT = Path(__file__).parent.parent
 
@@ -297,7 +298,7 @@ def test_read_only_runs(
 HOLDER = """
 import sys
 from pathlib import Path
-from ich import lock
+from ich.base import lock
 with lock.writing(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from predict_files import SIZE, job, only, phantom, write_nifti
 
-from ich.ct import Window
 from ich.predict import job as jobs
 from ich.predict import measure, plausibility, results
 from ich.predict.method import Method
-from ich.predict.scan import Scan
+from ich.scans.ct import Window
+from ich.scans.scan import Scan
 
 SLICES, ROWS, COLUMNS = 20, 60, 50
 ADVICE = "; check that this is a head CT in HU and that the network fits; see overlay.png"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from predict_files import SIZE, bright_is_blood, job, only, phantom, write_nifti
 
-from ich.ct import Window
-from ich.errors import InputError
+from ich.base.errors import InputError
 from ich.predict import engines
 from ich.predict import job as jobs
 from ich.predict.method import Method
-from ich.predict.scan import check_axial, read_nifti
+from ich.scans.ct import Window
+from ich.scans.scan import check_axial, read_nifti
 
 ORDERS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 MARK_HU = 3000
@@ -29,7 +29,7 @@ def engine() -> engines.Engine:
         last = best = None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ich.prediction.load", lambda training, weights: network)
+        patch.setattr("ich.train.prediction.load", lambda training, weights: network)
         return engines.keras([Files()], "last", METHOD)
 
 

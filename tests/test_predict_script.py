@@ -15,10 +15,10 @@ import pytest
 from predict_files import THRESHOLD, bright_is_blood, phantom, write_nifti, write_run
 
 import predict
-from ich import native
-from ich.errors import InputError
-from ich.phantom_series import NAME, write_series, write_unseen
+from ich.base.errors import InputError
+from ich.phantom.series import NAME, write_series, write_unseen
 from ich.predict import view
+from ich.scans import native
 
 FILES = ["mask.nii.gz", "overlay.png", "run.json"]
 

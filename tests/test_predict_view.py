@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from predict_files import write_nifti
 
-from ich import native
-from ich.ct import Window
 from ich.predict import view
-from ich.predict.scan import Scan, read_nifti
+from ich.scans import native
+from ich.scans.ct import Window
+from ich.scans.scan import Scan, read_nifti
 
 SHAPE = (5, 4, 7)
 BRAIN = Window(40, 120)

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich import evaluation, prediction
-from ich.errors import InputError
-from ich.paths import Training
-from ich.stack import Slices
+from ich.base.errors import InputError
+from ich.base.paths import Training
+from ich.data.stack import Slices
+from ich.score import evaluation
+from ich.train import prediction
 
 SIZE = 4
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 BACKEND = "import os\nos.write(2, b'note of a native library\\n')\n"
 SCRIPT = """
 import sys
-from ich import cli
-from ich.errors import InputError
+from ich.base import cli
+from ich.base.errors import InputError
 def main():
     with cli.starting_backend():
         import backend
@@ -63,7 +63,7 @@ def test_they_are_shown_before_the_error_of_an_import(tmp_path: Path) -> None:
 
 
 def test_a_refusal_stays_one_line(tmp_path: Path) -> None:
-    done = run(tmp_path, "from ich.errors import InputError\nraise InputError('wrong')")
+    done = run(tmp_path, "from ich.base.errors import InputError\nraise InputError('wrong')")
     assert (done.returncode, done.stderr) == (2, "error: wrong\n")
 
 

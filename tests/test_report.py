@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from conftest import Done
 
-from ich import folds, metrics, paths, report, runs, scan_metrics, statistics
+from ich.base import paths, runs
+from ich.report import page as report_page
+from ich.score import metrics, scan_metrics, statistics
 
 
 class Cells(HTMLParser):
@@ -56,14 +58,14 @@ def test_page_shows_the_comparison_table(done: Done, page: Cells) -> None:
     table = pd.read_csv(done.report("patient") / "comparison.csv")
     cells = page.table_with("dice_ci_low", len(table))
     for name in ("dice_mean", "dice_ci_low", "iou_mean", "n_with_blood"):
-        assert list(cells[name]) == [report.shown(value) for value in table[name].astype(float)]
+        assert list(cells[name]) == [report_page.shown(value) for value in table[name].astype(float)]
 
 
 def test_comparison_can_be_recomputed_from_the_patients(done: Done) -> None:
     folder = done.report("patient")
     patients, table = pd.read_csv(folder / "patients.csv"), pd.read_csv(folder / "comparison.csv").set_index("run")
     for run, rows in patients.groupby("run"):
-        blood = folds.with_blood(rows)
+        blood = metrics.with_blood(rows)
         assert table.loc[run, "dice_mean"] == pytest.approx(metrics.dice(blood.tp, blood.fp, blood.fn).mean(), rel=1e-5)
         low, high = statistics.bootstrap_interval(blood["dice"].to_numpy(), seed=0)
         assert (table.loc[run, "dice_ci_low"], table.loc[run, "dice_ci_high"]) == pytest.approx((low, high), rel=1e-4)
@@ -75,7 +77,7 @@ def test_comparison_can_be_recomputed_from_the_patients(done: Done) -> None:
 
 def test_statistics_can_be_recomputed_from_the_patients(done: Done) -> None:
     folder = done.report("patient")
-    blood = folds.with_blood(pd.read_csv(folder / "patients.csv", dtype={"patient": str}))
+    blood = metrics.with_blood(pd.read_csv(folder / "patients.csv", dtype={"patient": str}))
     wide = blood.pivot_table(index="patient", columns="run", values="dice")
     test = pd.read_csv(folder / "statistics.csv").query("metric == 'dice' and test.str.startswith('patients')").iloc[0]
     again = statistics.paired_by_patient(wide["dunet"].to_numpy(), wide["unet"].to_numpy(), seed=0)
@@ -106,7 +108,7 @@ def test_page_by_slice_says_that_it_leaks(done: Done) -> None:
 
 def test_before_the_test_set_the_page_says_so(done: Done, tmp_path: Path) -> None:
     shutil.copytree(done.report("patient"), tmp_path / "patient", ignore=shutil.ignore_patterns("test_*"))
-    path = report.build(tmp_path / "patient", done.project.data, "patient")
+    path = report_page.build(tmp_path / "patient", done.project.data, "patient")
     assert "not run yet" in path.read_text(encoding="utf-8")
 
 
@@ -116,7 +118,7 @@ def test_ids_are_escaped(done: Done, tmp_path: Path) -> None:
     table = pd.read_csv(path, dtype=str)
     table.loc[0, "patient"] = "<script>alert(1)</script>"
     runs.write_csv(path, table)
-    text = report.build(tmp_path / "patient", done.project.data, "patient").read_text(encoding="utf-8")
+    text = report_page.build(tmp_path / "patient", done.project.data, "patient").read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
 
@@ -126,7 +128,7 @@ def test_ids_are_escaped(done: Done, tmp_path: Path) -> None:
     [(0.6129, "0.613"), (12.0, "12"), (float("nan"), "-"), (float("inf"), "inf"), (1.2e-5, "1.2e-05"), ("a", "a")],
 )
 def test_cells(value: object, text: str) -> None:
-    assert report.shown(value) == text
+    assert report_page.shown(value) == text
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from keras import layers
 import config as settings
 import rsna_preprocess
 import rsna_train
-from ich import device, paths
-from ich.errors import InputError
+from ich.base import paths
+from ich.base.errors import InputError
 from ich.rsna import classifier, scores
+from ich.train import device
 
 SIZE = 32
 

@@ -16,9 +16,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from ich.ct import Window
-from ich.errors import InputError
-from ich.rsna import dicom
+from ich.base.errors import InputError
+from ich.scans import dicom_slice
+from ich.scans.ct import Window
 
 
 def dataset(pixels: np.ndarray, **tags: object) -> Dataset:
@@ -86,20 +86,21 @@ def unsigned(*values: int) -> np.ndarray:
     ],
 )
 def test_hu_of_every_header(tmp_path: Path, pixels: np.ndarray, tags: dict, hu: list[int]) -> None:
-    found = dicom.read_slice(written(tmp_path, dataset(pixels, **tags)))
+    found = dicom_slice.read_slice(written(tmp_path, dataset(pixels, **tags)))
     assert found.hu.dtype == np.int16
     assert found.hu.tolist() == [hu]
     assert found.patient == "007"
 
 
 def test_a_broken_slope_keeps_its_fractions(tmp_path: Path) -> None:
-    found = dicom.read_slice(written(tmp_path, dataset(unsigned(121), RescaleSlope="0.5", RescaleIntercept="-0.25")))
+    header = dataset(unsigned(121), RescaleSlope="0.5", RescaleIntercept="-0.25")
+    found = dicom_slice.read_slice(written(tmp_path, header))
     assert found.hu.tolist() == [[60.25]]
 
 
 def test_only_wrapped_slices_are_called_repaired(tmp_path: Path) -> None:
-    assert dicom.read_slice(written(tmp_path, dataset(unsigned(60), BitsStored=12))).repaired
-    assert not dicom.read_slice(written(tmp_path, dataset(signed(60), BitsStored=12))).repaired
+    assert dicom_slice.read_slice(written(tmp_path, dataset(unsigned(60), BitsStored=12))).repaired
+    assert not dicom_slice.read_slice(written(tmp_path, dataset(signed(60), BitsStored=12))).repaired
 
 
 @pytest.mark.parametrize(
@@ -113,11 +114,11 @@ def test_only_wrapped_slices_are_called_repaired(tmp_path: Path) -> None:
 )
 def test_window_tags(tmp_path: Path, level: object, width: object, window: Window | None) -> None:
     path = written(tmp_path, dataset(signed(60), WindowCenter=level, WindowWidth=width))
-    assert dicom.read_slice(path).window == window
+    assert dicom_slice.read_slice(path).window == window
 
 
 def test_without_window_tags(tmp_path: Path) -> None:
-    assert dicom.read_slice(written(tmp_path, dataset(signed(60)))).window is None
+    assert dicom_slice.read_slice(written(tmp_path, dataset(signed(60)))).window is None
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
@@ -125,7 +126,7 @@ def test_compressed(tmp_path: Path, syntax: str) -> None:
     pixels = np.arange(-2048, 2048, dtype=np.int16).reshape(64, 64)
     header = dataset(pixels, RescaleIntercept=-24)
     header.compress(syntax)
-    assert np.array_equal(dicom.read_slice(written(tmp_path, header)).hu, (pixels - 24).clip(-1024))
+    assert np.array_equal(dicom_slice.read_slice(written(tmp_path, header)).hu, (pixels - 24).clip(-1024))
 
 
 def test_jpeg_lossless(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_jpeg_lossless(tmp_path: Path) -> None:
     header.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     header.PixelData = encapsulate([imagecodecs.ljpeg_encode(pixels, bitspersample=16)])
     header["PixelData"].is_undefined_length = True
-    assert np.array_equal(dicom.read_slice(written(tmp_path, header)).hu, pixels.astype(np.int16) - 1024)
+    assert np.array_equal(dicom_slice.read_slice(written(tmp_path, header)).hu, pixels.astype(np.int16) - 1024)
 
 
 @pytest.mark.parametrize(
@@ -153,13 +154,13 @@ def test_jpeg_lossless(tmp_path: Path) -> None:
 def test_what_is_no_axial_ct_slice_is_refused(tmp_path: Path, tags: dict, reason: str) -> None:
     path = written(tmp_path, dataset(signed(60), **tags))
     with pytest.raises(InputError, match=f"{path}: .*{reason}"):
-        dicom.read_slice(path)
+        dicom_slice.read_slice(path)
 
 
 def test_a_tilted_gantry_is_axial(tmp_path: Path) -> None:
     tilted = [1, 0, 0, 0, 0.87, -0.5]  # 30 degrees
     path = written(tmp_path, dataset(signed(60), ImageOrientationPatient=tilted))
-    assert dicom.read_slice(path).hu.tolist() == [[60]]
+    assert dicom_slice.read_slice(path).hu.tolist() == [[60]]
 
 
 @pytest.mark.parametrize("cut", [4, 40])
@@ -167,13 +168,13 @@ def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
     path = written(tmp_path, dataset(np.zeros((8, 8), np.int16)))
     path.write_bytes(path.read_bytes()[:-cut])
     with pytest.raises(InputError, match="cannot be read as DICOM"):
-        dicom.read_slice(path)
+        dicom_slice.read_slice(path)
 
 
 def test_what_is_no_dicom_is_refused(tmp_path: Path) -> None:
     (tmp_path / "slice.dcm").write_text("no DICOM")
     with pytest.raises(InputError, match="cannot be read as DICOM"):
-        dicom.read_slice(tmp_path / "slice.dcm")
+        dicom_slice.read_slice(tmp_path / "slice.dcm")
 
 
 def jpeg_2000(pixels: np.ndarray) -> bytes:
@@ -230,11 +231,11 @@ def test_bits_above_the_stored_ones_do_not_count(tmp_path: Path, way: str, case:
             del header.HighBit
         else:
             header.HighBit = stored[1]
-    assert np.array_equal(dicom.read_slice(written(tmp_path, header)).hu, np.resize(hu, (32, 32)))
+    assert np.array_equal(dicom_slice.read_slice(written(tmp_path, header)).hu, np.resize(hu, (32, 32)))
 
 
 def test_a_slice_without_the_prefix_is_read(tmp_path: Path) -> None:
     header = dataset(signed(-1000, 60))
     del header.file_meta
     header.save_as(tmp_path / "slice.dcm", implicit_vr=True, little_endian=True)
-    assert dicom.read_slice(tmp_path / "slice.dcm").hu.tolist() == [[-1000, 60]]
+    assert dicom_slice.read_slice(tmp_path / "slice.dcm").hu.tolist() == [[-1000, 60]]

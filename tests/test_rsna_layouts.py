@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich.errors import InputError
+from ich.base.errors import InputError
 from ich.rsna import layouts, split
 
 

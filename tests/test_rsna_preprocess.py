@@ -12,10 +12,10 @@ import pytest
 from conftest import Project
 
 import rsna_preprocess
-from ich import parallel, paths
-from ich.ct import Window
-from ich.errors import InputError
+from ich.base import parallel, paths
+from ich.base.errors import InputError
 from ich.rsna import preprocessing, split, variants
+from ich.scans.ct import Window
 
 SHARES = ["--valid-share", "0.2", "--test-share", "0.2", "--workers", "1"]
 
@@ -174,7 +174,7 @@ def test_the_files_own_window(few: Path, tmp_path: Path) -> None:
     name = read(files).index[0]
     header = pydicom.dcmread(few / "healthy" / f"{name}.dcm")
     window = Window(*(float(np.ravel(tag)[0]) for tag in (header.WindowCenter, header.WindowWidth)))
-    hu = preprocessing.dicom.read_slice(few / "healthy" / f"{name}.dcm").hu
+    hu = preprocessing.dicom_slice.read_slice(few / "healthy" / f"{name}.dcm").hu
     assert np.array_equal(cv2.imread(str(files.png("0_dicom2png", name)), cv2.IMREAD_UNCHANGED), window(hu))
 
 

@@ -16,8 +16,8 @@ from keras import layers
 import rsna_compare
 import rsna_preprocess
 import rsna_train
-from ich import paths, runs
-from ich.errors import InputError
+from ich.base import paths, runs
+from ich.base.errors import InputError
 from ich.rsna import batches, classifier, layouts, scores, training, variants
 from ich.rsna.batches import Batches, Change
 

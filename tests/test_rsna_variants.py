@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ich.errors import InputError
+from ich.base.errors import InputError
 from ich.rsna import variants
 
 

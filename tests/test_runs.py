@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import config as settings
-from ich import parallel, runs
-from ich.errors import InputError
+from ich.base import parallel, runs
+from ich.base.errors import InputError
 
 
 def write_and_fail(path: Path) -> None:

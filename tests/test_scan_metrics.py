@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from ich import metrics, scan_metrics, surfaces
+from ich.score import metrics, scan_metrics, surfaces
 
 pytestmark = pytest.mark.filterwarnings("error")
 SPACING = (5.0, 0.5, 0.5)

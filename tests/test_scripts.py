@@ -15,8 +15,11 @@ import main
 import main_kfold
 import tests as test_set
 import trials
-from ich import folds, metrics, prediction, runs
-from ich.errors import InputError
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.report import folds
+from ich.score import metrics
+from ich.train import prediction
 
 PROTOCOLS = ("patient", "slice")
 CURVES = ["loss.png", "dice.png", "iou.png"]
@@ -95,7 +98,7 @@ def test_files_of_the_test_set(done: Done, protocol: str) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_masks_are_the_mean_probability_at_the_threshold(done: Done, protocol: str) -> None:
-    from ich import stack
+    from ich.data import stack
 
     config = test_set.settings.Tests(data=done.project.data, protocol=protocol)
     split = stack.read_split(config, "kfold", test=True)
@@ -171,7 +174,7 @@ def test_right_prediction_scores_one_and_comes_back_in_the_scans_space(
 ) -> None:
     folder = perfect(done, tmp_path)
     patients = runs.read_csv(folder / "patients.csv", ("dice",), "")
-    blood = folds.with_blood(patients)
+    blood = metrics.with_blood(patients)
     assert len(blood)
     assert (blood["dice"] == 1).all()
     np.testing.assert_allclose(blood["volume_pred_ml"], blood["volume_true_ml"])

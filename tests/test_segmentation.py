@@ -21,12 +21,12 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from ich import runs
-from ich.phantom import Patient
-from ich.phantom_series import NAME, write_series
+from ich.base import runs
+from ich.phantom.head import Patient
+from ich.phantom.series import NAME, write_series
 from ich.predict import montage, segmentation, segmentation_sources
 from ich.predict.inputs import find
-from ich.predict.scan import Scan
+from ich.scans.scan import Scan
 
 hd = pytest.importorskip("highdicom")
 Change = Callable[[pydicom.Dataset], None]

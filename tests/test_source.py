@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ich import source
+from ich.base import source
 
 CODE = '''"""Networks."""
 import keras

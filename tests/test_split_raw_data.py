@@ -11,9 +11,10 @@ import pytest
 from conftest import IMAGE_SIZE, Project
 
 import split_raw_data
-from ich import ct_ich, runs
-from ich.errors import InputError
-from ich.splits import read_slices
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.data import ct_ich
+from ich.data.splits import read_slices
 
 COLUMNS = ["id", "patient", "slice", "image", "label", "lesion_pixels", "no_hemorrhage", "intraventricular",
            "intraparenchymal", "subarachnoid", "epidural", "subdural", "fracture", "spacing_row_mm",
@@ -164,7 +165,7 @@ def test_an_interrupted_run_leaves_no_slices_csv_and_is_redone(
     before = contents(tmp_path / "data")
     (tmp_path / "data" / "label" / "049_001.png").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("ich.slices.slice_pixels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("ich.data.slices.slice_pixels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             split(raw, tmp_path / "data")
     assert not (tmp_path / "data" / "slices.csv").exists()

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ich import audit, runs, splits
-from ich.ct_ich import TYPES
-from ich.errors import InputError
-from ich.slices import COLUMNS
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.data import audit, splits
+from ich.data.ct_ich import TYPES
+from ich.data.slices import COLUMNS
 
 FOLDS = 3
 

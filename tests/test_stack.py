@@ -8,8 +8,8 @@ import pytest
 from conftest import Project
 
 import config as settings
-from ich import stack
-from ich.errors import InputError
+from ich.base.errors import InputError
+from ich.data import stack
 
 
 def read(project: Project, cache: str, data: Path | None = None) -> stack.Split:

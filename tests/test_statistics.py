@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ich import statistics
+from ich.score import statistics
 
 pytestmark = pytest.mark.filterwarnings("error")
 D_UNET = np.array([0.8, 0.7, 0.9, 0.6, 0.5, 0.4, 0.85])

@@ -13,8 +13,10 @@ import pytest
 from keras import layers
 
 import config as settings
-from ich import checkpoint, device, jobs, network, paths, prediction, runner, runs, stack, training
-from ich.errors import InputError
+from ich.base import paths, runs
+from ich.base.errors import InputError
+from ich.data import stack
+from ich.train import checkpoint, device, jobs, network, prediction, runner, training
 
 SIZE, EPOCHS = 32, 4
 RECIPE = replace(settings.RECIPES["fast"], epochs=EPOCHS, batch_size=4, learning_rate=0.02, validate_every=1)
@@ -344,7 +346,7 @@ def test_history_of_the_papers_recipe(paper: jobs.Job) -> None:
 
 def test_published_metric_of_validation_is_pooled_over_32_slices(paper: jobs.Job, split: stack.Split) -> None:
     """24 slices are one batch of the published metric, though training has batches of four."""
-    from ich import metrics
+    from ich.score import metrics
 
     valid = split.validation("1")
     prob = prediction.predict(keras.models.load_model(paper.files.last, compile=False), valid)

@@ -10,14 +10,14 @@ import pytest
 from predict_files import SIZE, phantom, write_nifti
 from predict_files import job as job_of
 
-from ich import guard
-from ich.ct import Window
-from ich.nifti import Grid
-from ich.phantom_series import write_series
+from ich.base import guard
+from ich.phantom.series import write_series
 from ich.predict import job, results, upright
 from ich.predict.inputs import find
 from ich.predict.method import Method
-from ich.predict.scan import Scan, read_nifti
+from ich.scans.ct import Window
+from ich.scans.nifti import Grid
+from ich.scans.scan import Scan, read_nifti
 
 METHOD = Method(SIZE, (Window(40, 120),), 0.5, {})
 NOTE = (

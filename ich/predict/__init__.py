@@ -1,1 +1,1 @@
-"""From any head CT to a mask in its own space: reading, checking, engines, measuring, writing."""
+"""A stranger's scan to a mask in its own space."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ich.errors import InputError
+from ich.base.errors import InputError
 
 AIR, TISSUE, BRAIN, BONE = -300, -200, (0, 80), 300  # HU: below, above, within, above
 LEAST_AIR, LEAST_BRAIN, LEAST_BONE = 0.02, 0.10, 0.02  # of all voxels; of tissue; of tissue

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ich import runs
-from ich.ct import unsquare
-from ich.errors import InputError
-from ich.paths import Training
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.base.paths import Training
 from ich.predict.method import Method
+from ich.scans.ct import unsquare
 
 Engine = Callable[[np.ndarray], np.ndarray]
 INPUT, OUTPUT = "hu", "probability"  # names of an exported file's tensors
@@ -127,7 +127,7 @@ def onnx(folder: Path) -> Engine:
 
 def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
     """Keras with the networks of some folds; one network is in memory, the folds' weights take turns in it."""
-    from ich import prediction
+    from ich.train import prediction
 
     network = prediction.load(trainings[0], weights)
     members = [network.get_weights()]

@@ -10,14 +10,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper
 
-from ich import paths, prediction, runs
-from ich.ct import Window
-from ich.errors import InputError
-from ich.phantom import make_patient
+from ich.base import paths, runs
+from ich.base.errors import InputError
+from ich.phantom.head import make_patient
 from ich.predict import engines, layers, quantize
 from ich.predict.engines import INPUT, OUTPUT
 from ich.predict.method import CARD, Method
 from ich.predict.model_card import CARD_PAGE, page
+from ich.scans.ct import Window
+from ich.train import prediction
 
 MOST_DIFFERENCE = 1e-3  # between the probabilities of an exported file and of Keras
 PROBED = 8  # phantom slices that both predict

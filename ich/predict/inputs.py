@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ich import guard
-from ich.errors import InputError
-from ich.paths import is_file_name
-from ich.predict import dicom_series, results, scan
+from ich.base import guard
+from ich.base.errors import InputError
+from ich.base.paths import is_file_name
+from ich.predict import results
 from ich.predict.folders import Walk
+from ich.scans import dicom_series, scan
 
 NIFTI = (".nii", ".nii.gz")
 NAMELESS = "scan"  # base name of a file whose own name no folder can have

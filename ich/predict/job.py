@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ich import native, paths, runs
-from ich.errors import InputError
-from ich.predict import checks, measure, montage, plausibility, results, scan, segmentation, upright, view
+from ich.base import paths, runs
+from ich.base.errors import InputError
+from ich.predict import checks, measure, montage, plausibility, results, segmentation, upright, view
 from ich.predict.engines import Engine
 from ich.predict.inputs import Input
 from ich.predict.method import Method
 from ich.predict.results import Result
-from ich.rsna.dicom import AIR_HU
+from ich.scans import native, scan
+from ich.scans.dicom_slice import AIR_HU
 
 
 @dataclass(frozen=True)

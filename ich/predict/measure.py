@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from ich.predict.scan import Scan
+from ich.scans.scan import Scan
 
 TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a face, an edge or a corner are one lesion
 SPECK_ML = 0.1  # a cube of 4.6 mm, one slice thick; most lesions below are noise of the network

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ich import folds, paths, runs
-from ich.ct import Window, square
-from ich.errors import InputError
+from ich.base import paths, runs
+from ich.base.errors import InputError
+from ich.report import folds
+from ich.scans.ct import Window, square
 
 CARD = "model.json"  # in the folder of an export
 

@@ -1,7 +1,8 @@
 """The page that goes with exported networks: what they learnt from, how well they do, what they are not for."""
 
-from ich import folds
 from ich.predict.engines import INPUT, OUTPUT
+from ich.report import folds
+from ich.score import metrics
 
 CARD_PAGE = "MODEL_CARD.md"
 TEMPLATE = """# Model card: {model}, {networks}
@@ -72,7 +73,7 @@ SCORES_NOTE = (
 
 def scores_of(run: folds.Run) -> dict[str, float]:
     """Out-of-fold scores of a run: patients with blood when split by patient, slices with blood otherwise."""
-    table = folds.with_blood(run.table("patients" if run.identity()["protocol"] == "patient" else "slices"))
+    table = metrics.with_blood(run.table("patients" if run.identity()["protocol"] == "patient" else "slices"))
     which = "patients" if "hd95_mm" in table else "slices"
     names = {"dice": "Dice", "iou": "IoU", "precision": "precision", "sensitivity": "sensitivity"}
     return {

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ich import runs
-from ich.errors import InputError, printable
-from ich.paths import is_file_name
+from ich.base import runs
+from ich.base.errors import InputError, printable
+from ich.base.paths import is_file_name
 from ich.predict import results
 from ich.predict.folders import SHOWN
 from ich.predict.inputs import Input

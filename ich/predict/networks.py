@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ich import cli, folds, lock, paths, runs
-from ich.errors import InputError
+from ich.base import cli, lock, paths, runs
+from ich.base.errors import InputError
 from ich.predict import engines, method
 from ich.predict.job import Job
+from ich.report import folds
 
 CACHE = "exported"  # folder beside a run's folds
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ich.predict.scan import Scan
+from ich.scans.scan import Scan
 
 PREFIX = "warning: "
 TISSUE, METAL = -200, 3000  # HU; the skin is above, air and hair below; a clip or a filling lies within the head anyway

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich import paths, runs, splits
-from ich.ct import Window, read_image
-from ich.errors import InputError
+from ich.base import paths, runs
+from ich.base.errors import InputError
+from ich.data import splits
 from ich.predict import engines
 from ich.predict.method import Method
+from ich.scans.ct import Window, read_image
 
 EACH = 64  # slices with blood and as many without; half of them give the ranges, the others judge the result
 LEAST_AGREEMENT = 0.97  # Dice of the masks of integers and of float32

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich import paths, runs
-from ich.errors import InputError, printable
-from ich.predict.dicom_choice import first_few
+from ich.base import paths, runs
+from ich.base.errors import InputError, printable
+from ich.scans.dicom_choice import first_few
 
 MASK, PROBABILITIES, OVERLAY = "mask.nii.gz", "probabilities.nii.gz", "overlay.png"
 SEGMENTATION, VIEW, VOLUMES = "mask.dcm", "view.html", "volumes.csv"

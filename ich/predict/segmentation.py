@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from ich.base.runs import atomic, version
 from ich.predict.montage import COLOUR
-from ich.predict.scan import Scan
 from ich.predict.segmentation_sources import sources
-from ich.rsna import dicom_file
-from ich.runs import atomic, version
+from ich.scans import dicom_file
+from ich.scans.scan import Scan
 
 NOT_WRITTEN = "mask.dcm (DICOM-SEG) is not written"
 

@@ -13,9 +13,9 @@ from pydicom.charset import python_encoding
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM, DSfloat
 
-from ich.errors import InputError
-from ich.predict.scan import Scan
-from ich.rsna import dicom_file
+from ich.base.errors import InputError
+from ich.scans import dicom_file
+from ich.scans.scan import Scan
 
 REFERENCES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")  # can't be made up
 AS_THEY_ARE = (*REFERENCES, "Modality", "Rows", "Columns")

@@ -12,12 +12,13 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from ich import guard, native
-from ich.errors import InputError
-from ich.nifti import Grid
+from ich.base import guard
+from ich.base.errors import InputError
 from ich.predict.results import MASK_UPRIGHT, SCAN_UPRIGHT
-from ich.predict.scan import Scan
-from ich.rsna.dicom import AIR_HU
+from ich.scans import native
+from ich.scans.dicom_slice import AIR_HU
+from ich.scans.nifti import Grid
+from ich.scans.scan import Scan
 
 MOST_SHEAR = 1e-4  # cosine between two axes; ITK takes what is below for a right angle
 SAME_MM = 1e-3  # the qform of a sheared scan that is off by less holds it well enough

@@ -10,9 +10,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ich.ct import Window
-from ich.predict.scan import Scan
-from ich.runs import RESEARCH_ONLY, write_text
+from ich.base.runs import RESEARCH_ONLY, write_text
+from ich.scans.ct import Window
+from ich.scans.scan import Scan
 
 HERE = Path(__file__).parent
 NIIVUE = HERE / "niivue" / "niivue.umd.js"  # 2.3 MB, BSD-2; its licence lies beside it

@@ -1,1 +1,1 @@
-"""Classification of single head-CT slices: DICOM in, seven preprocessing variants, one comparison."""
+"""Single slices: seven preprocessings, EfficientNet, one comparison."""

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ich.augment import random_affine
-from ich.batches import Batch, EpochBatches
-from ich.ct import read_image
-from ich.paths import Rsna
+from ich.base.paths import Rsna
 from ich.rsna.layouts import targets
+from ich.scans.ct import read_image
+from ich.train.augment import random_affine
+from ich.train.batches import Batch, EpochBatches
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from ich import checkpoint, device
-from ich.errors import InputError
-from ich.network import Exact, load_weights
+from ich.base.errors import InputError
 from ich.rsna.batches import Batches
 from ich.rsna.scores import ANY_WEIGHT
+from ich.train import checkpoint, device
+from ich.train.network import Exact, load_weights
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of RGB in 0..1
 IMAGENET_SD = np.array([0.229, 0.224, 0.225])

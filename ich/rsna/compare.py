@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ich import paths, runs, statistics
-from ich.errors import InputError
+from ich.base import paths, runs
+from ich.base.errors import InputError
 from ich.rsna import scores
 from ich.rsna.layouts import LABELS, names_of, targets
 from ich.rsna.scores import MEASURES, Predicted
 from ich.rsna.variants import BASELINE, VARIANTS
+from ich.score import statistics
 
 PERCENTILES = [0.025, 0.975]
 FIRST_REPEAT = 2  # of a folder of its own; the first training lies in the variant's folder itself

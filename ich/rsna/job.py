@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich import lock, runs
-from ich.errors import InputError
-from ich.identity import refuse_difference
-from ich.jobs import is_begun
-from ich.paths import Classification, Rsna
+from ich.base import lock, runs
+from ich.base.errors import InputError
+from ich.base.paths import Classification, Rsna
+from ich.data.identity import refuse_difference
 from ich.rsna.batches import Batches, Change
+from ich.train.jobs import is_begun
 
 SAME = ("task", "network", "image_size", "epochs", "learning_rates", "batch_size", "rotation_deg", "shift_px", "seed")
 

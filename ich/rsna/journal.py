@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ich import runs
+from ich.base import runs
 
 FLUSH_SECONDS = 10.0  # the most work that a kill can cost
 

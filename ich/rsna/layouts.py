@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ich import guard
-from ich.errors import InputError
-from ich.paths import is_file_name
+from ich.base import guard
+from ich.base.errors import InputError
+from ich.base.paths import is_file_name
 
 TYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
 CLASSES = ("healthy", *TYPES)  # six-way classification: exactly one of them

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ich.ct import read_image
-from ich.paths import Rsna
-from ich.pictures import TILE, contact_sheet
+from ich.base.paths import Rsna
+from ich.draw.pictures import TILE, contact_sheet
 from ich.rsna.layouts import CLASSES
+from ich.scans.ct import read_image
 
 
 def preview(files: Rsna, table: pd.DataFrame, names: Sequence[str]) -> None:

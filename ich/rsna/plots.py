@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from ich.plots import COLOURS, new_figure, save, whole_epochs
+from ich.draw.plots import COLOURS, new_figure, save, whole_epochs
 from ich.rsna.variants import BASELINE
 
 LOWER_IS_BETTER = "log_loss"

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich import runs
-from ich.ct import Window
-from ich.errors import InputError
-from ich.rsna import dicom, variants
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.rsna import variants
 from ich.rsna.journal import Journal, Note
+from ich.scans import dicom_slice
+from ich.scans.ct import Window
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def process(file: tuple[str, str], how: How) -> Note:
         return Note(name, source, 0, 0, reason=f"{error.strerror}; is it a broken link?")
     begun = Note(name, source, facts.st_size, facts.st_mtime_ns)
     try:
-        found = dicom.read_slice(path)
+        found = dicom_slice.read_slice(path)
         window = how.window or _own_window(path, found)
     except InputError as error:
         return begun._replace(reason=str(error).removeprefix(f"{path}: "))
@@ -55,7 +56,7 @@ def process(file: tuple[str, str], how: How) -> Note:
     )  # fmt: skip
 
 
-def _own_window(path: Path, found: dicom.Slice) -> Window:
+def _own_window(path: Path, found: dicom_slice.Slice) -> Window:
     if found.window is None:
         raise InputError(f"{path}: has no WindowCenter and WindowWidth that can be used; give --window 40/120")
     return _shared(found.window)

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from ich import runs
-from ich.errors import InputError
-from ich.paths import Rsna, is_file_name
+from ich.base import runs
+from ich.base.errors import InputError
+from ich.base.paths import Rsna, is_file_name
 from ich.rsna.layouts import CLASSES, LABELS, SEVERAL, TYPES
 
 PARTS = ("train", "test", "valid")  # of equal claims the earlier one comes first

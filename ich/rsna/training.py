@@ -8,15 +8,16 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich import checkpoint, device, lock, runs
-from ich.jobs import tell_finished
+from ich.base import lock, runs
 from ich.rsna import plots, scores
 from ich.rsna.batches import Batches, Change
 from ich.rsna.classifier import Classifier
 from ich.rsna.job import Job, begin, make, refuse_other_configuration
 from ich.rsna.layouts import LABELS, names_of
 from ich.rsna.split import PREDICT
-from ich.training import duration, refuse_no_number
+from ich.train import checkpoint, device
+from ich.train.jobs import tell_finished
+from ich.train.training import duration, refuse_no_number
 
 WORTH_MEASURING_PX = 1e10  # pixels seen in all trainings; fewer take a CPU minutes
 LONG_S = 12 * 3600

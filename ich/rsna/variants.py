@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from ich.errors import InputError
+from ich.base.errors import InputError
 
 VARIANTS = {
     "0_dicom2png": (),

@@ -1,0 +1,218 @@
+"""Work spread over the machines of a Ray cluster (docs/cluster.md). The only place that imports Ray."""
+
+import collections
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ich.base import parallel
+from ich.base.errors import InputError, MachineError
+from ich.base.share import Ask, plan, share_out
+from ich.base.worker import Place, Shard
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+RETRIES = 3  # of a task whose process was killed or whose machine was lost
+SHARD = 32  # files a task: some seconds of work
+ANSWER_S = 10  # for a cluster to take a connection
+LOOK_S = 1  # between two looks whether to stop
+STOP_S = 10  # for workers to remove their unfinished files after Ctrl-C
+STORE_BYTES = 80 * 2**20  # shared memory of a Ray started here, about the least it takes; results are files
+ROOT = Path(__file__).parents[2]
+PASSED_ON = ("KERAS_", "TF_", "XLA_", "JAX_")  # environment that workers share with the script
+# No report of use to Ray's makers, every line of each worker (similar ones count as one otherwise), no colours.
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0"}
+
+
+def check(config: object) -> None:
+    """Raise InputError when the flags of the engine do not fit together, or Ray is not installed."""
+    if config.engine == "ray":
+        _ray(config)
+    elif config.address:
+        raise InputError(f"--address {config.address}: is for --engine ray; give both or neither")
+
+
+def train(work: Callable[[Item], str], todo: Mapping[str, Item], config: object) -> None:
+    """Do each named training on some machine, in a process of its own; print the line that `work` returns.
+
+    A training takes one GPU where the cluster has any, otherwise a share of the cores. A lost one is begun again up to
+    RETRIES times. After a failure no other is begun; those that run are finished before it is raised.
+    """
+    results = _results(work, todo, config, trains=True) if todo else ()
+    for number, (name, line) in enumerate(results, 1):
+        print(f"{number} of {len(todo)}: {name}: {line}", flush=True)
+
+
+def stream(work: Callable[[Item], Result], items: Sequence[Item], config: object, title: str) -> Iterator[Result]:
+    """As `parallel.stream`, on all cores of the cluster; results come as they are ready, not in order."""
+    shards = {f"{title} from {k + 1}": items[k : k + SHARD] for k in range(0, len(items), SHARD)}
+    results = _results(Shard(work), shards, config, trains=False)
+    return parallel.progress((each for _, shard in results for each in shard), len(items), title, config.quiet)
+
+
+def _results(
+    work: Callable[[Item], Result], items: Mapping[str, Item], config: object, trains: bool
+) -> Iterator[tuple[str, Result]]:
+    """Name and result of each item, as it is ready."""
+    ray = _ray(config)
+    with _connected(ray, config), _noting_signals() as told_to_stop:
+        machines = _machines(ray)
+        wanted = share_out(machines, len(items), trains, config.task_cpus)
+        if not config.quiet:
+            print(plan(machines, wanted), flush=True)
+        # A training ends its process: what TensorFlow took of a GPU it gives back in no other way.
+        task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RETRIES, max_calls=int(trains))
+        begin, shared = task(_on_worker), ray.put((work, Place(Path.cwd(), sys.argv, wanted)))
+
+        def start(name: str) -> object:
+            return begin.options(name=name).remote(shared, items[name])
+
+        yield from _as_ready(ray, start, items, wanted, told_to_stop)
+
+
+def _on_worker(shared: tuple[Callable[[Item], Result], Place], item: Item) -> Result:
+    import ray
+
+    work, place = shared
+    place.enter(ray.get_runtime_context().get_task_id())
+    return work(item)
+
+
+def _as_ready(
+    ray: types.ModuleType, begin: Callable[[str], object], names: Mapping[str, object], wanted: Ask,
+    told_to_stop: threading.Event,
+) -> Iterator[tuple[str, object]]:
+    """Hand out no more than run at once, so that after a failure none waits in Ray's queue."""
+    waiting, running, failure = collections.deque(names), {}, None
+    try:
+        while waiting or running:
+            at_once = max(1, sum(map(wanted.fit, _machines(ray))))  # machines come and go
+            while waiting and len(running) < at_once:
+                name = waiting.popleft()
+                running[begin(name)] = name
+            done = _first(ray, list(running), told_to_stop)
+            name = running.pop(done)
+            try:
+                result = ray.get(done)
+            except ray.exceptions.RayError as error:
+                failure = failure or _plain(ray, error, name)
+                waiting.clear()
+                if running:
+                    print(f"problem: {name} failed; waiting for {len(running)} that run", flush=True)
+                continue
+            yield name, result
+    finally:
+        for reference in running:
+            ray.cancel(reference)  # KeyboardInterrupt within the worker
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=STOP_S)
+    if failure:
+        raise failure
+
+
+def _first(ray: types.ModuleType, running: list[object], told_to_stop: threading.Event) -> object:
+    """The first of the running tasks that ends. Raises KeyboardInterrupt."""
+    done: list[object] = []
+    while not done:
+        if told_to_stop.is_set():
+            raise KeyboardInterrupt
+        done, _ = ray.wait(running, timeout=LOOK_S)
+    return done[0]
+
+
+@contextlib.contextmanager
+def _noting_signals() -> Iterator[threading.Event]:
+    """Within it the event is set by Ctrl-C and SIGTERM: what Python raises may get lost in Ray's code."""
+    told = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        told.set()
+        raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _plain(ray: types.ModuleType, error: Exception, name: str) -> Exception:
+    """What went wrong on a worker, as if it had happened here."""
+    if not isinstance(error, ray.exceptions.RayTaskError):
+        told = f"{name}: its process was lost {RETRIES + 1} times, for want of memory perhaps ({type(error).__name__})"
+        return MachineError(f"{told}; with more --task-cpus fewer run at once")
+    if isinstance(error.cause, ImportError | ray.exceptions.RaySystemError):  # the latter before the work begins
+        first = str(error.cause).splitlines()[0]
+        return InputError(f"{name}: {first} on a worker; all machines need the same packages, and {ROOT}")
+    return error.cause if isinstance(error.cause, InputError | MachineError | OSError) else error
+
+
+def _machines(ray: types.ModuleType) -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _ray(config: object) -> types.ModuleType:
+    for name, value in (ENVIRONMENT | ({} if config.address else _secret())).items():
+        os.environ.setdefault(name, value)  # read while it is imported
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--engine ray: Ray is not installed; pip install -r requirements-cluster.txt") from None
+    return ray
+
+
+def _secret() -> dict[str, str]:
+    """A Ray of our own takes orders from this process alone: its ports are open to the network."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+@contextlib.contextmanager
+def _connected(ray: types.ModuleType, config: object) -> Iterator[None]:
+    """Within it Ray is there: the cluster at `config.address`, or one on this computer for the time being."""
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        _connect(ray, config)
+        signal.signal(signal.SIGTERM, on_term)  # Ray puts its own, which ends with another status
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: types.ModuleType, config: object) -> None:
+    passed_on = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    options = {"log_to_driver": not config.quiet, "logging_level": logging.ERROR,
+               "runtime_env": {"env_vars": {"PYTHONPATH": python_path, **passed_on}}}  # fmt: skip
+    if not config.address:
+        ray.init(address="local", include_dashboard=False, object_store_memory=STORE_BYTES, **options)
+        return
+    _refuse_silence(config.address)
+    try:
+        ray.init(address=config.address, **options)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        first = str(error).strip().splitlines()[0].rstrip(".")
+        helps = "if the cluster asks for a token, `export RAY_AUTH_MODE=token` (docs/cluster.md)"
+        raise InputError(f"--address {config.address}: {first}; {helps}") from error
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise InputError at once where nothing answers; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return  # `auto`, or for Ray to refuse
+    try:
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--address {address}: no answer ({error}); is `ray start --head` running there?") from None

@@ -1,0 +1,65 @@
+"""What makes a training this one, as config.json and run.json keep it: read, and compared setting by setting."""
+
+import ast
+from dataclasses import asdict
+from pathlib import Path
+
+from ich.base import paths, runs, source
+from ich.base.errors import InputError
+from ich.scans.ct import Window
+
+UNKNOWN = "unknown (own PNGs)"  # windows of earlier versions
+NETWORK = "network_code"  # fingerprint of the network's code; trainings of earlier versions have none
+
+
+def make(config: object, recipe: object, name: str, n_filters: int, part: str, prints: dict) -> dict:
+    """What makes a training this one: network and its code, recipe, seed, part, and fingerprints of data and split."""
+    if config.init_weights and not config.init_weights.is_file():
+        raise InputError(f"{config.init_weights}: not found (--init-weights)")
+    weights = runs.fingerprint(config.init_weights) if config.init_weights else None
+    return {
+        "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,
+        "recipe_name": config.recipe, "recipe": asdict(recipe), "init_weights": weights, **prints,
+        NETWORK: source.network_print(source.NETWORKS, name),
+    }  # fmt: skip
+
+
+def read(path: Path) -> dict:
+    """The identity in a config.json or run.json. Raises InputError when it is missing or damaged."""
+    found = runs.read_json(path, ("identity",))["identity"] if path.name == paths.RUN else runs.read_json(path)
+    if "windows" in found:
+        found["windows"] = windows(path, found["windows"], found.get("channels"))
+    return found
+
+
+def windows(path: Path, stored: object, channels: int | None) -> list[str]:
+    """HU windows as `path` keeps them, such as ["40/120"]; empty where they are unknown (own PNGs).
+
+    Earlier versions kept the text of a list. Raises InputError for anything else than one window a channel.
+    """
+    if not stored or stored == UNKNOWN:
+        return []
+    try:
+        found = list(ast.literal_eval(stored) if isinstance(stored, str) else stored)
+        fits = len(list(map(Window.parse, found))) == channels
+    except (InputError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
+        fits = False
+    if not fits:
+        raise InputError(f"{path}: windows are {str(stored)[:100]}, expected {channels} such as 40/120; "
+                         "is it of another version? Delete it and run its step again")  # fmt: skip
+    return found
+
+
+def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
+    """As `runs.differences`, leaving out the part, and the network's code where one of the two does not say it."""
+    left_out = {"part"} | ({NETWORK} if not (NETWORK in found and NETWORK in wanted) else set())
+    kept = ({key: value for key, value in each.items() if key not in left_out} for each in (found, wanted))
+    return runs.differences(*kept)
+
+
+def refuse_difference(path: Path, found: dict, wanted: dict, advice: str = "Give --run another name") -> None:
+    """Raise InputError naming each setting in which a run that was begun differs from what is wanted now."""
+    if pairs := differences(found, wanted):
+        told = "; ".join(f"{key} {before}, now {now}" for key, before, now in pairs)
+        code = "; its code in models.py has changed" if any(key == NETWORK for key, *_ in pairs) else ""
+        raise InputError(f"{path}: this run was begun with {told}{code}. {advice}, or delete its folder")

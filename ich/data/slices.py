@@ -1,0 +1,114 @@
+"""From one patient's volumes to PNG pairs and rows of slices.csv."""
+
+import functools
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ich.base.errors import InputError
+from ich.base.runs import fingerprint, png_bytes, write_bytes, write_png
+from ich.data import ct_ich
+from ich.scans import nifti
+from ich.scans.ct import Window, pair_crc32, square, square_mask
+
+COLUMNS = (
+    "id", "patient", "slice", "image", "label", "lesion_pixels", *ct_ich.FLAGS,
+    "spacing_row_mm", "spacing_column_mm", "spacing_slice_mm", "source",
+)  # fmt: skip
+
+
+CRC = "crc32"  # of image and label as read; not needed, so that older tables stay readable
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """How volumes become PNGs."""
+
+    data: Path
+    image_size: int
+    windows: tuple[Window, ...]
+    orientation: str = ""
+    write: bool = True
+
+
+@dataclass
+class Outcome:
+    """What came of one patient: rows of slices.csv, a fingerprint of its pixels, and what was wrong."""
+
+    rows: list[dict] = field(default_factory=list)
+    pixels: str = ""
+    problem: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+def slice_patient(case: ct_ich.Case, how: Slicing) -> Outcome:
+    """Read a patient's CT and mask and write one PNG pair a slice. A problem is returned, not raised."""
+    outcome = Outcome()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            _slice(case, how, outcome)
+        except InputError as error:
+            outcome.problem = f"patient {case.patient}: {error}"
+    texts = (str(warning.message) for warning in caught if warning.category is UserWarning)
+    outcome.warnings = [text.removeprefix(f"{case.ct}: ") for text in texts]
+    return outcome
+
+
+def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
+    for path, expected in ((case.ct, case.ct_sha256), (case.mask, case.mask_sha256)):
+        ct_ich.check_sum(path, expected)
+    ct, mask = nifti.read_nifti(case.ct), nifti.read_nifti(case.mask)
+    nifti.check_mask(ct, mask)
+    where = nifti.grid(ct, how.orientation)
+    hu = nifti.read_hu(ct)
+    lesion = nifti.check_binary(nifti.read_voxels(mask), str(case.mask))
+    fixed = _fixed_columns(case, how, where)
+    prints = []
+    for index, flags in enumerate(case.flags.to_dict("records")):
+        image, label = slice_pixels(hu[:, :, index], lesion[:, :, index], where, how)
+        row = {**fixed, **flags, "lesion_pixels": int(label.sum()), **_names(case.patient, flags["slice"])}
+        row[CRC] = pair_crc32(image[..., : len(how.windows)] if image.ndim == 3 else image, label)
+        if how.write:
+            marked = png_bytes(label.astype(np.uint8) * 255) if label.any() else _empty_label(how.image_size)
+            # Not forced to disk one by one: slices.csv is written after all of them are there.
+            prints.append(write_png(how.data / row["image"], image, sync=False))
+            prints.append(write_bytes(how.data / row["label"], marked, sync=False))
+        outcome.rows.append(row)
+    outcome.pixels = fingerprint(*prints)
+
+
+@functools.cache
+def _empty_label(size: int) -> bytes:
+    """The PNG of nine labels in ten, encoded once."""
+    return png_bytes(np.zeros((size, size), np.uint8))
+
+
+def slice_pixels(hu: np.ndarray, lesion: np.ndarray, where: nifti.Grid, how: Slicing) -> tuple[np.ndarray, np.ndarray]:
+    """One slice of the file -> image uint8 (size, size[, 3]) and label bool (size, size), upright."""
+    # Windowed before it is turned: a look-up runs along the file's memory, and grey levels are half the bytes.
+    channels = [square(where.upright(window(hu.T).T), how.image_size) for window in how.windows]
+    if len(channels) == 2:  # PNG knows one or three channels
+        channels.append(np.zeros_like(channels[0]))
+    image = channels[0] if len(channels) == 1 else np.dstack(channels)
+    if not lesion.any():  # most slices: nothing to average
+        return image, np.zeros((how.image_size, how.image_size), bool)
+    return image, square_mask(where.upright(lesion), how.image_size)
+
+
+def _names(patient: str, number: int) -> dict[str, str]:
+    name = f"{patient}_{number:03d}"
+    return {"id": name, "image": f"image/{name}.png", "label": f"label/{name}.png"}
+
+
+def _fixed_columns(case: ct_ich.Case, how: Slicing, where: nifti.Grid) -> dict:
+    """The columns that are the same for all slices of a patient; spacing is that of the PNG's pixels."""
+    between, row, column = where.spacing_mm
+    scale = max(where.shape[:2]) / how.image_size
+    return {
+        "source": Path(os.path.relpath(case.ct, how.data)).as_posix(),
+        "spacing_row_mm": row * scale, "spacing_column_mm": column * scale, "spacing_slice_mm": between,
+    }  # fmt: skip

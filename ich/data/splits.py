@@ -1,0 +1,188 @@
+"""Who is trained on, validated on and tested on: hold-out and folds, by patient or by slice, and the leak audit.
+
+A split is a column: `split` (train, valid, test) or `fold` (1 to k, or test). Column `in_training` marks the slices
+that a balanced training uses: all with blood, and the lesion-free ones drawn once with the seed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ich.base import guard, paths, runs
+from ich.base.errors import InputError
+from ich.data.slices import COLUMNS
+
+VALID_SHARE = 1 / 9  # of what is left after the test set: 8 parts training, 1 part validation
+_TEST, _VALID, _NEGATIVES, _FOLDS = range(4)  # streams of random numbers, so that one choice does not move another
+
+
+def by_patient(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -> pd.DataFrame:
+    """Add the columns `split` and `fold`; all slices of a patient are in the same part.
+
+    Patients with blood are sorted by their number of lesion slices (ties by seed) and dealt to the folds in serpentine
+    order, the clean ones likewise. Raises InputError when there are fewer patients with blood than folds.
+    """
+    load = lesion_load(slices)
+    bleeding, clean = _ordered(load[load > 0], seed), _ordered(load[load == 0], seed)
+    test = _drawn(bleeding, test_share, [seed, _TEST]) + _drawn(clean, test_share, [seed, _TEST])
+    rest = [[patient for patient in group if patient not in test] for group in (bleeding, clean)]
+    if len(rest[0]) < folds:
+        advice = f"use --folds {len(rest[0])} or fewer" if len(rest[0]) > 1 else "two at least are needed"
+        raise InputError(
+            f"{len(rest[0])} patients with blood outside the test set for {folds} folds, expected one each at least; "
+            f"{advice}"
+        )
+    valid = [patient for group in rest for patient in _drawn(group, VALID_SHARE, [seed, _VALID])]
+    # The clean ones go on where those with blood ended, so that folds differ by one patient at most.
+    fold_of = serpentine(rest[0] + rest[1], folds)
+    patient = slices["patient"]
+    split = np.select([patient.isin(test), patient.isin(valid)], ["test", "valid"], "train")
+    return slices.assign(split=split, fold=patient.map(fold_of).fillna(0).astype(int).astype(str).replace("0", "test"))
+
+
+def by_slice(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -> pd.DataFrame:
+    """The published split: balanced slices, stratified by label, whatever the patient. Adds `split` and `fold`."""
+    from sklearn.model_selection import StratifiedKFold  # takes a second, and most scripts only read splits
+
+    slices = slices[slices["in_training"]].reset_index(drop=True)
+    label = (slices["lesion_pixels"] > 0).to_numpy()
+    if min(label.sum(), (~label).sum()) < 2 * folds:
+        raise InputError(f"{label.sum()} slices with blood and {(~label).sum()} without are too few for {folds} folds")
+    rest = _without_share(np.arange(len(slices)), label, test_share, seed)[0]
+    if min(label[rest].sum(), (~label[rest]).sum()) < folds:
+        raise InputError(f"--test-share {test_share} leaves too few of {len(slices)} slices for {folds} folds")
+    train, valid = _without_share(rest, label, VALID_SHARE, seed)
+    split, fold = np.full(len(slices), "test", object), np.full(len(slices), "test", object)
+    split[train], split[valid] = "train", "valid"
+    kfold = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for number, (_, part) in enumerate(kfold.split(rest, label[rest]), 1):
+        fold[rest[part]] = str(number)
+    return slices.assign(split=split, fold=fold)
+
+
+def _without_share(places: np.ndarray, label: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the rest and of the share, stratified by label."""
+    if share == 0:
+        return places, places[:0]
+    from sklearn.model_selection import train_test_split
+
+    try:
+        return train_test_split(places, test_size=share, stratify=label[places], random_state=seed)
+    except ValueError:
+        raise InputError(f"{share:.3g} of {len(places)} slices is too few or too many for a stratified part") from None
+
+
+def from_folders(slices: pd.DataFrame, folds: int, seed: int, protocol: str) -> pd.DataFrame:
+    """Keep the user's own train, valid and test folders (column `split`); deal train and valid to the folds."""
+    deal = {"patient": by_patient, "slice": by_slice}[protocol]
+    ready = slices["split"]
+    dealt = deal(slices[ready != "test"], folds, 0.0, seed).set_index("id")["fold"]
+    fold = slices["id"].map(dealt).where(ready != "test", "test")
+    return slices.assign(fold=fold)[fold.notna()].reset_index(drop=True)
+
+
+def balanced(slices: pd.DataFrame, negatives_per_positive: float, seed: int) -> pd.DataFrame:
+    """Add `in_training`: all slices with blood, and for each `negatives_per_positive` lesion-free ones, drawn once."""
+    lesion = (slices["lesion_pixels"] > 0).to_numpy()
+    free = np.flatnonzero(~lesion)
+    wanted = min(len(free), round(negatives_per_positive * lesion.sum()))
+    chosen = lesion.copy()
+    chosen[np.random.default_rng([seed, _NEGATIVES]).permutation(free)[:wanted]] = True
+    return slices.assign(in_training=chosen)
+
+
+def lesion_load(slices: pd.DataFrame) -> pd.Series:
+    """Number of slices with blood of each patient."""
+    return (slices["lesion_pixels"] > 0).groupby(slices["patient"]).sum()
+
+
+def serpentine(ordered: Sequence[str], folds: int) -> dict[str, int]:
+    """Deal patients to folds 1..k, k..1, 1..k and so on: each fold gets its share of large and of small ones."""
+    round_trip = [*range(1, folds + 1), *range(folds, 0, -1)]
+    return {patient: round_trip[place % len(round_trip)] for place, patient in enumerate(ordered)}
+
+
+def read_slices(data: Path) -> pd.DataFrame:
+    """Read slices.csv. Raises InputError when it is missing, lacks a column or was edited into nonsense."""
+    path = data / paths.SLICES
+    table = runs.read_csv(path, COLUMNS, "split_raw_data.py")
+    wrong = {
+        "its id is no file name, or stands twice": ~table["id"].map(paths.is_file_name) | table["id"].duplicated(),
+        "its patient is no file name": ~table["patient"].map(paths.is_file_name),
+        "slice and lesion_pixels must be numbers": ~table[["slice", "lesion_pixels"]].map(_is_number).all(axis=1),
+        "image and label must lie in the data folder": ~table[["image", "label"]].map(_is_inside).all(axis=1),
+        "source must be ct_scans/PATIENT.nii[.gz] of the raw folder": ~_has_source(table),
+    }
+    for what, rows in wrong.items():
+        if rows.any():
+            place = int(rows.to_numpy().argmax())
+            raise InputError(f"{path}: row {place + 2} (id '{table['id'].iloc[place]}'): {what}; run step 1 or 2 again")
+    _refuse_links(data, table)
+    return table
+
+
+def read(data: Path, protocol: str, kind: str) -> pd.DataFrame:
+    """The rows of holdout.csv or kfold.csv (`kind`), with the columns of slices.csv and `part`: split or fold.
+
+    Raises InputError when a file is missing, or when the split speaks of slices that are no longer there.
+    """
+    column, script = paths.PART_COLUMN[kind], f"create_data_set.py --protocol {protocol}"
+    path = paths.split_csv(data, protocol, kind)
+    split = runs.read_csv(path, ("id", "in_training", column), script)
+    if split["in_training"].dtype != bool or split["id"].duplicated().any() or split[column].isna().any():
+        raise InputError(f"{path}: in_training must be True or False, {column} filled, ids unique; run {script} again")
+    table = split[["id", "in_training", column]].merge(read_slices(data).drop(columns=column, errors="ignore"), on="id")
+    if len(table) != len(split):
+        lost = len(split) - len(table)
+        raise InputError(f"{path}: {lost} of its slices are not in slices.csv; run create_data_set.py again")
+    return table.rename(columns={column: "part"}).astype({"part": str})
+
+
+def _is_inside(path: object) -> bool:
+    if not isinstance(path, str) or not path.isprintable():
+        return False
+    return not Path(path).is_absolute() and ".." not in Path(path).parts
+
+
+def _has_source(table: pd.DataFrame) -> pd.Series:
+    """Whether `source` is empty (own PNGs), or the volume of this patient in a folder as step 1 reads them."""
+    return pd.Series([_is_volume(*pair) for pair in zip(table["source"], table["patient"], strict=True)], table.index)
+
+
+def _is_volume(source: object, patient: str) -> bool:
+    if not isinstance(source, str):
+        return bool(pd.isna(source))
+    volumes = tuple(f"/ct_scans/{patient}{suffix}" for suffix in (".nii", ".nii.gz"))
+    return source.isprintable() and not Path(source).is_absolute() and f"/{source}".endswith(volumes)
+
+
+def _refuse_links(data: Path, table: pd.DataFrame) -> None:
+    """Raise InputError for a slice that a link leads out of the data folder."""
+    names = table[["image", "label"]].to_numpy().ravel()
+    for folder in {str(Path(name).parent) for name in names}:
+        guard.check_inside(data, data / folder)
+    for name in names:
+        if (data / name).is_symlink():
+            guard.check_inside(data, data / name)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and bool(np.isfinite(value))
+
+
+def _ordered(load: pd.Series, seed: int) -> list[str]:
+    """Most lesion slices first; ties in an order drawn by the seed."""
+    names = load.sort_index()
+    tie = np.random.default_rng([seed, _FOLDS]).permutation(len(names))
+    return [str(name) for name in names.index[np.lexsort((tie, -names.to_numpy()))]]
+
+
+def _drawn(ordered: list[str], share: float, seed: list[int]) -> list[str]:
+    """A share of the patients, one from each of as many equal stretches of the order: large and small alike."""
+    wanted = round(share * len(ordered))
+    if wanted == 0 and share > 0 and len(ordered) > 1:
+        wanted = 1
+    rng = np.random.default_rng(seed)
+    return [str(rng.choice(stretch)) for stretch in np.array_split(np.array(ordered, object), wanted)] if wanted else []

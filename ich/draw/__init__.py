@@ -1,0 +1,1 @@
+"""Every plot and picture, in one style."""

@@ -1,0 +1,67 @@
+"""Plots of the operating point, the calibration, the volumes and the ROC, in the style of ich.plots."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ich.draw.plots import COLOURS, new_figure, save
+
+
+def operating_point(path: Path, table: pd.DataFrame, thresholds: dict[str, float]) -> None:
+    """Precision against sensitivity over pooled pixels, and mean Dice by threshold; `thresholds` are marked by run."""
+    figure, (curve, dice) = new_figure(11, 4.5, 2)
+    for colour, (run, rows) in zip(COLOURS, table.groupby("run", sort=False), strict=False):
+        rows = rows[rows["threshold"] > 0]  # at 0 every pixel is blood
+        chosen = rows.loc[(rows["threshold"] - thresholds[run]).abs().idxmin()]
+        curve.plot(rows["sensitivity"], rows["precision"], color=colour, label=run)
+        curve.plot(chosen["sensitivity"], chosen["precision"], "*", color=colour, markersize=12)
+        dice.plot(rows["threshold"], rows["dice_mean"], color=colour, label=run)
+        dice.plot(chosen["threshold"], chosen["dice_mean"], "*", color=colour, markersize=12)
+    curve.set(xlabel="sensitivity (pixels)", ylabel="precision (pixels)", title="Out of fold, all pixels; star: chosen")
+    dice.set(xlabel="threshold of the probability", ylabel="mean Dice of patients with blood", title="The choice")
+    for axes in (curve, dice):
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.legend()
+    save(figure, path)
+
+
+def reliability(path: Path, bins: dict[str, dict[str, pd.DataFrame]]) -> None:
+    """Share of blood against predicted probability, pixels and slices; `bins` is run -> kind -> table."""
+    figure, panels = new_figure(10, 4.8, 2)
+    titles = {"pixels": "Pixels with p ≥ 0.01 or reference blood", "slices": "Slices, by their highest probability"}
+    for axes, (kind, title) in zip(panels, titles.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="perfect")
+        for colour, (run, tables) in zip(COLOURS, bins.items(), strict=False):
+            table = tables[kind][tables[kind]["pixels"] > 0]
+            axes.plot(table["probability_sum"] / table["pixels"], table["positives"] / table["pixels"], marker=".",
+                      color=colour, label=run)  # fmt: skip
+        axes.set(xlabel="mean predicted probability", ylabel="share with blood", title=title, xlim=(0, 1), ylim=(0, 1))
+        axes.legend()
+    save(figure, path)
+
+
+def roc(path: Path, table: pd.DataFrame) -> None:
+    """Sensitivity against 1 - specificity over scans."""
+    figure, (axes,) = new_figure(5.5, 5)
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
+    for colour, (run, rows) in zip(COLOURS, table.groupby("run", sort=False), strict=False):
+        axes.step(1 - rows["specificity"], rows["sensitivity"], where="post", color=colour, label=run)
+    axes.set(xlabel="1 - specificity (scans)", ylabel="sensitivity (scans)", title="Scans with blood, out of fold")
+    axes.legend()
+    save(figure, path)
+
+
+def bland_altman(path: Path, blood: pd.DataFrame, limits: pd.DataFrame) -> None:
+    """Difference of volumes (ml) against their mean, a panel a run, with bias and 95 % limits of agreement."""
+    figure, panels = new_figure(5.5 * len(limits), 4.5, len(limits))
+    for axes, colour, limit in zip(panels, COLOURS, limits.itertuples(), strict=False):
+        rows = blood[blood["run"] == limit.run]
+        mean = (rows["volume_true_ml"] + rows["volume_pred_ml"]) / 2
+        axes.plot(mean, rows["volume_pred_ml"] - rows["volume_true_ml"], "o", color=colour, alpha=0.7)
+        for value, style in ((limit.bias_ml, "-"), (limit.lower_ml, "--"), (limit.upper_ml, "--")):
+            if np.isfinite(value):
+                axes.axhline(value, color="0.3", linestyle=style, linewidth=1)
+        title = f"{limit.run}: bias {limit.bias_ml:+.1f} ml, limits {limit.lower_ml:+.1f} to {limit.upper_ml:+.1f}"
+        axes.set(xlabel="mean of true and predicted volume (ml)", ylabel="predicted - true (ml)", title=title)
+    save(figure, path)

@@ -1,0 +1,141 @@
+"""Curves and comparisons as PNG; the one place for plot style."""
+
+import itertools
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ich.base.runs import RESEARCH_ONLY, atomic
+
+STYLE = {
+    "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
+    "font.size": 10, "axes.titlesize": 11, "savefig.dpi": 200, "figure.constrained_layout.use": True,
+}  # fmt: skip
+# Okabe and Ito 2008: told apart with every kind of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "0.45"
+NOTE_INCHES = 0.16  # kept free at the bottom for the note
+CURVES = {"loss": "loss", "dice": "Dice (pooled pixels)", "iou": "IoU (pooled pixels)"}
+
+
+def new_figure(width: float = 8, height: float = 4.5, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of `columns` axes in the project's style; sizes in inches."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, atomically, with the note that it is for research."""
+    figure.text(0.995, 0.003, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color=GREY)
+    below = NOTE_INCHES / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, below, 1, 1 - below))
+    with mpl.rc_context(STYLE), atomic(path) as temporary:
+        figure.savefig(temporary)
+
+
+def training_curves(folder: Path, history: pd.DataFrame, title: str) -> None:
+    """`loss.png`, `dice.png` and `iou.png` of one training: by epoch, training and validation."""
+    for name, label in CURVES.items():
+        figure, (axes,) = new_figure()
+        axes.plot(history["epoch"], history[name], color=COLOURS[0], marker=_marker(history), label="training")
+        valid = history.dropna(subset=[f"val_{name}"])
+        axes.plot(valid["epoch"], valid[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
+        _label(axes, title, label, name)
+        save(figure, folder / f"{name}.png")
+
+
+def fold_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
+    """Mean over folds of training and validation with a band of one deviation; a panel a run, best epoch marked."""
+    figure, panels = new_figure(5.5 * len(histories), 4.5, len(histories))
+    for axes in panels[1:]:
+        axes.sharey(panels[0])
+    for axes, (run, history) in zip(panels, histories.items(), strict=True):
+        for column, colour, kind in ((name, COLOURS[0], "training"), (f"val_{name}", COLOURS[1], "validation")):
+            _band(axes, history, column, colour, kind)
+        mean = history[f"val_{name}_mean"].dropna()
+        best = mean.idxmin() if name == "loss" else mean.idxmax()
+        epoch, value = history.loc[best, "epoch"], mean[best]
+        axes.plot(epoch, value, "*", color="black", markersize=9, label=f"best mean: epoch {epoch:.0f}, {value:.3f}")
+        _label(axes, f"{run}, {_folds(history)}, split by {protocol}", CURVES[name], name)
+    save(figure, path)
+
+
+def versus_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
+    """Validation curves of all runs in one panel: fold mean and a band of one deviation."""
+    figure, (axes,) = new_figure()
+    for colour, (run, history) in zip(itertools.cycle(COLOURS), histories.items(), strict=False):
+        _band(axes, history, f"val_{name}", colour, f"{run}, {_folds(history)}")
+    several = any(history["folds"].max() > 1 for history in histories.values())
+    what = "mean over folds ± one standard deviation" if several else "one fold"
+    _label(axes, f"Validation: {what}, split by {protocol}", CURVES[name], name)
+    save(figure, path)
+
+
+def strips(path: Path, groups: dict[str, dict[str, np.ndarray]], ylabel: str, title: str) -> None:
+    """Box, mean and all points of each run; `groups` is panel -> run -> values (NaN left out)."""
+    most = max(map(len, groups.values()))
+    figure, panels = new_figure(max(4.0, 1.3 * most) * len(groups), 4.5, len(groups))
+    for axes, (panel, runs) in zip(panels, groups.items(), strict=True):
+        for place, (colour, values) in enumerate(zip(itertools.cycle(COLOURS), runs.values(), strict=False)):
+            _strip(axes, place, values[np.isfinite(values)], colour)
+        axes.set_xticks(range(len(runs)), [_summary(run, values) for run, values in runs.items()])
+        axes.grid(visible=False, axis="x")
+        axes.set(title=panel, ylabel=ylabel, xlim=(-0.6, len(runs) - 0.4), ylim=(-0.03, 1.03))
+    figure.suptitle(f"{title} (box: quartiles, diamond: mean)", fontsize=11)
+    save(figure, path)
+
+
+def _strip(axes: Axes, place: int, values: np.ndarray, colour: str) -> None:
+    line = {"color": GREY, "linewidth": 1}
+    axes.boxplot(
+        values, positions=[place], widths=0.5, showfliers=False, boxprops=line, whiskerprops=line, capprops=line,
+        medianprops={"color": "black", "linewidth": 1.5}, zorder=1,
+    )  # fmt: skip
+    sideways = np.random.default_rng(0).uniform(-0.15, 0.15, len(values))
+    axes.plot(place + sideways, values, "o", color=colour, alpha=0.6, markersize=4, markeredgewidth=0)
+    if len(values):
+        axes.plot(place, values.mean(), "D", color="white", markeredgecolor="black", markersize=6)
+
+
+def _summary(run: str, values: np.ndarray) -> str:
+    """Label under a strip: run, mean and number of values."""
+    values = values[np.isfinite(values)]
+    mean = f"{values.mean():.2f}" if len(values) else "-"
+    short = run if len(run) <= 14 else f"{run[:13]}…"
+    return f"{short}\nmean {mean}\nn = {len(values)}"
+
+
+def _folds(history: pd.DataFrame) -> str:
+    number = int(history["folds"].max())
+    return f"{number} fold" if number == 1 else f"{number} folds"
+
+
+def _band(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
+    shown = history.dropna(subset=[f"{column}_mean"])
+    mean, spread = shown[f"{column}_mean"], shown[f"{column}_sd"].fillna(0)
+    axes.plot(shown["epoch"], mean, color=colour, marker=_marker(shown), label=label)
+    axes.fill_between(shown["epoch"], mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+
+
+def _marker(history: pd.DataFrame) -> str:
+    """A line through one point can't be seen."""
+    return "." if len(history) == 1 else ""
+
+
+def whole_epochs(axes: Axes) -> None:
+    """No ticks at half epochs, not even where there are only one or two."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def _label(axes: Axes, title: str, ylabel: str, name: str) -> None:
+    axes.set(title=title, xlabel="epoch", ylabel=ylabel)
+    whole_epochs(axes)
+    if name != "loss":
+        axes.set_ylim(0, 1)
+    axes.legend(framealpha=0.7, edgecolor="none", fontsize=9)

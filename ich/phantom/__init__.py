@@ -1,0 +1,1 @@
+"""Invented heads, written in every layout that the pipelines read."""

@@ -1,0 +1,181 @@
+"""From the fields of a phantom head to Hounsfield units: tissues, partial volume, scanner noise and artefacts."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ich.phantom.shapes import Field, soft_step, union
+
+AIR, FAT, SKIN, MUSCLE, REST = -1000.0, -80.0, 40.0, 52.0, 15.0  # HU
+CSF, WHITE, GREY, BRAINSTEM, OEDEMA, GLOBE = 7.0, 28.0, 38.0, 30.0, 17.0, 12.0  # HU
+FALX, VEIN, TENTORIUM, CALCIUM = 58.0, 56.0, 46.0, 190.0  # HU
+CORTICAL_BONE, DIPLOE, FACE_BONE, CRACK = 1400.0, 750.0, 900.0, 120.0  # HU
+CORTEX_MM, SULCUS_MM, SULCUS_DEPTH_MM = 3.2, 0.5, 24.0
+SWOLLEN_MM = 0.7  # a sulcus full of blood is wider on each side
+EDGE_MM = 0.9  # partial volume across an upright edge
+NOISE_HU, NOISE_GRAIN_MM, BLUR_MM = 3.4, 0.55, 0.45  # noise after reconstruction, its grain, and the kernel's blur
+CUPPING_HU, CUPPING_MM = 9.0, 3.0  # beam hardening: brain looks brighter next to bone
+SMALLEST_BLOOD = 80 / 512**2  # part of the image; less than that on a slice is not drawn
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One bleeding: `region` is a field in mm; `place` limits it to "cavity", "ventricles" or "csf" (outside them)."""
+
+    kind: str
+    region: Field
+    place: str
+    hu: Field  # HU of the blood, same shape as region
+    oedema: float = 0.0  # width of the dark rim, mm
+
+
+class View:
+    """The fields of one slice, each enlarged to (size, size) when it is first asked for."""
+
+    def __init__(self, fields: dict[str, Field], index: int, size: int):
+        self._coarse = {name: field[index] for name, field in fields.items()}
+        self._fine: dict[str, Field] = {}
+        self.size = size
+
+    def __getitem__(self, name: str) -> Field:
+        if name not in self._fine:
+            self._fine[name] = enlarge(self._coarse[name], self.size)
+        return self._fine[name]
+
+    def part(self, name: str, center: float = 0.0, width: float = EDGE_MM) -> Field | None:
+        """Fraction 0..1 of each pixel inside a field; None where the slice holds nothing of it."""
+        return soft_step(self[name], center, width) if self._coarse[name].max() > center - width else None
+
+
+def enlarge(coarse: Field, size: int) -> Field:
+    """One slice of a field, (cells, cells), at (size, size)."""
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def paint(hu: Field, part: Field | None, value: Field | float) -> None:
+    """Mix `value` into `hu` in place, by the fraction `part` of each pixel."""
+    if part is not None:
+        hu += part * (value - hu)
+
+
+def render(
+    fields: dict[str, Field],
+    lesions: list[Lesion],
+    crack: Field | None,
+    atrophy: float,
+    pixel: float,
+    size: int,
+    rng: np.random.Generator,
+) -> tuple[Field, Field]:
+    """CT (slices, size, size) in HU, and the blood fraction 0..1 per lesion (lesions, slices, size, size).
+
+    `pixel` is the pixel's size in mm at this `size`.
+    """
+    slices = fields["depth"].shape[0]
+    hu = np.empty((slices, size, size), np.float32)
+    blood = np.zeros((len(lesions), slices, size, size), np.float32)
+    noise = rng.standard_normal((slices, size, size), dtype=np.float32)
+    steps = abs(np.gradient(fields["depth"], axis=0))
+    for k in range(slices):
+        view = View(fields, k, size)
+        shell = steps[k][abs(fields["depth"][k]) < 3]
+        edge = float(np.clip(np.median(shell), EDGE_MM, 5)) if shell.size else EDGE_MM
+        hu[k] = AIR
+        draw_outside(hu[k], view, edge)
+        brain, csf, ventricles = brain_slice(view, atrophy)
+        cavity, inside = soft_step(view["depth"], 0, edge), soft_step(view["depth"], 0.7 * edge, edge)
+        places = {"cavity": inside, "csf": csf * inside, "ventricles": ventricles}
+        for lesion, fraction in zip(lesions, blood, strict=True):
+            fraction[k] = draw_blood(brain, lesion, k, places[lesion.place])
+        draw_bone(hu[k], view, edge, None if crack is None else enlarge(crack[k], size))
+        paint(hu[k], cavity, brain)
+        draw_face(hu[k], view)
+        finish(hu[k], view, noise[k], pixel)
+    return hu, blood
+
+
+def draw_outside(hu: Field, view: View, edge: float) -> None:
+    """Head rest, skin, fat under it, and muscle."""
+    paint(hu, view.part("rest"), REST)
+    skin = view["skin"]
+    tissue = FAT + (SKIN - FAT) * soft_step(-skin, -2.4, 1.6) + 12 * view["texture"]
+    paint(tissue, view.part("muscle", 0, 2.0), MUSCLE)
+    paint(hu, soft_step(skin, 0, max(EDGE_MM, 0.6 * edge)), tissue)
+
+
+def draw_bone(hu: Field, view: View, edge: float, crack: Field | None) -> None:
+    """Skull of two hard tables with spongy diploe between, and a crack (a field in mm) through both."""
+    bone = view["bone"]
+    between = np.minimum(bone, -view["depth"])
+    value = CORTICAL_BONE + (DIPLOE - CORTICAL_BONE) * soft_step(between, 1.9, 1.6) + 60 * view["texture"]
+    if crack is not None:
+        paint(value, soft_step(-abs(crack), -0.6, EDGE_MM), CRACK)
+    paint(hu, soft_step(bone, 0, edge), value)
+
+
+def brain_slice(view: View, atrophy: float) -> tuple[Field, Field, Field]:
+    """HU as if brain filled the slice, and the fractions of CSF outside and inside the ventricles.
+
+    The first fraction is that of sulci full of blood, which are wider.
+    """
+    depth, fold = view["depth"], abs(view["fold"])
+    open_mm = SULCUS_MM + 1.0 * atrophy
+    half = open_mm * (1.15 - depth / SULCUS_DEPTH_MM) * (0.8 + 0.45 * view["texture"])
+    fissure = np.minimum(open_mm * 0.8 - abs(view["midline"]), view["falx"] + 6)
+    layer = 0.5 + 1.6 * atrophy - depth
+    surface = union(np.minimum(half, 2.5) - fold, fissure, layer, view["cisterns"])
+    csf, swollen = soft_step(surface, 0, 1.1), soft_step(surface, -SWOLLEN_MM, 1.1)
+    buried = union(np.minimum(0.0, 26 - depth) - fold, fissure, layer, view["cisterns"])
+    hu = WHITE + (GREY - WHITE) * soft_step(buried, -CORTEX_MM, 2.2) + 0.8 * view["texture"]
+    paint(hu, view.part("nuclei", 0, 2.0), GREY - 1)
+    paint(hu, view.part("brainstem", 0, 2.0), BRAINSTEM)
+    paint(hu, csf, CSF)
+    ventricles = soft_step(view["ventricles"], 0, 1.3)
+    paint(hu, ventricles, CSF)
+    paint(hu, view.part("tentorium", 0, 1.5), TENTORIUM)
+    paint(hu, view.part("veins", 0, 1.5), VEIN)
+    falx = view.part("falx", 0, 3)
+    if falx is not None:
+        paint(hu, falx * soft_step(-abs(view["midline"]), -0.7, EDGE_MM), FALX)
+    paint(hu, view.part("calcium", 0, 1.6), CALCIUM)
+    return hu, swollen, ventricles
+
+
+def draw_blood(brain: Field, lesion: Lesion, index: int, place: Field) -> Field:
+    """Paint one lesion into the brain; its fraction of each pixel, all zero where too little would show."""
+    if lesion.region[index].max() <= 0:
+        return np.zeros_like(brain)
+    region = enlarge(lesion.region[index], len(brain))
+    fraction = soft_step(region, 0, 1.2) * place
+    if (fraction > 0.5).sum() < SMALLEST_BLOOD * brain.size:
+        return np.zeros_like(brain)
+    if lesion.oedema:
+        paint(brain, soft_step(region, -lesion.oedema, lesion.oedema), np.minimum(brain, OEDEMA))
+    # Blood is drawn up to the bone, but counted only where no bone shines through.
+    drawn = soft_step(region, 0, 1.2) if lesion.place == "cavity" else fraction
+    paint(brain, drawn, enlarge(lesion.hu[index], len(brain)))
+    return fraction
+
+
+def draw_face(hu: Field, view: View) -> None:
+    """Orbits, face bones and air; only low slices have any."""
+    paint(hu, view.part("face_bone"), FACE_BONE + 250 * view["texture"])
+    paint(hu, view.part("orbit"), FAT)
+    paint(hu, view.part("eye_muscle"), MUSCLE - 12)
+    globe = view.part("globe")
+    if globe is not None:
+        paint(hu, globe, MUSCLE - 5)
+        paint(hu, view.part("globe", 1.3), GLOBE)
+    paint(hu, view.part("air"), AIR + 20)
+    paint(hu, view.part("cells"), AIR + 150)
+
+
+def finish(hu: Field, view: View, noise: Field, pixel: float) -> None:
+    """Blur of the kernel, cupping beside bone, streaks, and noise with the grain of the kernel."""
+    hu[:] = cv2.GaussianBlur(hu, (0, 0), max(BLUR_MM / pixel, 0.3))
+    depth = view["depth"]
+    hu += CUPPING_HU * np.exp(-np.maximum(depth, 0) / CUPPING_MM) * (depth > -1)
+    grain = cv2.GaussianBlur(noise, (0, 0), max(NOISE_GRAIN_MM / pixel, 0.3))
+    grain *= NOISE_HU / grain.std()
+    hu += grain * view["noise"] + view["streaks"]

@@ -1,0 +1,54 @@
+"""A contact sheet of phantoms: a head from base to vertex, and each type of hemorrhage in its place."""
+
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from ich.draw.pictures import FALSE_POSITIVE, contact_sheet, outline
+from ich.phantom.head import KINDS, Patient, blood_kinds, make_patient
+from ich.scans.ct import Window
+from ich.scans.nifti import Grid
+
+COLUMNS = 8
+PLACES = {
+    "intraventricular": "inside the ventricles",
+    "intraparenchymal": "inside the brain, with a rim of oedema",
+    "subarachnoid": "in sulci and cisterns",
+    "epidural": "between skull and dura, a lens",
+    "subdural": "under the dura, a crescent",
+}
+Tile = tuple[np.ndarray, str]
+
+
+def write(path: Path, size: int, seed: int) -> None:
+    """One row of a clean head, then one a type: slices without and with the outline of the blood."""
+    clean = next(patient for patient in count() if not blood_kinds(seed, patient))
+    rows = {"no hemorrhage: from the skull base up": _levels(make_patient(seed, clean, size))}
+    for kind in KINDS:
+        patient = next(patient for patient in count() if blood_kinds(seed, patient)[:1] == (kind,))
+        rows[f"{kind}: {PLACES[kind]}"] = _bleeding(make_patient(seed, patient, size))
+    title = "Phantom head CTs, window 40/120 HU, blood outlined; image left = patient's right"
+    contact_sheet(path, rows, title)
+
+
+def _levels(patient: Patient) -> list[Tile]:
+    places = (np.linspace(0.2, 0.85, COLUMNS) * patient.hu.shape[2]).astype(int)
+    return [_tile(patient, place, False) for place in places]
+
+
+def _bleeding(patient: Patient) -> list[Tile]:
+    """The slices with most blood, in order, each beside its outline."""
+    area = (patient.mask > 0).sum((0, 1))
+    most = np.argsort(-area, kind="stable")[: COLUMNS // 2]
+    largest = np.sort(most[area[most] > 0])
+    return [_tile(patient, place, outlined) for place in largest for outlined in (False, True)]
+
+
+def _tile(patient: Patient, place: int, outlined: bool) -> Tile:
+    where = Grid(patient.hu.shape, patient.affine)
+    image = where.upright(Window(40, 120)(patient.hu[:, :, place]))[..., None]
+    mask = where.upright(patient.mask[:, :, place]) > 0
+    if not outlined:
+        mask = np.zeros_like(mask)
+    return outline(image, mask, FALSE_POSITIVE), f"slice {place + 1}"

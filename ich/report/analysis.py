@@ -1,0 +1,64 @@
+"""What trials.py writes beyond the comparison: subgroups, operating point, calibration, volumes, ROC."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ich.base import runs
+from ich.draw import analysis_plots
+from ich.report.folds import Run, choose_threshold
+from ich.score import agreement, calibration, operating, subgroups
+from ich.score.metrics import with_blood
+
+
+def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str) -> None:
+    """Write tables and plots of the out-of-fold predictions of all runs; `slices` are the rows of slices.csv."""
+    tables = {"by_type": _each(found, lambda run: subgroups.by_type(run.table("slices"), slices))}
+    bins = {run.name: _bins(run) for run in found}
+    tables["calibration"] = pd.concat(
+        [table.assign(run=name, of=of) for name, pair in bins.items() for of, table in pair.items()], ignore_index=True
+    )
+    tables["calibration_error"] = pd.DataFrame(
+        {"run": name, **{of: calibration.expected_error(table) for of, table in pair.items()}}
+        for name, pair in bins.items()
+    )
+    analysis_plots.reliability(folder / "calibration_fig.png", bins)
+    if protocol == "patient":
+        tables |= _of_patients(folder, found, slices)
+    for name, table in tables.items():
+        runs.write_csv(folder / f"{name}.csv", table)
+
+
+def _of_patients(folder: Path, found: list[Run], slices: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    tables = {
+        "patients": _each(found, lambda run: run.table("patients")),
+        "by_size": _each(found, lambda run: subgroups.by_size(run.table("patients"))),
+        "operating": _each(found, lambda run: operating.by_threshold(run.table("thresholds"), slices)),
+        "roc": _each(found, lambda run: operating.scan_roc(run.table("patients"))),
+        "agreement": pd.DataFrame([{"run": run.name, **_agreement(run)} for run in found]),
+    }
+    chosen = {run.name: choose_threshold(run.table("thresholds")) for run in found}
+    analysis_plots.operating_point(folder / "operating_fig.png", tables["operating"], chosen)
+    analysis_plots.roc(folder / "roc_fig.png", tables["roc"])
+    blood = with_blood(tables["patients"])
+    if blood["volume_true_ml"].notna().all():
+        analysis_plots.bland_altman(folder / "volume_fig.png", blood, tables["agreement"])
+    return tables
+
+
+def _each(found: list[Run], make: object) -> pd.DataFrame:
+    parts = [make(run) for run in found]
+    for run, part in zip(found, parts, strict=True):
+        part.insert(0, "run", run.name)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _bins(run: Run) -> dict[str, pd.DataFrame]:
+    pixels = calibration.add_up([run.table("calibration")])
+    return {"pixels": pixels, "slices": calibration.slice_bins(run.table("slices"))}
+
+
+def _agreement(run: Run) -> dict[str, float]:
+    blood = with_blood(run.table("patients"))
+    pair = blood["volume_true_ml"], blood["volume_pred_ml"]
+    return {"patients": len(blood), **agreement.bland_altman(*pair), "icc_a1": agreement.icc_a1(*pair)}

@@ -1,0 +1,126 @@
+"""The tables of trials.py: the paper's, the comparison of runs, and the tests between them."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from ich.report.folds import Run, choose_threshold, per_fold
+from ich.report.published import SLICE_FOLDS, Published
+from ich.score import scan_metrics, statistics
+from ich.score.metrics import with_blood
+
+MEASURES = ("loss", "dice", "iou")
+UNIT = {"patient": ("patients", "dice"), "slice": ("slices", "dice")}
+
+
+def paper_table(runs: list[Run]) -> pd.DataFrame:
+    """As in the publication: mean and deviation over folds of loss, Dice and IoU at every checkpoint epoch.
+
+    Beside the checkpoint epochs stand the last one and that with the best mean validation Dice ("selected on the
+    same data": it flatters).
+    """
+    rows = []
+    for run in runs:
+        history = run.mean_history().dropna(subset=["val_dice_mean"]).set_index("epoch")
+        recipe = run.identity()["recipe"]
+        every = recipe["checkpoint_every"] or max(1, recipe["epochs"] // 5)
+        kinds = {epoch: "checkpoint" for epoch in history.index if epoch % every == 0}
+        kinds |= {history.index[-1]: "last"}
+        best = history["val_dice_mean"].idxmax()
+        rows += [_paper_row(run, history, epoch, kind) for epoch, kind in sorted(kinds.items())]
+        rows.append(_paper_row(run, history, best, "best, selected on the same data"))
+    return pd.DataFrame(rows)
+
+
+def _paper_row(run: Run, history: pd.DataFrame, epoch: int, kind: str) -> dict:
+    row = {"run": run.name, "protocol": run.identity()["protocol"], "epoch": epoch, "weights": kind}
+    row["folds"] = int(history.loc[epoch, "folds"])
+    columns = [name for name in history.columns if name.removesuffix("_mean").removesuffix("_sd") != name]
+    skip = ("learning_rate", "seconds")
+    return row | {name: history.loc[epoch, name] for name in columns if not name.startswith(skip)}
+
+
+def comparison(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
+    """One row a run: scores of the out-of-fold predictions at threshold 0.5, last weights.
+
+    Under the slice protocol the published figures stand in rows of their own, for their metric only.
+    """
+    table = pd.DataFrame([_comparison_row(run, protocol, seed) for run in runs])
+    if protocol == "slice":
+        trained = {run.identity()["model"] for run in runs}
+        published = [_published_row(figure) for figure in SLICE_FOLDS if figure.model in trained]
+        table = pd.concat([table, pd.DataFrame(published)], ignore_index=True)
+    return table
+
+
+def _published_row(figure: Published) -> dict:
+    scores = {f"paper_{name}": value for name, value in figure._asdict().items() if name != "model"}
+    return {"run": f"{figure.model} (published)", "protocol": "slice", "folds": 10, **scores}
+
+
+def _comparison_row(run: Run, protocol: str, seed: int) -> dict:
+    identity = run.identity()
+    row = {"run": run.name, "protocol": protocol, "folds": len(run.folds)}
+    row |= {"model": identity["model"], "n_filters": identity["n_filters"], "recipe": identity["recipe_name"]}
+    if protocol == "patient":
+        patients = run.table("patients")
+        row |= scan_metrics.summary(patients, run.table("slices"))
+        low, high = statistics.bootstrap_interval(with_blood(patients)["dice"].to_numpy(), seed)
+        chosen = choose_threshold(run.table("thresholds"))
+        return row | {"dice_ci_low": low, "dice_ci_high": high, "chosen_threshold": chosen}
+    last = run.table("history").groupby("fold").last()
+    for name in ("paper_dice", "paper_iou"):
+        row |= {f"{name}_mean": last[f"val_{name}"].mean(), f"{name}_sd": last[f"val_{name}"].std(ddof=1)}
+    return row | scan_metrics.summary(None, run.table("slices"))
+
+
+def tests_between(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
+    """Every pair of runs, second minus first: by patient out of fold (primary) and by fold; Holm within a kind."""
+    pairs = list(itertools.combinations(runs, 2))
+    rows = [_patient_test(a, b, metric, seed) for a, b in pairs for metric in ("dice", "iou") if protocol == "patient"]
+    rows += [_fold_test(a, b, metric, protocol) for a, b in pairs for metric in ("dice", "iou")]
+    if not rows:  # one run: the columns only, so that the file is a table all the same
+        return pd.DataFrame(columns=["test", "a", "b", "metric", "n", "mean_difference", "p_value", "p_holm"])
+    table = pd.DataFrame(rows)
+    together = table.groupby(["test", "metric"])["p_value"]
+    table["p_holm"] = together.transform(lambda p: statistics.holm(p.to_numpy()))
+    return table
+
+
+def _patient_test(a: Run, b: Run, metric: str, seed: int) -> dict:
+    first, second = (with_blood(run.table("patients")).set_index("patient")[metric] for run in (a, b))
+    both = sorted(set(first.index) & set(second.index))
+    test = statistics.paired_by_patient(second[both].to_numpy(), first[both].to_numpy(), seed)
+    return {"test": "patients, out of fold: Wilcoxon signed-rank", "a": b.name, "b": a.name, "metric": metric, **test}
+
+
+def _fold_test(a: Run, b: Run, metric: str, protocol: str) -> dict:
+    first, second = (per_fold(run, f"{protocol}s", metric) for run in (a, b))
+    both = sorted(set(first.dropna().index) & set(second.dropna().index))
+    test = statistics.corrected_resampled_t(second[both].to_numpy(), first[both].to_numpy())
+    return {"test": "folds: corrected resampled t", "a": b.name, "b": a.name, "metric": metric, **test}
+
+
+def sentence(test: pd.Series) -> str:
+    """A test by patient or by fold in words."""
+    by_patient = test["test"].startswith("patients")
+    known = by_patient and not np.isnan(test["ci_low"])
+    interval = f" (95 % interval {test['ci_low']:+.3f} to {test['ci_high']:+.3f})" if known else ""
+    unit = ("patient{} with blood" if by_patient else "fold{}").format("" if test["n"] == 1 else "s")
+    p = "no p-value" if np.isnan(test["p_value"]) else f"p = {test['p_value']:.3g}"
+    text = (
+        f"{test['a']} - {test['b']}: {test['metric']} {test['mean_difference']:+.3f}{interval}, "
+        f"{p}, n = {test['n']:.0f} {unit}"
+    )
+    note = test.get("note")  # an empty cell of a CSV comes back as NaN
+    return text + (f"; {note}" if isinstance(note, str) and note else "")
+
+
+def strip_values(runs: list[Run], protocol: str) -> dict[str, dict[str, np.ndarray]]:
+    """For the strip plot: Dice of every patient (or slice) with blood, and the mean of every fold."""
+    kind = f"{protocol}s"
+    return {
+        f"each {protocol} with blood": {run.name: with_blood(run.table(kind))["dice"].to_numpy() for run in runs},
+        "mean of each fold": {run.name: per_fold(run, kind, "dice").to_numpy() for run in runs},
+    }

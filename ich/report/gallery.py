@@ -1,0 +1,98 @@
+"""Pictures of test cases for the report: best, median, worst and missed patients, each slice plain and tinted."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from ich.base import paths, runs
+from ich.base.errors import InputError
+from ich.data import splits
+from ich.draw import pictures
+from ich.scans.ct import read_image, read_label
+from ich.score.metrics import with_blood
+
+SLICES = 4  # of each patient, those with most true or predicted blood
+MISSED = 2  # patients shown of those with no voxel found
+TILE = 256  # pixels
+
+
+def test_sets(folder: Path, data: Path, as_table: Callable[[pd.DataFrame, str], object]) -> list[dict]:
+    """For each `test_<run>` folder that is whole: name, summary and cases. `as_table` makes a table for the page."""
+    found = []
+    for test in sorted(path.parent for path in folder.glob(f"test_*/{paths.RUN}")):
+        if (own := runs.read_json(test / paths.RUN).get("folder", test.name)) != test.name:
+            print(f"note: {test}: left out of the report page, it is a copy of {own}")
+            continue
+        summary = runs.read_csv(test / "summary.csv", ("measure",), "tests.py")
+        caption = f"{test.name.removeprefix('test_')}: test set, {_thresholds(summary)}"
+        found.append({"name": test.name.removeprefix("test_"), "summary": as_table(summary, caption),
+                      "cases": cases(test, data)})  # fmt: skip
+    return found
+
+
+def _thresholds(summary: pd.DataFrame) -> str:
+    """What the columns of a summary are at: `at the threshold chosen_out_of_fold (0.31), fixed (0.5)`."""
+    at = summary.set_index("measure").loc["threshold"]
+    return "at the threshold " + ", ".join(f"{column} ({value:g})" for column, value in at.items())
+
+
+def legend() -> list[tuple[str, str]]:
+    """What the tints mean, with CSS colours."""
+    return [(label, f"rgb{colour}") for label, colour in pictures.LEGEND.items()]
+
+
+def cases(test: Path, data: Path) -> list[dict]:
+    """Best, median, worst and missed patients of a test folder, with their tiles; none without whole scans."""
+    if not (test / "patients.csv").exists():
+        return []
+    patients = with_blood(runs.read_csv(test / "patients.csv", ("patient", "dice", "tp", "fn"), "tests.py"))
+    slices = splits.read_slices(data).set_index("id")
+    scores = runs.read_csv(test / "slices.csv", ("id", "patient", "tp", "fp", "fn"), "tests.py")
+    if unknown := set(scores["id"]) - set(slices.index):
+        raise InputError(f"{test / 'slices.csv'}: slice '{min(unknown)}' is not in {paths.SLICES}; run tests.py again")
+    return [
+        {"title": title, "tiles": _tiles(scores[scores["patient"] == patient], slices, test, data)}
+        for title, patient in choose(patients)
+    ]
+
+
+def choose(patients: pd.DataFrame) -> list[tuple[str, str]]:
+    """(title, patient) of the best, the median and the worst found patient by Dice, and of missed ones."""
+    hit = patients[patients["tp"] > 0].sort_values("dice", ascending=False, ignore_index=True)
+    places = dict.fromkeys((0, len(hit) // 2, len(hit) - 1)) if len(hit) else {}
+    names = ("best", "median", "worst found") if len(places) == 3 else ("best", "worst found")
+    chosen = [
+        (f"{name}: patient {hit.loc[place, 'patient']}, Dice {hit.loc[place, 'dice']:.2f}", hit.loc[place, "patient"])
+        for name, place in zip(names, places, strict=False)
+    ]
+    missed = patients.loc[patients["tp"] == 0, "patient"].head(MISSED)
+    return chosen + [(f"missed: patient {patient}", patient) for patient in missed]
+
+
+def _tiles(scores: pd.DataFrame, slices: pd.DataFrame, test: Path, data: Path) -> list[dict[str, str]]:
+    size = runs.read_json(data / paths.RUN)["image_size"]
+    involved = scores["tp"] + scores["fp"] + scores["fn"]
+    rows = scores.loc[involved.sort_values(ascending=False, kind="stable").index[:SLICES]].sort_values("slice")
+    tiles = []
+    for row in rows.itertuples():
+        found = read_label(test / "masks" / f"{row.id}.png", size)
+        image = read_image(data / slices.loc[row.id, "image"], 1, size)
+        truth = read_label(data / slices.loc[row.id, "label"], size)
+        plain = pictures.enlarged(image, TILE)
+        tinted = pictures.overlay(image, truth, found, TILE)
+        text = f"slice {row.id}, Dice {row.dice:.2f}" if truth.any() or found.any() else f"slice {row.id}"
+        tiles.append({"plain": data_url(_png(plain)), "overlay": data_url(_png(tinted)), "text": text})
+    return tiles
+
+
+def data_url(png: bytes) -> str:
+    """A PNG inside the page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _png(rgb: np.ndarray) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()

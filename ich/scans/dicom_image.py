@@ -1,0 +1,137 @@
+"""What a DICOM file says of itself, without its pixels: an axial CT slice and its place, or why it is none."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from ich.base.errors import InputError, printable
+from ich.scans import dicom_file
+from ich.scans.scan import MOST_OBLIQUE_DEG
+
+FARTHEST_MM = 1e5  # from the scanner's origin
+NOT_RIGHT = 0.01  # what unit vectors and their angle may be off
+LONGEST_NAME = 64  # letters, by the standard
+NO_PLACE = "no position, orientation, pixel spacing or size"
+NO_HU = "no RescaleSlope or RescaleIntercept, so HU are unknown"
+UNREADABLE = "header cannot be read"
+DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR
+ELEMENTS = (
+    "SOPClassUID", "Modality", "ImageType", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns", "PatientID",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "RescaleSlope",
+    "RescaleIntercept", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
+    "FrameOfReferenceUID", "AcquisitionNumber",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+class LeftOut:
+    """A DICOM file that is no slice of a CT."""
+
+    path: Path
+    reason: str
+    series: str  # SeriesInstanceUID
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether it seems to be a slice of its series, and lacks what would tell its place or HU."""
+        return self.reason in (NO_PLACE, NO_HU) or self.reason.startswith(UNREADABLE)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+class Image:
+    """The header of one axial CT slice. Texts are printable and may be empty; lengths are in mm."""
+
+    path: Path
+    patient: str  # PatientID
+    study: str
+    series: str  # SeriesInstanceUID
+    number: str
+    description: str
+    frame_of_reference: str
+    acquisition: str
+    size: tuple[int, int]  # rows, columns
+    place: np.ndarray  # centre of the first pixel, LPS, shape (3,)
+    axes: np.ndarray  # unit vectors along a row and down a column, LPS, shape (2, 3)
+    spacing: np.ndarray  # between rows, between columns
+    thickness: float  # SliceThickness; NaN where it is missing or 0
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector across the slice, towards the head."""
+        normal = np.cross(*self.axes)
+        return normal / np.linalg.norm(normal) * (np.sign(normal[2]) or 1)
+
+
+def read_image(path: Path) -> Image | LeftOut:
+    """Read the header of a DICOM file. Raises InputError when it is damaged or no DICOM file."""
+    header = dicom_file.read(path, pixels=False, tags=ELEMENTS)
+    if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+        return LeftOut(path, "index of a disc (DICOMDIR)", "")
+    if "SOPClassUID" not in header and "Modality" not in header:
+        raise InputError(f"{path}: cannot be read as DICOM (its header has neither SOPClassUID nor Modality)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # values are parsed here, and odd ones are judged here
+            reason = _reason(header)
+            return LeftOut(path, reason, _text(header, "SeriesInstanceUID")) if reason else _image(path, header)
+    except Exception as error:  # elements hold anything
+        return LeftOut(path, f"{UNREADABLE} ({dicom_file.one_line(error)})", "")
+
+
+def _image(path: Path, header: pydicom.Dataset) -> Image:
+    texts = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
+             "FrameOfReferenceUID", "AcquisitionNumber")  # fmt: skip
+    return Image(
+        path, *(_text(header, name) for name in texts), size=(int(header.Rows), int(header.Columns)),
+        place=np.array(header.ImagePositionPatient, float),
+        axes=np.reshape(np.array(header.ImageOrientationPatient, float), (2, 3)),
+        spacing=np.array(header.PixelSpacing, float), thickness=_thickness(header),
+    )  # fmt: skip
+
+
+def _text(header: pydicom.Dataset, name: str) -> str:
+    value = header.get(name)
+    return "" if value is None else printable(str(value)).strip()[:LONGEST_NAME]
+
+
+def _thickness(header: pydicom.Dataset) -> float:
+    try:
+        value = float(header.get("SliceThickness"))
+    except Exception:  # it serves to check distances, and no slice is refused for it
+        return np.nan
+    return value if 0 < value < FARTHEST_MM else np.nan
+
+
+def _reason(header: pydicom.Dataset) -> str:
+    """Why a file is no slice of a scan; empty when it is one."""
+    kind = [str(part).upper() for part in header.get("ImageType") or []]
+    reasons = {
+        f"modality {printable(str(header.get('Modality') or 'unknown'))}, expected CT": header.get("Modality") != "CT",
+        "scout (LOCALIZER)": "LOCALIZER" in kind,
+        "several frames in one file; convert it to a file a slice": int(header.get("NumberOfFrames") or 1) > 1,
+        "colour image": header.get("SamplesPerPixel", 1) != 1,
+        NO_PLACE: not _has_place(header),
+        NO_HU: None in (header.get("RescaleSlope"), header.get("RescaleIntercept")),
+    }
+    if reason := next((reason for reason, found in reasons.items() if found), ""):
+        return reason
+    height = abs(np.cross(*np.reshape(np.array(header.ImageOrientationPatient, float), (2, 3)))[2])
+    return "" if height >= np.cos(np.radians(MOST_OBLIQUE_DEG)) else "not axial"
+
+
+def _has_place(header: pydicom.Dataset) -> bool:
+    """Whether size, position, orientation and spacing are there, and can be true."""
+    names = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+    if not all(header.get(name) for name in names):
+        return False
+    if not all(isinstance(header.get(name), int) and header[name].value > 0 for name in ("Rows", "Columns")):
+        return False
+    position, axes, spacing = (np.array(header[name].value, float) for name in names)
+    if [each.size for each in (position, axes, spacing)] != list(names.values()):
+        return False
+    right = np.reshape(axes, (2, 3)) @ np.reshape(axes, (2, 3)).T
+    upright = np.allclose(right, np.eye(2), atol=NOT_RIGHT)  # NaN is not
+    return bool(upright and np.abs(position).max() < FARTHEST_MM and (np.abs(spacing - 5) < 5).all())

@@ -1,0 +1,1 @@
+"""Masks and probabilities to numbers; reads and writes no file."""

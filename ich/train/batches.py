@@ -1,0 +1,133 @@
+"""The batches that Keras reads."""
+
+import abc
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+from ich.data.stack import Pairs, Slices
+from ich.train.augment import Strength, augment
+
+AHEAD = 2  # batches a thread may be ahead of the training
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class EpochBatches(keras.utils.PyDataset, abc.ABC):
+    """`steps` full batches an epoch; a kind of them says with `_order` and `_read` what they hold.
+
+    `begin` says which epoch is read; Keras's own `on_epoch_end` is not used, since it is called once more before the
+    first epoch. The last batch is filled up from the start of the epoch: all have one shape.
+
+    `workers` threads make batches ahead, beyond the end of the epoch too unless it `ends` there: those of Keras stop
+    and start at each epoch, and the first batch of each is waited for. 0: none are made ahead. `close` ends them.
+    """
+
+    def __init__(self, batch_size: int, steps: int, epoch: int, workers: int, ends: bool = False) -> None:
+        super().__init__()
+        self.batch_size, self.steps = batch_size, steps
+        self._ahead = _Ahead(self._batch, workers, steps if ends else sys.maxsize) if workers else None
+        self.begin(epoch)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> Batch:
+        step = self._drawn[0] * self.steps + index
+        return self._ahead.take(step) if self._ahead else self._batch(step)
+
+    def begin(self, epoch: int) -> None:
+        """Read `epoch` (from 0) from now on; call it between epochs only."""
+        self._drawn = epoch, self._order(epoch)  # at once, since threads read both
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._ahead:
+            self._ahead.close()
+
+    def _batch(self, step: int) -> Batch:
+        """Batch `step`, counted from the first epoch on."""
+        epoch, index = divmod(step, self.steps)
+        drawn, order = self._drawn
+        if epoch != drawn:
+            order = self._order(epoch)
+        places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        return self._read(epoch, order[places % len(order)])
+
+    @abc.abstractmethod
+    def _order(self, epoch: int) -> np.ndarray:
+        """The rows of an epoch, from 0, as they are shown."""
+
+    @abc.abstractmethod
+    def _read(self, epoch: int, rows: np.ndarray) -> Batch | np.ndarray:
+        """The batch of some rows in an epoch; several threads call it at once."""
+
+
+class TrainingBatches(EpochBatches):
+    """Balanced, shuffled, augmented batches.
+
+    What an epoch holds follows from (seed, epoch), how a slice is changed from (seed, epoch, its row): the number of
+    workers, the order of reading and a restart change nothing.
+    """
+
+    def __init__(
+        self, slices: Slices | Pairs, how: Strength, batch_size: int, steps: int, seed: int,
+        fresh_negatives: bool, epoch: int, workers: int,
+    ) -> None:  # fmt: skip
+        self.slices, self.how, self.seed = slices, how, seed
+        lesion = slices.table["lesion_pixels"].to_numpy() > 0
+        chosen = slices.table["in_training"].to_numpy()
+        self.positives = np.flatnonzero(lesion)
+        self.negatives = np.flatnonzero(~lesion if fresh_negatives else ~lesion & chosen)
+        self.n_negatives = int((~lesion & chosen).sum())
+        super().__init__(batch_size, steps, epoch, workers)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, epoch])
+        negatives = rng.choice(self.negatives, self.n_negatives, replace=False)
+        return rng.permutation(np.concatenate([self.positives, negatives]))
+
+    def _read(self, epoch: int, rows: np.ndarray) -> Batch:
+        pairs = [self._changed(epoch, row) for row in rows]
+        return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])[..., None]
+
+    def _changed(self, epoch: int, row: int) -> Batch:
+        rng = np.random.default_rng([self.seed, epoch, int(row)])
+        return augment(*self.slices.pair(row), self.how, rng)
+
+
+class _Ahead:
+    """Makes what will be asked for next, in threads; nothing from step `end` on."""
+
+    def __init__(self, make: Callable[[int], Batch], workers: int, end: int) -> None:
+        self.make, self.most, self.end = make, AHEAD * workers, end
+        self.pool = ThreadPoolExecutor(workers)
+        self.waiting: dict[int, Future[Batch]] = {}
+
+    def take(self, step: int) -> Batch:
+        """Batch `step`; those after it are begun."""
+        wanted = range(step, min(step + self.most + 1, self.end))
+        self.waiting = {each: future for each, future in self.waiting.items() if each in wanted}
+        for each in wanted:
+            if each not in self.waiting:
+                self.waiting[each] = self.pool.submit(self.make, each)
+        return self.waiting.pop(step).result()
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+
+class PlainBatches(EpochBatches):
+    """The images once, in order, unchanged. The last batch is filled up from the start: XLA compiles for each shape."""
+
+    def __init__(self, images: np.ndarray, batch_size: int) -> None:
+        self.images = images
+        super().__init__(batch_size, -(-len(images) // batch_size), epoch=0, workers=0)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.arange(len(self.images))
+
+    def _read(self, epoch: int, rows: np.ndarray) -> np.ndarray:
+        return self.images[rows]

@@ -1,0 +1,129 @@
+"""What there is to train: from settings and a split to jobs, known by their folder and identity. Needs no Keras."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ich.base import lock, paths, runs
+from ich.base.errors import InputError
+from ich.data import identity
+from ich.data.stack import Split
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one training depends on. A run folder that was begun with another identity is refused."""
+
+    files: paths.Training
+    recipe: object  # config.Recipe
+    steps: int  # an epoch; the same in every fold, so that a network is compiled once
+    identity: dict  # goes into config.json
+    config: object  # config.Train
+    audit: dict
+
+    @property
+    def name(self) -> str:
+        """Run and part, as printed: `dunet/fold_01`."""
+        return f"{self.files.folder.parent.name}/{self.files.folder.name}"
+
+
+def job(config: object, split: Split, name: str, n_filters: int, part: str) -> Job:
+    """The training of network `name` that is validated on `part` (`valid`, or the number of a fold)."""
+    recipe = config.resolved_recipe()
+    place = "holdout" if part == "valid" else paths.fold_name(int(part))
+    return Job(
+        paths.Training(config.runs / config.protocol / (config.run or name) / place),
+        recipe,
+        split.steps(recipe.batch_size),
+        identity.make(config, recipe, name, n_filters, part, split.prints),
+        config,
+        split.audit,
+    )
+
+
+def begin(job: Job) -> None:
+    """Write config.json, or refuse a run that holds another configuration, naming the differences."""
+    refuse_other_configuration(job)
+    if not is_begun(job.files):
+        with lock.writing(job.files.folder):
+            runs.write_json(job.files.config, job.identity)
+
+
+def refuse_other_configuration(job: Job) -> None:
+    """Raise InputError when a fold was begun with another one: the mean over folds is that of one method."""
+    wanted = runs.as_json(job.identity)
+    folder = job.files.folder
+    for each in [folder] if folder.name == "holdout" else paths.numbered(folder.parent, "fold").values():
+        files = paths.Training(each)
+        if files.config.exists() and is_begun(files):
+            identity.refuse_difference(files.config, identity.read(files.config), wanted)
+
+
+def is_begun(files: paths.Training) -> bool:
+    """Whether an epoch is kept, or a process is at work: until then another configuration costs nothing."""
+    return any(path.exists() for path in (files.run, files.checkpoint, files.folder / lock.NAME))
+
+
+def tell_finished(name: str, files: paths.Training) -> None:
+    """Print that there is nothing to do; remove the checkpoint, if a kill came just before that."""
+    print(f"{name}: finished before")
+    if files.checkpoint.exists():
+        files.checkpoint.unlink()
+
+
+def trainings(config: object, split: Split, parts: list[str], find: Callable[[str], str] = str) -> list[Job]:
+    """Every network of the configuration on every part; `find` gives a network's own name (models.find)."""
+    networks = chosen(config, find)
+    return [job(config, split, name, filters, part) for name, filters in networks.items() for part in parts]
+
+
+def all_finished(config: object, split: Split, parts: list[str]) -> bool:
+    """Whether nothing is left to train; finished ones are named, those of another configuration refused."""
+    if config.model and config.model not in config.models:
+        return False  # the published code's name for one of them, or none at all: models.find tells
+    found = trainings(config, split, parts)
+    return all(each.files.finished for each in found) and not unfinished(found)
+
+
+def unfinished(trainings: list[Job]) -> list[Job]:
+    """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
+    for each in trainings:
+        begin(each)
+    todo = [each for each in trainings if not each.files.finished]
+    for each in trainings:
+        if each not in todo:
+            tell_finished(each.name, each.files)
+    return todo
+
+
+def chosen(config: object, find: Callable[[str], str] = str) -> dict[str, int]:
+    """Networks to train and their filters; `find` gives a network's own name (models.find).
+
+    Raises InputError for a model that is not in the configuration, and for one `--run` name for several networks.
+    """
+    networks = {find(name): filters for name, filters in config.models.items()}
+    if config.model:
+        name = find(config.model)
+        if name not in networks:
+            names = ", ".join(networks)
+            raise InputError(f"--model {name}: not among the models of config.py ({names}); add it there")
+        networks = {name: networks[name]}
+    if config.run and len(networks) > 1:
+        raise InputError(f"--run {config.run}: is one run, but {len(networks)} models are to be trained; add --model")
+    return networks
+
+
+def summary_line(job: Job) -> str:
+    """The scores of a finished training in one line."""
+    whole = job.files.patients.exists()
+    path, unit = (job.files.patients, "patient") if whole else (job.files.slices, "slice")
+    table = runs.read_csv(path, ("dice", "tp", "fn"), "main_kfold.py")
+    dice = table.loc[table["tp"] + table["fn"] > 0, "dice"]
+    return f"validation Dice per {unit} with blood {dice.mean():.3f} (n = {len(dice)}) -> {job.files.folder}"
+
+
+def check_folds(split: Split, fold: int) -> list[str]:
+    """The numbers of the folds to run. Raises InputError for a fold that the split does not have."""
+    found = sorted(split.table["part"].unique(), key=int)
+    if fold and str(fold) not in found:
+        raise InputError(f"--fold {fold}: the split has folds {found[0]} to {found[-1]}; make another by --folds")
+    return [str(fold)] if fold else found

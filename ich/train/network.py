@@ -1,0 +1,111 @@
+"""A compiled network that many trainings use one after another: each starts from the same weights, compiled once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from ich.base import guard
+from ich.base.errors import InputError, is_out_of_memory
+from ich.data.stack import Slices
+from ich.train import checkpoint, device, prediction
+from ich.train.losses import LOSSES, epoch_metrics
+
+WARM_UP = 0.05  # share of all steps in which the cosine schedule climbs to its peak
+
+
+class Exact:
+    """What is saved, validated and scored of a network in training: its weights, computing in float32.
+
+    A network that trains in float32 is that itself: `bare`, and `model` compiled on the same layers. One that trains in
+    mixed precision has a twin, which takes over its weights at each use.
+    """
+
+    def __init__(self, bare: keras.Model, model: keras.Model, jit: str) -> None:
+        self._bare, self._network, self._predictor = bare, prediction.as_float32(bare), model
+        if self._network is not bare:
+            self._predictor = keras.Model(self._network.inputs, self._network.outputs)
+            self._predictor.compile(jit_compile=device.choose_jit(jit))
+
+    @property
+    def predictor(self) -> keras.Model:
+        """Compiled for predictions, with the weights of now."""
+        self._take_weights()
+        return self._predictor
+
+    def save(self, path: Path) -> None:
+        """Write a .keras file without the optimizer, which would make it three times as large."""
+        self._take_weights()
+        self._network.save(path)
+
+    def _take_weights(self) -> None:
+        if self._network is not self._bare:
+            self._network.set_weights(self._bare.get_weights())
+
+
+class Network:
+    """`bare` is the network; `model` is compiled on the same layers, with the optimizer; `exact` is kept and scored."""
+
+    def __init__(self, build: Callable[[], keras.Model], config: object, recipe: object, steps: int) -> None:
+        keras.utils.set_random_seed(config.seed)
+        keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
+        self.bare = build()
+        if config.init_weights:
+            load_weights(self.bare, config.init_weights)
+        self.model = keras.Model(self.bare.inputs, self.bare.outputs)
+        self.model.compile(
+            optimizer=keras.optimizers.Adam(schedule(recipe, steps)), loss=LOSSES[recipe.loss](),
+            metrics=epoch_metrics(paper=config.protocol == "slice"), jit_compile=device.choose_jit(config.jit),
+            steps_per_execution=device.steps_an_execution(steps),
+        )  # fmt: skip
+        self.exact = Exact(self.bare, self.model, config.jit)
+        self._validation = epoch_metrics(paper=config.protocol == "slice")
+        self._initial = checkpoint.read_state(self.model)
+
+    def reset(self) -> None:
+        """Back to the initial weights, optimizer and random states, without compiling again."""
+        checkpoint.write_state(self.model, self._initial)
+
+    def validate(self, valid: Slices, batch_size: int) -> dict[str, float]:
+        """`val_loss` and the metrics of all slices, as `evaluate` would give them.
+
+        That one would have XLA compile anew for the last, shorter batch of every fold.
+        """
+        prob = prediction.predict(self.exact.predictor, valid, batch_size)[..., None]
+        total = 0.0
+        for metric in self._validation:
+            metric.reset_state()
+        for place in range(0, len(prob), batch_size):
+            truth, found = valid.masks[place : place + batch_size][..., None], prob[place : place + batch_size]
+            total += len(truth) * float(self.model.loss(truth, found))
+            for metric in self._validation:
+                metric.update_state(truth, found)
+        values = {f"val_{metric.name}": float(metric.result()) for metric in self._validation}
+        return {**values, "val_loss": total / len(prob)}
+
+
+def schedule(recipe: object, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Learning rate by step, for `steps` an epoch.
+
+    `inverse_time`, as published: lr / (1 + step * lr / epochs). `cosine`: climb to lr, then down to 0.
+    """
+    peak = recipe.learning_rate
+    if recipe.schedule == "inverse_time":
+        return keras.optimizers.schedules.InverseTimeDecay(peak, decay_steps=1, decay_rate=peak / recipe.epochs)
+    total = steps * recipe.epochs
+    climb = max(1, round(WARM_UP * total))
+    return keras.optimizers.schedules.CosineDecay(
+        peak / climb, max(1, total - climb), warmup_target=peak, warmup_steps=climb
+    )
+
+
+def load_weights(network: keras.Model, path: Path) -> None:
+    """Start from the weights of a .keras or .weights.h5 file. Raises InputError when they do not fit."""
+    try:
+        guard.check_archive(path)
+        network.load_weights(path)
+    except Exception as error:  # Keras, h5py and zipfile raise anything on a damaged file
+        if is_out_of_memory(error):
+            raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: its weights do not fit this network ({first})") from None

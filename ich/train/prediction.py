@@ -1,0 +1,88 @@
+"""What networks say of slices: one network, or the mean of a run's folds."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ich.base import guard
+from ich.base.errors import InputError, is_out_of_memory
+from ich.base.paths import Training
+from ich.data.stack import Slices
+from ich.train import device
+from ich.train.batches import PlainBatches
+
+BATCH_SIZE = 16
+
+
+def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) -> np.ndarray:
+    """Probabilities of blood, float32 (n, size, size), in the order of the rows."""
+    prob = model.predict(device.feed(PlainBatches(slices.images, batch_size)), verbose=0)
+    return np.asarray(prob, np.float32)[: len(slices.images), ..., 0]
+
+
+def load(training: Training, weights: str) -> keras.Model:
+    """The `last` or `best` network of a training, in float32. Raises InputError when the file is missing or damaged."""
+    with _told_in_one_line(path := getattr(training, weights)):
+        return as_float32(keras.models.load_model(path, compile=False, safe_mode=True))  # no code from the file is run
+
+
+def as_float32(network: keras.Model) -> keras.Model:
+    """The network itself if all its layers compute in float32, else a copy of it that does, with the same weights.
+
+    Weights are float32 in mixed precision too; only the layers' policy differs.
+    """
+    if set(_policies(network)) <= {"float32"}:
+        return network
+
+    def exact(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    twin = keras.models.clone_model(network, clone_function=exact, recursive=True)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def _policies(network: keras.Model) -> Iterator[str]:
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from _policies(layer)
+        else:
+            yield layer.dtype_policy.name
+
+
+def load_weights(network: keras.Model, training: Training, weights: str) -> None:
+    """Put the weights of another fold into a loaded network. Raises InputError as `load` does."""
+    with _told_in_one_line(path := getattr(training, weights)):
+        network.load_weights(path)
+
+
+@contextlib.contextmanager
+def _told_in_one_line(path: Path) -> Iterator[None]:
+    try:
+        guard.check_file(path)
+        guard.check_archive(path)
+        yield
+    except Exception as error:  # Keras, h5py and zipfile raise anything on a damaged file
+        if is_out_of_memory(error):
+            raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: cannot be loaded ({first}); delete its folder and run main_kfold.py again") from None
+
+
+def predict_mean(trainings: list[Training], weights: str, slices: Slices) -> np.ndarray:
+    """Mean of the networks' probabilities, float32 (n, size, size). One network is in memory at a time."""
+    keras.backend.clear_session()
+    network = load(trainings[0], weights)
+    if (found := network.input_shape[1:]) != (wanted := slices.images.shape[1:]):
+        raise InputError(
+            f"{getattr(trainings[0], weights)}: its network takes slices of {found}, here are slices of {wanted} "
+            "(rows, columns, channels); it is of another run: train this one again"
+        )
+    total = predict(network, slices)
+    for training in trainings[1:]:  # folds of a run are one network: only its weights change, nothing is compiled anew
+        load_weights(network, training, weights)
+        total += predict(network, slices)
+    return total / len(trainings)

@@ -1,0 +1,85 @@
+"""Trainings one after another, each network compiled once; how long they will take."""
+
+import functools
+from collections.abc import Callable
+
+import keras
+
+from ich.data.stack import Split
+from ich.train import device, jobs, training
+from ich.train.jobs import Job
+from ich.train.network import Network
+
+# Images a second of dunet n=32 at 256 px on two CPU cores; only decides whether an estimate is worth measuring.
+SLOW_CPU_RATE = 3
+WORTH_MEASURING_S = 600
+LONG_S = 12 * 3600
+
+
+def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model]) -> None:
+    """Run the trainings that are not finished, one after another; print first how long it will take."""
+    device.choose_kernels(trainings[0].config.deterministic)
+    todo = jobs.unfinished(trainings)
+    networks = {key: [each for each in todo if network_key(each) == key] for key in map(network_key, todo)}
+    if sum(_guess_seconds(each, split) for each in todo) > WORTH_MEASURING_S:
+        tell_duration(networks, split, build)
+    for same in networks.values():
+        keras.backend.clear_session()  # what Keras kept of an earlier network; never within all_devices
+        with device.all_devices(same[0].recipe.batch_size):
+            network = compiled(same[0], split, build)
+            for each in same:
+                _run(each, network, split)
+                print(f"{each.name}: {jobs.summary_line(each)}")
+
+
+def run_one(job: Job, split: Split, build: Callable[..., keras.Model]) -> str:
+    """Run one training while others run elsewhere; return its scores in one line."""
+    device.choose_kernels(job.config.deterministic)
+    with device.all_devices(job.recipe.batch_size):
+        _run(job, compiled(job, split, build), split)
+    return jobs.summary_line(job)
+
+
+def _run(job: Job, network: Network, split: Split) -> None:
+    part = job.identity["part"]
+    training.run(job, network, split.training(part), split.validation(part), split.whole_scans)
+
+
+def network_key(job: Job) -> tuple[str, int]:
+    """Trainings of one key share a compiled network."""
+    return job.identity["model"], job.identity["n_filters"]
+
+
+def compiled(job: Job, split: Split, build: Callable[..., keras.Model]) -> Network:
+    """The network of a training."""
+    name, n_filters = network_key(job)
+    make = functools.partial(build, name, split.prints["image_size"], split.prints["channels"], n_filters)
+    return Network(make, job.config, job.recipe, job.steps)
+
+
+def tell_duration(
+    networks: dict[tuple[str, int], list[Job]], split: Split, build: Callable[..., keras.Model]
+) -> None:
+    """Print the estimated time of the trainings on this device, measured on one fold of each network."""
+    number = sum(map(len, networks.values()))
+    print(f"{number} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
+    total = 0.0
+    for same in networks.values():
+        part = same[0].identity["part"]
+        with device.all_devices(same[0].recipe.batch_size):
+            network = compiled(same[0], split, build)
+            seconds = training.estimate_seconds(same[0], network, split.training(part), split.validation(part))
+        total += len(same) * seconds  # folds of one network differ little
+    print(f"estimated time: {training.duration(total)}")
+    if total > LONG_S:
+        print(
+            "that is long: `--models unet=16 dunet=16` needs about a third of it, PNGs of half the side "
+            "(split_raw_data.py --image-size 128, then create_data_set.py) a quarter; a GPU a hundredth"
+        )
+
+
+def _guess_seconds(job: Job, split: Split) -> float:
+    table = split.table
+    slices = (table["in_training"] & (table["part"] != job.identity["part"])).sum()
+    work = (split.prints["image_size"] / 256) ** 2 * (job.identity["n_filters"] / 32) ** 1.5
+    return job.recipe.epochs * slices * work / SLOW_CPU_RATE
