@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import Project
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TRAINING = """
 import os, sys
 if os.environ["KERAS_BACKEND"] == "tensorflow" and os.environ["DEVICES"] == "2":

@@ -15,7 +15,7 @@ from conftest import Project
 import models
 from ich.train.losses import LOSSES
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is missing"))
     for name in ("jax", "torch")

@@ -26,7 +26,7 @@ if not engines.can_export():
     pytest.skip("tf2onnx is not installed, or Keras does not run on TensorFlow", allow_module_level=True)
 from ich.predict import export, layers  # noqa: E402  (needs onnx)
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SIZES = [(64, 64), (96, 96), (50, 41), (41, 50), (100, 37), (32, 32), (32, 20), (512, 512), (513, 471)]
 
 

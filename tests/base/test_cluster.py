@@ -27,7 +27,7 @@ from ich.base.errors import InputError, MachineError
 from ich.base.share import Ask
 from ich.data import splits
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RAY = ["--engine", "ray"]
 SCRIPTS = (main_kfold, rsna_train, rsna_preprocess)
 TINY = ["--models", "unet=2", "--batch-size", "16", "--checkpoint-seconds", "0"]

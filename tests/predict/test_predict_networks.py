@@ -22,7 +22,7 @@ from ich.data import identity
 from ich.predict import engines, method, networks
 from ich.scans.ct import Window
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BACKENDS = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 ASKED = {  # Python that is true once the backend was told
     "tensorflow": "__import__('tensorflow.python.framework.config', fromlist=['']).is_op_determinism_enabled()",

@@ -403,7 +403,7 @@ def test_colour_is_that_of_the_outline_and_version_that_of_the_project(copy: Pat
     np.testing.assert_allclose(colour.to_rgb(), montage.COLOUR, atol=1)
     version = segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion
     assert version == runs.version()
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     assert f'\nversion = "{version}"\n' in (root / "pyproject.toml").read_text()
     assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text()
 

@@ -13,7 +13,7 @@ import config as settings
 from ich.base import cli
 from ich.base.errors import InputError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 STEPS = (settings.DemoData, settings.SplitRawData, settings.CreateDataSet, settings.Main, settings.MainKfold,
          settings.Trials, settings.Tests,
          settings.RsnaPreprocess, settings.RsnaTrain, settings.RsnaCompare, settings.Predict)  # fmt: skip

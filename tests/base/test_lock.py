@@ -19,7 +19,7 @@ from conftest import Project
 from ich.base import lock, runs
 from ich.base.errors import InputError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
