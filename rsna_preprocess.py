@@ -64,9 +64,7 @@ def _how(config: settings.RsnaPreprocess) -> preprocessing.How:
     return preprocessing.How(config.raw, paths.Rsna(config.data).folder, window, names)
 
 
-def _process(
-    config: settings.RsnaPreprocess, files: pd.DataFrame, journal: Journal, how: preprocessing.How
-) -> None:
+def _process(config: settings.RsnaPreprocess, files: pd.DataFrame, journal: Journal, how: preprocessing.How) -> None:
     """Do what is missing; until it is done there is no slices.csv."""
     todo = preprocessing.missing(files, journal, how)
     if len(todo) < len(files):
@@ -84,9 +82,7 @@ def _process(
         journal.flush()
 
 
-def _notes(
-    config: settings.RsnaPreprocess, todo: list[tuple[str, str]], how: preprocessing.How
-) -> Iterator[Note]:
+def _notes(config: settings.RsnaPreprocess, todo: list[tuple[str, str]], how: preprocessing.How) -> Iterator[Note]:
     """Make the PNGs of each file."""
     work = functools.partial(preprocessing.process, how=how)
     if config.engine == "ray":
@@ -99,9 +95,7 @@ def _tell_duration(seconds: float) -> None:
         print(f"estimated time: {seconds / 3600:.1f} h; it can be stopped and run again", flush=True)
 
 
-def _tell(
-    config: settings.RsnaPreprocess, table: pd.DataFrame, rejected: pd.DataFrame, leaks: dict[str, int]
-) -> None:
+def _tell(config: settings.RsnaPreprocess, table: pd.DataFrame, rejected: pd.DataFrame, leaks: dict[str, int]) -> None:
     files = paths.Rsna(config.data)
     if not config.quiet:
         print(split.summary(table).to_string(index=False))

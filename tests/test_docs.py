@@ -51,3 +51,19 @@ def test_example_network_of_the_docs_runs() -> None:
 
 def test_every_page_says_research_only() -> None:
     assert "not for diagnosis" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_path_from_slices_to_scores_is_as_long_as_the_readme_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## In which order to read")[2]
+    files = [
+        ROOT / name if (ROOT / name).exists() else ROOT / "ich" / name for name in re.findall(r"`([\w/]+\.py)`", page)
+    ]
+    lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
+    said = re.search(r"about ([\d,]+) lines", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert lines == pytest.approx(int(said[1].replace(",", "")), rel=0.05)
+
+
+def test_every_room_is_on_the_page_of_the_architecture() -> None:
+    rooms = {path.parent.name for path in (ROOT / "ich").glob("*/__init__.py")}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| \[(\w+)\]\(\.\./ich/\w+\)", page, flags=re.MULTILINE)) == rooms

@@ -110,9 +110,7 @@ def test_slices_that_declare_too_much(content: Callable[[], bytes], message: str
     refused(lambda: dicom_slice.read_slice(tmp_path / "a.dcm"), message)
 
 
-def test_run_lengths_that_are_too_long_leave_no_trace(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_run_lengths_that_are_too_long_leave_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The decoder of pylibjpeg panics on them: that is no Exception, and leaves a trace on the terminal."""
     header = pydicom.dcmread(io.BytesIO(fuzz_targets.dicom_bytes(RLELossless)))
     frame = bytearray(next(generate_frames(header.PixelData, number_of_frames=1)))

@@ -144,9 +144,7 @@ def test_a_result_of_another_fold(copy: Copy, name: str, script: object) -> None
     refused(copy, rf"fold_02/{name}: its fingerprint is .*, in .*run\.json it is .*; delete .*fold_02", script)
 
 
-def test_tables_of_trials_that_are_older_than_the_runs(
-    copy: Copy, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_of_trials_that_are_older_than_the_runs(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
     """Fold 2 was finished after trials.py had run. The test set is scored; its page says what is old."""
     reports = copy.folder / "reports" / "patient"
     test_set.main(copy.flags("--threshold", "0.4", "--run", "unet"))

@@ -88,7 +88,10 @@ def _on_worker(shared: tuple[Callable[[Item], Result], Place], item: Item) -> Re
 
 
 def _as_ready(
-    ray: types.ModuleType, begin: Callable[[str], object], names: Mapping[str, object], wanted: Ask,
+    ray: types.ModuleType,
+    begin: Callable[[str], object],
+    names: Mapping[str, object],
+    wanted: Ask,
     told_to_stop: threading.Event,
 ) -> Iterator[tuple[str, object]]:
     """Hand out no more than run at once, so that after a failure none waits in Ray's queue."""

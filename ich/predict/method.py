@@ -44,9 +44,7 @@ def choose_run(folder: Path, protocol: str, name: str) -> folds.Run:
     return folds.best(found)
 
 
-def of_run(
-    run: folds.Run, fold: int, weights: str, given: tuple[str, ...] = ()
-) -> tuple[Method, list[paths.Training]]:
+def of_run(run: folds.Run, fold: int, weights: str, given: tuple[str, ...] = ()) -> tuple[Method, list[paths.Training]]:
     """The method of a run's folds (`fold` 0: all) and their trainings. `given`: HU windows of a run without known ones.
 
     Raises InputError for an unfinished fold, and when the windows are unknown or others than those given.

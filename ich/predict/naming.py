@@ -75,9 +75,7 @@ def _kept(scans: Sequence[Input], earlier: Mapping[str, Result]) -> dict[int, st
     return names
 
 
-def _new(
-    scans: Sequence[Input], names: Mapping[int, str], earlier: Mapping[str, Result], out: Path
-) -> dict[int, str]:
+def _new(scans: Sequence[Input], names: Mapping[int, str], earlier: Mapping[str, Result], out: Path) -> dict[int, str]:
     """Names for the scans that have none in `names`."""
     bases = _bases(scans, names, earlier)
     taken = {_key(name) for name in [results.VOLUMES, *names.values(), *_not_ours_to_use(earlier, out)]}

@@ -124,9 +124,7 @@ def export(config: object, folder: Path) -> None:
     print(f"{run.name}: {', '.join(how.facts['folds'])} -> {folder}: {written}")
 
 
-def _export(
-    config: object, folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run
-) -> None:
+def _export(config: object, folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run) -> None:
     with cli.starting_backend():
         from ich.predict import export, model_card, quantize
     measured = quantize.read_slices(config, how) if config.precision == "int8" else None

@@ -130,9 +130,7 @@ def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     right = rows["label"].isin(LABELS) & rows["Label"].isin((0, 1))
     if not right.all():
         bad = rows[~right].iloc[0]
-        raise InputError(
-            f"{path}: row '{bad['ID']},{bad['Label']}': expected ID_..._<{'|'.join(LABELS)}> and 0 or 1"
-        )
+        raise InputError(f"{path}: row '{bad['ID']},{bad['Label']}': expected ID_..._<{'|'.join(LABELS)}> and 0 or 1")
     grouped = rows.drop_duplicates(["id", "label", "Label"])
     twice = grouped.loc[grouped.duplicated(["id", "label"]), "id"]
     table = grouped.drop_duplicates(["id", "label"]).pivot_table(index="id", columns="label", values="Label")

@@ -140,9 +140,7 @@ def _tell_duration(todo: list[Job], classifier: Classifier) -> None:
 class Keeper(keras.callbacks.Callback):
     """Before each epoch: its batches. After it: history, a printed line, the best weights, and a checkpoint."""
 
-    def __init__(
-        self, job: Job, classifier: Classifier, batches: Batches, valid: Batches, history: list[dict]
-    ) -> None:
+    def __init__(self, job: Job, classifier: Classifier, batches: Batches, valid: Batches, history: list[dict]) -> None:
         super().__init__()
         self.job, self.classifier, self.batches, self.valid, self.history = job, classifier, batches, valid, history
         self.saved = time.monotonic()

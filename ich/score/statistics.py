@@ -12,9 +12,7 @@ FEWEST_PAIRS = 6
 """With five non-zero differences, all of one sign, p is still 2/2**5 = 0.0625: no result could be significant."""
 
 
-def paired_by_patient(
-    a: ArrayLike, b: ArrayLike, seed: int, draws: int = 10_000
-) -> dict[str, float | int | str]:
+def paired_by_patient(a: ArrayLike, b: ArrayLike, seed: int, draws: int = 10_000) -> dict[str, float | int | str]:
     """Compare two models by one value a patient (such as Dice), out of fold, shape (patients,) each.
 
     Wilcoxon signed-rank test (Wilcoxon 1945), two-sided; the ranks of zero differences are split between both

@@ -57,9 +57,7 @@ def compiled(job: Job, split: Split, build: Callable[..., keras.Model]) -> Netwo
     return Network(make, job.config, job.recipe, job.steps)
 
 
-def tell_duration(
-    networks: dict[tuple[str, int], list[Job]], split: Split, build: Callable[..., keras.Model]
-) -> None:
+def tell_duration(networks: dict[tuple[str, int], list[Job]], split: Split, build: Callable[..., keras.Model]) -> None:
     """Print the estimated time of the trainings on this device, measured on one fold of each network."""
     number = sum(map(len, networks.values()))
     print(f"{number} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)

@@ -326,7 +326,9 @@ def test_a_lock_that_was_deleted_and_taken_by_another_is_not_released(tmp_path: 
 def test_of_many_at_once_one_gets_it(tmp_path: Path, before: str) -> None:
     """All find the lock of a dead process. Those that come too late are refused, or come after one that has ended."""
     leave_behind(tmp_path, pid=dead_process())
-    work = before + """
+    work = (
+        before
+        + """
 import os, sys, time; from pathlib import Path; from ich.base import lock; from ich.base.errors import InputError
 folder = Path(sys.argv[1])
 while not (folder / "go").exists(): time.sleep(0.001)
@@ -338,6 +340,7 @@ try:
         print("done")
 except InputError: print("refused")
 """
+    )
     command = [sys.executable, "-c", work, str(tmp_path)]
     processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     time.sleep(3)

@@ -274,9 +274,7 @@ def test_a_split_edited_into_nonsense_is_refused(change: dict[str, str | None], 
         ("lesion_pixels", None, "must be numbers"),
     ],
 )
-def test_slices_edited_into_nonsense_are_refused(
-    column: str, value: str | None, message: str, tmp_path: Path
-) -> None:
+def test_slices_edited_into_nonsense_are_refused(column: str, value: str | None, message: str, tmp_path: Path) -> None:
     table = MANY.astype({column: object})
     table.loc[1, column] = value
     runs.write_csv(tmp_path / "slices.csv", table)

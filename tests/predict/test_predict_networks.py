@@ -96,9 +96,7 @@ def test_windows_that_are_unknown_or_others(
 
 
 @pytest.mark.parametrize(("windows", "given"), [(identity.UNKNOWN, "40/120"), ([], "50/100"), ("['50/100']", "50/100")])
-def test_given_windows_are_used_by_every_engine(
-    trained: Path, head: Path, windows: object, given: str
-) -> None:
+def test_given_windows_are_used_by_every_engine(trained: Path, head: Path, windows: object, given: str) -> None:
     with_identity(trained, windows=windows)
     window = Window.parse(given)
     grey = window(nib.load(head).get_fdata()).astype(float)
@@ -108,9 +106,7 @@ def test_given_windows_are_used_by_every_engine(
         np.testing.assert_array_equal(mask(trained), expected)
 
 
-def test_results_and_exports_depend_on_the_windows(
-    trained: Path, head: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_results_and_exports_depend_on_the_windows(trained: Path, head: Path, capsys: pytest.CaptureFixture) -> None:
     with_identity(trained, windows=[])
     masks = []
     for window in ("40/120", "80/200"):

@@ -127,6 +127,7 @@ def test_damaged_pixels_are_told_with_the_file(copy: Path) -> None:
 
 def test_sagittal_series_is_refused(copy: Path) -> None:
     for place, path in enumerate(slices_of(copy)):
+
         def turn(header: pydicom.Dataset, place: int = place) -> None:
             header.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
             header.ImagePositionPatient = [place * 5.0, 0, 0]

@@ -395,9 +395,7 @@ def test_cosine_schedule_peaks_after_the_warm_up_and_ends_at_zero() -> None:
     assert rates[0] > 0  # the first step is not wasted
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(40, "40 s"), (720, "12 min"), (12_600, "3.5 h"), (181_440, "2.1 days")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (720, "12 min"), (12_600, "3.5 h"), (181_440, "2.1 days")])
 def test_durations_in_words(seconds: float, text: str) -> None:
     assert training.duration(seconds) == text
 
