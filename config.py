@@ -18,7 +18,7 @@ class Common:
     runs: Path = Path("runs")  # folder for trained networks
     reports: Path = Path("reports")  # folder for tables, plots and predicted masks
     protocol: Literal["patient", "slice"] = "patient"  # split by patient (honest), or by slice (as published; leaks)
-    seed: int = 0  # of every random choice: splits, initial weights, augmentation
+    seed: int = 0  # random seed for splits, initial weights and augmentation
     quiet: bool = False  # print results and problems only
     debug: bool = False  # show the traceback of an error (as a flag only)
 

@@ -6,7 +6,7 @@
 reads   <data>/<protocol>/holdout.csv and the PNGs
 writes  <runs>/<protocol>/<run>/holdout/: config.json run.json history.csv last.keras best.keras
         valid_slices.csv valid_patients.csv valid_thresholds.csv loss.png dice.png iou.png
-Interrupted, the same command goes on where it stopped.
+If interrupted, rerun the same command to resume.
 """
 
 from collections.abc import Sequence

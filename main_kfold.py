@@ -6,7 +6,7 @@
 
 reads   <data>/<protocol>/kfold.csv and the PNGs
 writes  <runs>/<protocol>/<run>/fold_01/ ...: the same files as main.py
-Interrupted, the same command goes on where it stopped.
+If interrupted, rerun the same command to resume.
 """
 
 import functools

@@ -56,10 +56,10 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
 def _tell(
     table: pd.DataFrame, differences: pd.DataFrame, matrices: dict[str, pd.DataFrame], about: str, folder: Path
 ) -> None:
-    print(f"\n{about}; 95 % intervals over patients stand in the files:")
+    print(f"\n{about}; 95 % intervals over patients are in the files:")
     print(table[["variant", "repeats", *MEASURES]].to_string(index=False, float_format="%.3f", na_rep="-"))
     if differences.empty:
-        print(f"no difference can be told: {BASELINE} and another variant are needed; run `python rsna_train.py`")
+        print(f"no differences to report: {BASELINE} and another variant are needed; run `python rsna_train.py`")
     for row in differences.itertuples():
         interval = f"{row.balanced_accuracy_low:+.3f} to {row.balanced_accuracy_high:+.3f}"
         print(f"{row.variant} - {BASELINE}: balanced accuracy {row.balanced_accuracy:+.3f} (95 % interval {interval}), "

@@ -7,7 +7,7 @@
 reads   <raw>/<class>/*.dcm: healthy epidural intraparenchymal intraventricular subarachnoid subdural, and test
         or the competition's <raw>/stage_2_train.csv and stage_2_train/ID_*.dcm (found out by itself)
 writes  <data>/rsna/<variant>/<id>.png  slices.csv  rejected.csv  preview.png  run.json
-Interrupted, the same command goes on where it stopped.
+If interrupted, rerun the same command to resume.
 """
 
 import functools
@@ -105,7 +105,7 @@ def _tell(config: settings.RsnaPreprocess, table: pd.DataFrame, rejected: pd.Dat
             print(f"{number} slices {meaning}")
     print(f"split by patient, leak audit: {audit.sentence(leaks)}")
     if len(rejected):
-        print(f"warning: {len(rejected)} files were rejected; the reasons stand in {files.rejected}")
+        print(f"warning: {len(rejected)} files were rejected; see {files.rejected} for the reasons")
     print(f"{len(table)} slices of {table['patient'].nunique()} patients -> {files.folder}")
 
 

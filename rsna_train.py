@@ -8,7 +8,7 @@ reads   <data>/rsna/slices.csv and <variant>/<id>.png
 writes  <runs>/rsna/<variant>/: config.json run.json history.csv best.keras predictions.csv loss_accuracy.png
         (repeats: <variant>/repeat_02/ ...; --task multilabel: <runs>/rsna_multilabel/)
 Weights are chosen on the validation part (lowest loss) and scored on the test part.
-Interrupted, the same command goes on where it stopped.
+If interrupted, rerun the same command to resume.
 """
 
 import functools

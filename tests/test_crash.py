@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 HOOKS = Path(__file__).parent / "crash"
 VARY = ("command", "config", "git_commit", "finished", "seconds", "training_seconds")  # in run.json; config has paths
 TIMED = ("history.csv", "last.keras", "best.keras")
-STOPPED = "stopped; run the same command again to go on\n"
+STOPPED = "interrupted; rerun the same command to resume\n"
 
 PLACES = ["--raw", "ct-ich", "--data", "data", "--runs", "runs", "--reports", "reports"]
 SPLIT = ["split_raw_data.py", *PLACES, "--image-size", str(IMAGE_SIZE), "--workers", "2"]
@@ -284,7 +284,7 @@ def test_main_killed_in_an_epoch(work: Work, reference: Work, project: Project) 
         time.sleep(random.Random(number).uniform(0, 0.3))
         process.kill()
         process.communicate()
-    assert re.search("goes on after epoch|finished before", work.finish(command))
+    assert re.search("resuming after epoch|finished before", work.finish(command))
     assert_same(folder, wait_for(reference, "holdout") / "runs/patient/dunet/holdout")
 
 
@@ -364,7 +364,7 @@ def test_stopped_training_goes_on(work: Work, reference: Work, project: Project)
     shutil.copytree(project.data, work.folder / "data")
     work.stop(command, "fold_01 epoch 1/3", signal.SIGINT)
     work.stop(command, "fold_01 epoch [23]/3", signal.SIGTERM)
-    assert "goes on after epoch" in work.finish(command)
+    assert "resuming after epoch" in work.finish(command)
     there = wait_for(reference, "kfold")
     for fold in ("fold_01", "fold_02"):
         assert_same(work.folder / "runs/patient/dunet" / fold, there / "runs/patient/dunet" / fold)

@@ -82,7 +82,7 @@ def test_a_png_that_declares_too_much(tmp_path: Path) -> None:
     refused(lambda: ct.read_image(tmp_path / "a.png", 1, 16), "declares 60000 x 60000, expected at most 16,777,216 pix")
     small = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
     (tmp_path / "a.png").write_bytes(small[:33] + struct.pack(">I", 2**30) + small[37:])
-    refused(lambda: ct.read_image(tmp_path / "a.png", 1, 16), "is no readable PNG")
+    refused(lambda: ct.read_image(tmp_path / "a.png", 1, 16), "is not a readable PNG")
 
 
 def larger_frame(syntax: str) -> bytes:

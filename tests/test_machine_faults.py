@@ -88,7 +88,7 @@ def test_full_disk_while_training_keeps_the_last_checkpoint(project: Project, sm
     mount(small_disk, "remount", "size=20m")
     done = call("main.py", *flags)
     assert done.returncode == 0, done.stderr
-    assert "goes on after epoch 1" in done.stdout
+    assert "resuming after epoch 1" in done.stdout
 
 
 @pytest.mark.parametrize("script", ["split_raw_data.py", "trials.py", "predict.py"])

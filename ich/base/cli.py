@@ -89,11 +89,11 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
     except InputError as error:
         _fail(str(error), EXIT_INPUT, debug)
     except KeyboardInterrupt:
-        _fail("stopped; run the same command again to go on", 130, debug)
+        _fail("interrupted; rerun the same command to resume", 130, debug)
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)  # for what is still to be flushed
-        _fail("stopped, since its output is no longer read; run the same command again to go on", 141, debug)
+        _fail("stopped, since its output is no longer read; rerun the same command to resume", 141, debug)
     except Exception as error:
         status, line = _told(error)
         if not line:

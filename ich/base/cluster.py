@@ -154,7 +154,7 @@ def _noting_signals() -> Iterator[threading.Event]:
 def _plain(ray: types.ModuleType, error: Exception, name: str) -> Exception:
     """What went wrong on a worker, as if it had happened here."""
     if not isinstance(error, ray.exceptions.RayTaskError):
-        told = f"{name}: its process was lost {RETRIES + 1} times, for want of memory perhaps ({type(error).__name__})"
+        told = f"{name}: its process was lost {RETRIES + 1} times; out of memory? ({type(error).__name__})"
         return MachineError(f"{told}; with more --task-cpus fewer run at once")
     if isinstance(error.cause, ImportError | ray.exceptions.RaySystemError):  # the latter before the work begins
         first = str(error.cause).splitlines()[0]

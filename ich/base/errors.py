@@ -39,4 +39,5 @@ def refuse(problems: Sequence[str]) -> NoReturn:
     """Print all problems of a data set and raise InputError with the last, so that they are corrected in one go."""
     for problem in problems[:-1]:
         print(f"problem: {printable(problem)}")
-    raise InputError(f"{problems[-1]} (problem {len(problems)} of {len(problems)}; correct all, then run again)")
+    several = f" ({len(problems)} problems found; fix them all and rerun)" if len(problems) > 1 else ""
+    raise InputError(f"{problems[-1]}{several}")

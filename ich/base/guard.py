@@ -25,7 +25,7 @@ def check_file(path: Path, advice: str = "") -> None:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file; move it away")
     if path.exists():
-        raise InputError(f"{path}: is no regular file (a pipe or device), expected one; move it away")
+        raise InputError(f"{path}: is not a regular file (a pipe or device), expected one; move it away")
     raise InputError(f"{path}: not found{advice}")
 
 

@@ -42,8 +42,7 @@ def stream(
     try:
         yield from progress(_ahead(pool, work, items, AHEAD * workers), len(items), title, quiet)
     except concurrent.futures.process.BrokenProcessPool:
-        raise InputError(f"{title}: one of {workers} processes was killed, for want of memory perhaps; "
-                         "use --workers 1") from None  # fmt: skip
+        raise InputError(f"{title}: a worker process was killed (out of memory?); try --workers 1") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -94,7 +94,7 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> dict:
         guard.check_file(path, "; run the step that writes it first")
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no valid JSON ({error}); delete it and run its step again") from None
+        raise InputError(f"{path}: is not valid JSON ({error}); delete it and run its step again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; delete it and run its step again")
     if missing := [key for key in keys if key not in content]:

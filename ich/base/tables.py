@@ -71,13 +71,13 @@ def check_numbers(path: Path, table: pd.DataFrame) -> None:
 
 
 def _names(path: Path) -> list[str]:
-    """The header. Raises InputError for a name that stands twice and for other separators than commas."""
+    """The header. Raises InputError for a name that appears twice and for other separators than commas."""
     first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     names = first.iloc[0].tolist()
     if len(names) == 1 and (other := re.search("[;\t|]", names[0])):
         raise InputError(f"{path}: columns are separated by {other[0]!r}, expected commas; save it as `CSV UTF-8`")
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}: column {twice[0]} stands twice; remove one of them")
+        raise InputError(f"{path}: column {twice[0]} appears twice; remove one of them")
     return names
 
 

@@ -46,7 +46,7 @@ def sentence(found: dict[str, int]) -> str:
     """The leak audit in words."""
     shared = {name: number for name, number in found.items() if number}
     if not shared:
-        return "no patient stands in two parts"
+        return "no patient is in two parts"
     worst = max(shared, key=shared.get)
     return (
         f"{len(shared)} of {len(found)} parts share patients with what is trained on "

@@ -111,17 +111,17 @@ def _with_patients(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.D
         return table.assign(patient=[match["patient"] for match in named], slice=number), []
     return table.assign(patient=table["id"], slice=np.ones(len(table), int)), [
         "patients are unknown: names are not PATIENT_SLICE.png and no --patients-csv was given. Each image counts as a "
-        "patient of its own, so slices of one person may stand in two parts and scores may be too high"
+        "patient of its own, so slices of one person may be in two parts and scores may be too high"
     ]
 
 
 def _patient_of(path: Path) -> pd.Series:
-    """Patients by id. Raises InputError for an id that stands twice and a patient that is no file name."""
+    """Patients by id. Raises InputError for an id that appears twice and a patient that is not a file name."""
     if not path.is_file():
         raise InputError(f"--patients-csv {path}: not found; expected a CSV with the columns id,patient")
     rows = runs.read_csv(path, ("id", "patient"), "create_data_set.py")
     nameless = ~rows["patient"].map(paths.is_file_name)
-    for wrong, what in ((rows["id"].duplicated(), "stands twice"), (nameless, "has an empty patient, or one with '/'")):
+    for wrong, what in ((rows["id"].duplicated(), "appears twice"), (nameless, "has no patient, or one with '/'")):
         if wrong.any():
             raise InputError(f"{path}: id '{rows.loc[wrong, 'id'].iloc[0]}' {what}; correct the CSV")
     return rows.set_index("id")["patient"]

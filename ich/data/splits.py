@@ -109,8 +109,8 @@ def read_slices(data: Path) -> pd.DataFrame:
     path = data / paths.SLICES
     table = runs.read_csv(path, COLUMNS, "split_raw_data.py")
     wrong = {
-        "its id is no file name, or stands twice": ~table["id"].map(paths.is_file_name) | table["id"].duplicated(),
-        "its patient is no file name": ~table["patient"].map(paths.is_file_name),
+        "its id is not a file name, or appears twice": ~table["id"].map(paths.is_file_name) | table["id"].duplicated(),
+        "its patient is not a file name": ~table["patient"].map(paths.is_file_name),
         "slice and lesion_pixels must be numbers": ~table[["slice", "lesion_pixels"]].map(_is_number).all(axis=1),
         "image and label must lie in the data folder": ~table[["image", "label"]].map(_is_inside).all(axis=1),
         "source must be ct_scans/PATIENT.nii[.gz] of the raw folder": ~_has_source(table),

@@ -33,7 +33,7 @@ def check_head_ct(hu: np.ndarray, spacing_mm: tuple[float, float, float], name: 
     for what, (share, least, of) in shares.items():
         if share < least:
             raise InputError(
-                f"{name}: is no head CT in HU: {share:.1%} of {of} is {what}, expected at least {least:.0%}; "
+                f"{name}: is not a head CT in HU: {share:.1%} of {of} is {what}, expected at least {least:.0%}; "
                 "MR, windowed or skull-stripped images can't be predicted"
             )
     _check_width(tissue, spacing_mm[2], name)

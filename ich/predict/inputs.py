@@ -139,7 +139,7 @@ def _without_scans(listed: dict[Path, list[Path]], found: Found) -> list[str]:
         if used & {*files} or Path(os.path.realpath(path)) in places or (path.is_file() and path.parent in with_slices):
             continue
         if path.is_file():
-            refused.append(f"{path}: is no NIfTI file (.nii, .nii.gz) and no slice of an axial CT series; "
+            refused.append(f"{path}: is not a NIfTI file (.nii, .nii.gz) and not a slice of an axial CT series; "
                            "expected a NIfTI file or a folder")  # fmt: skip
             continue
         why = "; ".join(note for note in found.notes if note.startswith(str(path))) or f"{len(files)} files looked at"

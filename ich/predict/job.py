@@ -74,10 +74,10 @@ def _why_anew(given: Input, before: Result | None) -> list[str]:
     if before is None or before.is_unfinished:
         return []
     if not before.source:
-        return ["predicted anew: the earlier results, of another version, did not say which scan they are of"]
+        return ["predicted again: the earlier results, of another version, did not say which scan they are of"]
     if before.content != given.content:
-        return [f"predicted anew: the content of {before.source['path']} has changed since the earlier results"]
-    notes = [f"predicted anew: {name} was missing" for name in before.missing()]
+        return [f"predicted again: the content of {before.source['path']} has changed since the earlier results"]
+    notes = [f"predicted again: {name} was missing" for name in before.missing()]
     return [*notes, f"was {before.source['path']} when it was predicted before"] if before.is_moved() else notes
 
 

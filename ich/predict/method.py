@@ -70,7 +70,7 @@ def of_run(run: folds.Run, fold: int, weights: str, given: tuple[str, ...] = ())
 def parsed(given: tuple[str, ...]) -> tuple[Window, ...]:
     """What --windows names. Raises InputError; a scan that follows the flag is taken for a window."""
     if stray := next((text for text in given if "/" not in text or text.lower().endswith((".nii", ".gz"))), None):
-        raise InputError(f"--windows: '{stray}' is no level/width such as 40/120; name scans before the flags")
+        raise InputError(f"--windows: '{stray}' is not a level/width such as 40/120; name scans before the flags")
     return tuple(map(Window.parse, given))
 
 

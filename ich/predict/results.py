@@ -178,7 +178,7 @@ def write_volumes(out: Path) -> list[str]:
                      "same ones before you compare them, or use an --out for each")  # fmt: skip
     if unknown:
         notes.append(f"rows of {VOLUMES} without a path are of an earlier version, which did not record whose they "
-                     f"are: {', '.join(unknown)}; delete their folders once the scans are predicted anew")  # fmt: skip
+                     f"are: {', '.join(unknown)}; delete their folders once the scans are predicted again")  # fmt: skip
     if rows or (out / VOLUMES).exists():
         runs.write_csv(out / VOLUMES, pd.DataFrame(rows, columns=list(COLUMNS)))
     return notes

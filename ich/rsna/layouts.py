@@ -97,7 +97,7 @@ def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
     if not all(filecmp.cmp(first, other, shallow=False) for other in others):
         return f"two different files of this name in {folders}; names must be unique"
     if set(same["folder"]) & {"healthy", TEST_FOLDER}:
-        return f"the same slice stands in {folders}; which is true?"
+        return f"the same slice is in {folders}; which is right?"
     return ""
 
 

@@ -77,7 +77,7 @@ def read(files: Rsna) -> pd.DataFrame:
     """The rows of slices.csv. Raises InputError when it is missing, lacks a column or was edited into nonsense."""
     table = runs.read_csv(files.slices, ("id", "patient", "split", "class", *LABELS), "rsna_preprocess.py")
     wrong = {
-        "its id is no file name, or stands twice": ~table["id"].map(is_file_name) | table["id"].duplicated(),
+        "its id is not a file name, or appears twice": ~table["id"].map(is_file_name) | table["id"].duplicated(),
         f"split must be of {', '.join((*PARTS, PREDICT))}": ~table["split"].isin((*PARTS, PREDICT)),
         "labels must be 0, 1 or empty": ~(table[list(LABELS)].isin((0, 1)) | table[list(LABELS)].isna()).all(axis=1),
     }

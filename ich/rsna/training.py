@@ -79,7 +79,7 @@ def _train(job: Job, classifier: Classifier) -> None:
     classifier.reset(job.seed)
     epoch, history = checkpoint.restore(job.files.checkpoint, classifier.model)
     if epoch:
-        print(f"{job.name}: goes on after epoch {epoch}")
+        print(f"{job.name}: resuming after epoch {epoch}")
     change = Change(how.rotation_deg, how.shift_px / how.image_size)
     with contextlib.closing(job.batches("train", change)) as batches, contextlib.closing(job.batches("valid")) as valid:
         batches.begin(epoch)

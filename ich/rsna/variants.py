@@ -70,5 +70,5 @@ def apply(grey: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
 def chosen(names: Sequence[str]) -> list[str]:
     """The variants to work on, in their own order; none or `all`: all seven. Raises InputError for another name."""
     if unknown := [name for name in names if name not in (*VARIANTS, "all")]:
-        raise InputError(f"'{unknown[0]}' is no variant; expected all, or of {', '.join(VARIANTS)}")
+        raise InputError(f"'{unknown[0]}' is not a variant; expected all, or of {', '.join(VARIANTS)}")
     return [name for name in VARIANTS if name in names or not names or "all" in names]

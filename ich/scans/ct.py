@@ -118,7 +118,7 @@ def _decoded(path: Path, mode: int) -> np.ndarray:
     except (OSError, cv2.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); run the step that writes it again") from None
     if pixels is None:
-        raise InputError(f"{path}: is no readable PNG (its pixels are damaged); run the step that writes it again")
+        raise InputError(f"{path}: is not a readable PNG (its pixels are damaged); run the step that writes it again")
     return pixels
 
 
@@ -128,12 +128,12 @@ def _check_png(path: Path, content: memoryview) -> None:
     OpenCV takes memory for whatever length a chunk declares, and tells of damage on the terminal itself.
     """
     if content[:8] != _PNG or content[12:16] != b"IHDR":
-        raise InputError(f"{path}: is no readable PNG (it begins with {bytes(content[:8])!r}); save it as PNG")
+        raise InputError(f"{path}: is not a readable PNG (it begins with {bytes(content[:8])!r}); save it as PNG")
     guard.check_pixels(path, (int.from_bytes(content[20:24]), int.from_bytes(content[16:20])))
     place, kind = len(_PNG), b""
     while kind != b"IEND":
         end = place + 8 + int.from_bytes(content[place : place + 4])
         kind = content[place + 4 : place + 8]
         if end + 4 > len(content) or zlib.crc32(content[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
-            raise InputError(f"{path}: is no readable PNG (cut off or damaged); run the step that writes it again")
+            raise InputError(f"{path}: is not a readable PNG (cut off or damaged); run the step that writes it again")
         place = end + 4

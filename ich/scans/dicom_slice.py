@@ -67,7 +67,7 @@ def _refuse_other_kinds(header: pydicom.Dataset) -> None:
     reasons = {
         f"modality {header.get('Modality')}, expected CT": header.get("Modality", "CT") != "CT",
         "is a scout (LOCALIZER), expected an axial slice": "LOCALIZER" in kind,
-        "is no axial slice (ImageOrientationPatient)": normal < MOST_TILT,
+        "is not an axial slice (ImageOrientationPatient)": normal < MOST_TILT,
         "holds several frames, expected one slice": int(header.get("NumberOfFrames") or 1) > 1,
         "is a colour image, expected HU": header.get("SamplesPerPixel", 1) != 1,
         "has no PatientID, so it can't be split by patient": not str(header.get("PatientID") or "").strip(),

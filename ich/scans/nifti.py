@@ -139,7 +139,7 @@ def _check_codes(image: nib.Nifti1Image) -> None:
         except ValueError:  # a quaternion of no rotation
             usable = False
         if not usable:
-            raise InputError(f"{image.get_filename()}: its {kind} is no usable affine; correct the header")
+            raise InputError(f"{image.get_filename()}: its {kind} is not a usable affine; correct the header")
 
 
 def _check_pixdim(image: nib.Nifti1Image) -> None:

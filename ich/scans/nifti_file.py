@@ -50,7 +50,7 @@ def open_nifti(path: Path) -> nib.Nifti1Image:
     try:
         return _kind(path).from_filename(path)
     except READ_ERRORS as error:
-        raise InputError(f"{path}: is no readable NIfTI file ({printable(str(error))}); copy it again") from None
+        raise InputError(f"{path}: is not a readable NIfTI file ({printable(str(error))}); copy it again") from None
 
 
 def without_trailing_axes(image: nib.Nifti1Image) -> nib.Nifti1Image:
@@ -78,7 +78,7 @@ def _kind(path: Path) -> type[nib.Nifti1Image]:
     for kind in (_Image1, _Image2):
         if kind.header_class.may_contain_header(start):
             return kind
-    raise InputError(f"{path}: is no readable NIfTI file (it begins with {start[:4]!r}); copy or convert it again")
+    raise InputError(f"{path}: is not a readable NIfTI file (it begins with {start[:4]!r}); copy or convert it again")
 
 
 def _end(image: nib.Nifti1Image) -> int:
@@ -100,7 +100,7 @@ def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
             f"{path}: cut off or damaged, voxels cannot be read ({printable(str(error))}); copy it again"
         ) from None
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
-        raise InputError(f"{path}: has voxels that are not finite (NaN or infinite), expected HU; mend or export again")
+        raise InputError(f"{path}: has voxels that are NaN or infinite, expected HU; fix or export it again")
     return voxels.reshape(image.shape)  # a gzip file is unpacked with all its axes
 
 

@@ -41,7 +41,7 @@ def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole
     network.reset()
     epoch, history = checkpoint.restore(job.files.checkpoint, network.model)
     if epoch:
-        print(f"{job.name}: goes on after epoch {epoch}")
+        print(f"{job.name}: resuming after epoch {epoch}")
     batches = training_batches(job, train, epoch)
     keeper = Keeper(job, network, batches, valid, history)
     checkpoint.settle_best(job.files, keeper.best_epoch)

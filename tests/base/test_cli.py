@@ -109,7 +109,7 @@ def test_quiet_prints_no_overrides(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (InputError("a.nii: is bad"), 2, "error: a.nii: is bad\n"),
         (InputError("a.csv: line 3\nsaw 5\n"), 2, "error: a.csv: line 3 saw 5\n"),  # one line, whatever a library says
-        (KeyboardInterrupt(), 130, "stopped; run the same command again to go on\n"),
+        (KeyboardInterrupt(), 130, "interrupted; rerun the same command to resume\n"),
         (OSError(errno.ENOSPC, "No space left on device"), 3,
          "error: output: No space left on device; make room or choose another folder\n"),
         (OSError(errno.EROFS, "Read-only file system", "data"), 3,

@@ -144,7 +144,7 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_begun(capsys: pytest.
         (ModuleNotFoundError("No module named 'ich'"), InputError, "a: No module named 'ich' on a worker; all "),
         (FakeRay.exceptions.RaySystemError("No module named 'x'\nline 2"), InputError, "named 'x' on a worker; all "),
         (ZeroDivisionError(), RuntimeError, "a traceback of many lines"),  # a bug shows where it was
-        (None, MachineError, r"a: its process was lost 4 times, for want of memory perhaps \(RuntimeError\)"),
+        (None, MachineError, r"a: its process was lost 4 times; out of memory\? \(RuntimeError\)"),
     ],
 )
 def test_an_error_of_a_worker_is_told_as_if_it_were_here(cause: Exception | None, kind: type, told: str) -> None:
@@ -226,7 +226,7 @@ def test_refusals_come_before_ray_starts(done: Done, no_ray: None, tmp_path: Pat
         main_kfold.main([*flags, "--data", str(tmp_path / "nowhere")])
     with pytest.raises(InputError, match=r"rsna/slices\.csv: not found"):
         rsna_train.main(["--data", str(tmp_path), *RAY, "--quiet"])
-    with pytest.raises(InputError, match="'7_more' is no variant"):
+    with pytest.raises(InputError, match="'7_more' is not a variant"):
         rsna_preprocess.main(["--data", str(tmp_path), "--variants", "7_more", *RAY, "--quiet"])
 
 
@@ -298,7 +298,7 @@ def test_folds_by_ray_equal_those_of_one_process_though_a_worker_is_killed(
     script = Script("main_kfold", *flags, "--runs", str(tmp_path / "ray"), *RAY, "--address", address)
     pid = int(script.until(r"unet/fold_02 pid=(\d+).* unet/fold_02 epoch 3/8").group(1))
     os.kill(pid, signal.SIGKILL)
-    script.until(r"unet/fold_02: goes on after epoch [3-8]")
+    script.until(r"unet/fold_02: resuming after epoch [3-8]")
     assert script.end() == 0, script.err
     assert re.findall(r"^\d of \d: unet/fold_0[12]: validation Dice", script.out, re.MULTILINE) == [
         "1 of 2: unet/fold_01: validation Dice", "2 of 2: unet/fold_02: validation Dice"
@@ -343,7 +343,7 @@ def test_ctrl_c_stops_the_workers(project: Project, address: str, tmp_path: Path
     pid = int(script.until(r"pid=(\d+).* epoch 2/").group(1))
     script.process.send_signal(signal.SIGINT)
     assert script.end() == 130
-    assert script.err.splitlines()[-1] == "stopped; run the same command again to go on"
+    assert script.err.splitlines()[-1] == "interrupted; rerun the same command to resume"
     assert not list(tmp_path.rglob(".*"))  # no lock, no unfinished file
     assert list(tmp_path.glob("patient/unet/*/checkpoint"))
     for _ in range(300):  # Ray ends its processes a moment after the script has left

@@ -84,7 +84,7 @@ def test_ids_and_patients_stay_text(tmp_path: Path) -> None:
         (b"id\n\xff\xfe\n", "cannot be read as CSV"),
         (b"id,split\n1,train\n", "no column fold; found id, split"),
         (b"id;fold\n1;2\n", "separated by ';', expected commas"),
-        (b"id,fold,fold\n1,2,3\n", "column fold stands twice"),
+        (b"id,fold,fold\n1,2,3\n", "column fold appears twice"),
         (b"id,fold\na,1,2\nb,1,2\n", "cannot be read as CSV"),  # not read one column too far left
         ("id,fold\na,1\n".encode("utf-16"), "is saved as UTF-16"),
     ],
@@ -130,7 +130,7 @@ def test_spread_keeps_the_order(workers: int) -> None:
 
 
 def test_a_killed_worker_is_told_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"scans read: one of 2 processes was killed.*use --workers 1"):
+    with pytest.raises(InputError, match=r"scans read: a worker process was killed.*try --workers 1"):
         parallel.spread(os._exit, [1, 1], 2, "scans read", quiet=True)
 
 

@@ -153,9 +153,9 @@ def test_patients_from_a_csv(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         (("a,1",), "no row for b"),
-        (("a,1", "b,2", "b,3"), "id 'b' stands twice"),
-        (("a,1", "b,"), "id 'b' has an empty patient"),
-        (("a,1", "b,../../x"), "id 'b' has an empty patient, or one with '/'"),
+        (("a,1", "b,2", "b,3"), "id 'b' appears twice"),
+        (("a,1", "b,"), "id 'b' has no patient"),
+        (("a,1", "b,../../x"), "id 'b' has no patient, or one with '/'"),
     ],
 )
 def test_csvs_that_are_refused(rows: tuple[str, ...], message: str, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_leaks_by_hand() -> None:
     assert audit.leaks(LEAKY) == expected
     text = "5 of 5 parts share patients with what is trained on (holdout valid: 2 patients); scores are too high"
     assert audit.sentence(expected).startswith(text)
-    assert audit.sentence(dict.fromkeys(expected, 0)) == "no patient stands in two parts"
+    assert audit.sentence(dict.fromkeys(expected, 0)) == "no patient is in two parts"
 
 
 def test_summary_by_hand() -> None:
@@ -262,11 +262,11 @@ def test_a_split_edited_into_nonsense_is_refused(change: dict[str, str | None], 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("id", "../../id", "its id is no file name"),
-        ("id", "", "its id is no file name"),
-        ("id", "000_001", "stands twice"),
-        ("patient", "a/b", "its patient is no file name"),
-        ("patient", "", "its patient is no file name"),
+        ("id", "../../id", "its id is not a file name"),
+        ("id", "", "its id is not a file name"),
+        ("id", "000_001", "appears twice"),
+        ("patient", "a/b", "its patient is not a file name"),
+        ("patient", "", "its patient is not a file name"),
         ("image", "/etc/passwd", "must lie in the data folder"),
         ("label", "../../secret.png", "must lie in the data folder"),
         ("label", None, "must lie in the data folder"),

@@ -1,4 +1,4 @@
-"""What is no head CT in HU is refused, each for its own reason."""
+"""What is not a head CT in HU is refused, each for its own reason."""
 
 from collections.abc import Callable
 

@@ -184,7 +184,7 @@ def four_dimensions(place: Place) -> str:
         (a_path_that_is_missing, {"head": 7}, "refused: {root}/absent.nii: not found", "1 of 2 scans were refused"),
         (only_a_path_without_scans, {}, "", "data/scout: holds no NIfTI file and no axial CT series in DICOM ("),
         (slices_by_name, {"ct": 7}, "ct: ", ""),
-        (a_text_beside_a_scan, {"head": 7}, "refused: {root}/readme.txt: is no NIfTI file", "1 of 2"),
+        (a_text_beside_a_scan, {"head": 7}, "refused: {root}/readme.txt: is not a NIfTI file", "1 of 2"),
         (links, {"head": 7, "link": 3}, "", ""),
         (rings_of_links, {"head": 7}, "3 links left out (to what is read already): ", ""),
         (broken_links, {"head": 7}, "2 links left out (to what is not there): {root}/data/gone.nii, {root}", ""),

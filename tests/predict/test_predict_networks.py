@@ -81,8 +81,8 @@ def test_damaged_windows_of_a_run(stored: object) -> None:
         ([], (), r"run dunet: was trained on own PNGs, whose HU window is unknown; .*--windows 40/120"),
         ([], ("40/120", "80/200"), r"--windows 40/120 80/200: the network of run dunet takes 1, here are 2"),
         (["40/120"], ("80/200",), r"--windows 80/200: run dunet was trained with 40/120; leave it out"),
-        ([], ("head.nii.gz",), r"--windows: 'head.nii.gz' is no level/width .*name scans before the flags"),
-        ([], ("40/120", "a/head.nii"), r"--windows: 'a/head.nii' is no level/width"),
+        ([], ("head.nii.gz",), r"--windows: 'head.nii.gz' is not a level/width .*name scans before the flags"),
+        ([], ("40/120", "a/head.nii"), r"--windows: 'a/head.nii' is not a level/width"),
         ([], ("40/0",), r"--windows '40/0'"),
     ],
 )

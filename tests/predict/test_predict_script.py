@@ -141,7 +141,7 @@ def test_one_refused_scan_does_not_stop_the_others(
     [
         (lambda root: root / "absent.nii", "absent.nii: not found"),
         (lambda root: root, "holds no NIfTI file and no axial CT series"),
-        (lambda root: shutil.copy(__file__, root / "a.txt"), "is no NIfTI file"),
+        (lambda root: shutil.copy(__file__, root / "a.txt"), "is not a NIfTI file"),
     ],
 )
 def test_what_is_no_scan_is_refused(trained: Path, tmp_path: Path, make: object, reason: str) -> None:

@@ -89,7 +89,7 @@ def test_first_section_answers_the_question(page: Cells) -> None:
     text = " ".join(page.text)
     assert re.search(r"Is dunet better than unet\? (Yes|No|Not shown|Too few).*95 % interval.*n = \d+ patients", text)
     assert "For research, not for diagnosis." in text
-    assert "no patient stands in two parts" in text
+    assert "no patient is in two parts" in text
 
 
 def test_page_is_one_file_without_network(done: Done) -> None:

@@ -88,7 +88,7 @@ def test_black_and_repaired_slices_are_counted(raw: Path, tmp_path: Path, capsys
     assert "1 slices are black" in told
     assert f"{table['repaired'].sum()} slices had wrapped 12-bit values" in told
     assert "2 files were rejected" in told
-    assert "no patient stands in two parts" in told
+    assert "no patient is in two parts" in told
 
 
 def test_one_split_by_patient_with_the_test_folder_apart(whole: paths.Rsna) -> None:
@@ -181,7 +181,7 @@ def test_the_files_own_window(few: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--variants", "7_more"], "'7_more' is no variant"),
+        (["--variants", "7_more"], "'7_more' is not a variant"),
         (["--window", "bone"], "--window 'bone': expected level/width"),
         (["--valid-share", "0.5", "--test-share", "0.5"], "leave nothing to train on"),
     ],

@@ -174,7 +174,7 @@ def test_stopped_and_run_again_it_goes_on(
         one.train(*flags, runs_folder="stopped")
     monkeypatch.setattr(Batches, "begin", begin)
     again = one.train(*flags, runs_folder="stopped")("0_dicom2png")
-    assert "goes on after epoch 2" in capsys.readouterr().out
+    assert "resuming after epoch 2" in capsys.readouterr().out
     histories = [pd.read_csv(each.history).drop(columns="seconds") for each in (whole, again)]
     assert np.allclose(*histories, rtol=1e-4, equal_nan=True)
     assert histories[0]["learning_rate"].tolist() == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
@@ -188,7 +188,7 @@ def test_another_configuration_or_missing_variant_is_refused(one: Work, tmp_path
     one.train("--variant", "1_roi", "--epochs", "1", runs_folder="refused")
     with pytest.raises(InputError, match="begun with epochs 1, now 2"):
         one.train("--variant", "1_roi", "--epochs", "2", runs_folder="refused")
-    with pytest.raises(InputError, match="'roi' is no variant"):
+    with pytest.raises(InputError, match="'roi' is not a variant"):
         one.train("--variant", "roi")
     with pytest.raises(InputError, match="run `python rsna_preprocess"):
         rsna_train.main(["--data", str(tmp_path), *SMALL])

@@ -75,5 +75,5 @@ def test_shared_steps_are_done_once(head: np.ndarray, monkeypatch: pytest.Monkey
 def test_chosen_variants() -> None:
     assert variants.chosen([]) == variants.chosen(["all"]) == list(variants.VARIANTS)
     assert variants.chosen(["2_roi_clahe", "0_dicom2png"]) == ["0_dicom2png", "2_roi_clahe"]
-    with pytest.raises(InputError, match="'3_roi' is no variant"):
+    with pytest.raises(InputError, match="'3_roi' is not a variant"):
         variants.chosen(["3_roi"])

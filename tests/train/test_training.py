@@ -159,7 +159,7 @@ def test_a_stopped_training_ends_as_an_undisturbed_one(
     assert not stopped.files.finished
     assert len(history(stopped)) == 2
     train(stopped, split)
-    assert "goes on after epoch 2" in capsys.readouterr().out
+    assert "resuming after epoch 2" in capsys.readouterr().out
     pd.testing.assert_frame_equal(history(stopped), history(finished), rtol=1e-5)
     for own, other in zip(weights(stopped.files.last), weights(finished.files.last), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-6)
