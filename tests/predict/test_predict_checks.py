@@ -42,7 +42,7 @@ def test_mr_is_refused() -> None:
     rng = np.random.default_rng(0)
     mr = np.abs(rng.normal(0, 10, (20, 32, 32)))
     mr[:, 8:24, 8:24] = rng.uniform(300, 900, (20, 16, 16))
-    with pytest.raises(InputError, match="no head CT in HU"):
+    with pytest.raises(InputError, match="not a head CT in HU"):
         check_head_ct(mr, SPACING, "a")
 
 
