@@ -26,7 +26,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, phantoms
-from ich.phantom import ct_ich, head
+from ich.phantom import ct_ich
+from ich.phantom.head import KINDS, SMALLEST_SIZE, blood_kinds, make_patient
 
 INTERVAL_S = 0.05
 SPLIT_TARGET_GIB = 1.5
@@ -130,7 +131,7 @@ def tree_bytes(pid: int) -> int:
 def write_volumes(raw: Path, given: argparse.Namespace) -> None:
     """A CT-ICH folder in which all volumes are links to two: a head that bleeds in few slices, and a clean one."""
     bleeding = min((n for n in range(LOOKED_AT) if lesion_slices(n)), key=lesion_slices)
-    clean = next(n for n in range(LOOKED_AT) if not head.blood_kinds(0, n))
+    clean = next(n for n in range(LOOKED_AT) if not blood_kinds(0, n))
     originals, rows = {}, [ct_ich.DIAGNOSIS_HEADER]
     for place in range(given.volumes):
         number, head = ct_ich.patient_number(place), bleeding if place < BLEEDING else clean
@@ -146,18 +147,18 @@ def write_volumes(raw: Path, given: argparse.Namespace) -> None:
 
 def write_head(raw: Path, number: int, head: int, given: argparse.Namespace) -> list[tuple[int, ...]]:
     """One phantom stretched to the wanted number of slices; the flags of each, in the table's order."""
-    made = head.make_patient(0, head, given.size)
+    made = make_patient(0, head, given.size)
     places = np.linspace(0, made.hu.shape[2] - 1, given.slices).round().astype(int)
     for part, volume in (("ct_scans", made.hu), ("masks", made.mask)):
         ct_ich.write_nifti(raw / part / f"{number:03d}.nii", volume[:, :, places], made.affine)
-    order = (*head.KINDS, "no_hemorrhage", "fracture")
+    order = (*KINDS, "no_hemorrhage", "fracture")
     return [tuple(made.slices[place][name] for name in order) for place in places]
 
 
 def lesion_slices(head: int) -> int:
-    if not head.blood_kinds(0, head):
+    if not blood_kinds(0, head):
         return 0
-    return int(head.make_patient(0, head, head.SMALLEST_SIZE).mask.any((0, 1)).sum())
+    return int(make_patient(0, head, SMALLEST_SIZE).mask.any((0, 1)).sum())
 
 
 def first_scan(root: Path) -> Path:

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import config as settings
 from benchmarks import common
 from ich.base import cli, paths
-from ich.phantom import ct_ich, head
+from ich.phantom import ct_ich
+from ich.phantom.head import blood_kinds, make_patient, make_scene
 from ich.predict import engines, inputs, job
 from ich.predict.method import Method
 from ich.scans.ct import Window
@@ -94,8 +95,8 @@ def summary(told: dict, trained: bool) -> list[dict]:
 
 def prepare(given: argparse.Namespace, work: Path) -> None:
     """The scan as a NIfTI file, and the network for all engines."""
-    number = next(n for n in range(100) if head.make_scene(0, n).head.slices == SLICES and head.blood_kinds(0, n))
-    made = head.make_patient(0, number, SIZE)
+    number = next(n for n in range(100) if make_scene(0, n).head.slices == SLICES and blood_kinds(0, n))
+    made = make_patient(0, number, SIZE)
     ct_ich.write_nifti(work / "scan.nii.gz", made.hu, made.affine)
     with cli.starting_backend():
         import keras
@@ -112,7 +113,7 @@ def prepare(given: argparse.Namespace, work: Path) -> None:
 
 def other_heads(number: int) -> np.ndarray:
     """Slices of phantoms that are not predicted, upright HU (n, 256, 256), for the ranges of 8-bit integers."""
-    heads = [head.make_patient(0, number + k, IMAGE_SIZE).hu[:, :, 4:-4:3] for k in range(1, 9)]
+    heads = [make_patient(0, number + k, IMAGE_SIZE).hu[:, :, 4:-4:3] for k in range(1, 9)]
     return np.concatenate([np.ascontiguousarray(head.transpose(2, 1, 0), np.float32) for head in heads])
 
 

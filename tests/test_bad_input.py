@@ -177,7 +177,7 @@ CASES: dict[str, tuple[Given, Change, str]] = {
     "own patients, row too long": (own_pngs, broken.patients_csv("id,patient", "a,b,c"),
         r"patients\.csv: cannot be read"),
     "own patients, id missing": (own_pngs, broken.patients_csv("id,patient", *IDS[1:]), r"no row for p0_1 \(1 ids are"),
-    "own patients, id twice": (own_pngs, broken.patients_csv("id,patient", *IDS, IDS[0]), "'p0_1' appears twice; correct"),
+    "own patients, id twice": (own_pngs, broken.patients_csv("id,patient", *IDS, IDS[0]), "'p0_1' appears twice"),
     "own patients, empty": (own_pngs, broken.patients_csv("id,patient", *IDS[1:], "p0_1,"),
         "'p0_1' has no patient"),
     "own label missing": (own_pngs, unpaired, r"p1_1\.png: is in only one of .*expected pairs"),

@@ -310,7 +310,7 @@ NOT_A_NUMBER = struct.pack("<f", float("nan"))
         (lambda folder: folder / "049.nii", "not found"),
         (singular, "affine or voxel size"),
         (lambda folder: spoiled(good(folder), SROW_X, bytes(12)), "affine or voxel size"),
-        (lambda folder: spoiled(good(folder), SROW_X, NOT_A_NUMBER), "not usable"),
+        (lambda folder: spoiled(good(folder), SROW_X, NOT_A_NUMBER), "not a usable affine"),
         (lambda folder: spoiled(good(folder, (1, 0)), PIXDIM_X, bytes(4)), "expected numbers above 0"),
         (lambda folder: spoiled(good(folder, (0, 0)), PIXDIM_X, bytes(4)), "expected numbers above 0"),
         (lambda folder: spoiled(good(folder, (0, 0)), PIXDIM_X, NOT_A_NUMBER), "affine or voxel size"),

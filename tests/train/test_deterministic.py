@@ -31,7 +31,8 @@ print(json.dumps([hashlib.sha256(weights).hexdigest(), made.history(job).to_csv(
 
 def run(code: str, backend: str, *arguments: str) -> str:
     """What a process of its own prints last."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+    places = (ROOT, ROOT / "tests", Path(__file__).parent)
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(map(str, places)),
                    "TF_CPP_MIN_LOG_LEVEL": "3"}  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
