@@ -51,7 +51,7 @@ def test_one_slice_in_two_class_folders_has_two_types(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("other", "content", "reason"),
-    [("subdural", "other", "two different files"), ("healthy", "same", "which is true"), ("test", "same", "which")],
+    [("subdural", "other", "two different files"), ("healthy", "same", "which is right"), ("test", "same", "which")],
 )
 def test_names_that_contradict_are_rejected(tmp_path: Path, other: str, content: str, reason: str) -> None:
     touch(tmp_path / "epidural" / "a.dcm", "same")
