@@ -143,7 +143,7 @@ def test_jpeg_lossless(tmp_path: Path) -> None:
     [
         ({"Modality": "MR"}, "modality MR, expected CT"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "scout"),
-        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "no axial slice"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not an axial slice"),
         ({"NumberOfFrames": 2}, "several frames"),
         ({"SamplesPerPixel": 3}, "colour"),
         ({"PatientID": ""}, "no PatientID"),
