@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from ich.base import parallel
 from ich.base.errors import InputError, MachineError
+from ich.base.runs import ROOT
 from ich.base.share import Ask, plan, share_out
 from ich.base.worker import Place, Shard
 
@@ -27,7 +28,6 @@ ANSWER_S = 10  # for a cluster to take a connection
 LOOK_S = 1  # between two looks whether to stop
 STOP_S = 10  # for workers to remove their unfinished files after Ctrl-C
 STORE_BYTES = 80 * 2**20  # shared memory of a Ray started here, about the least it takes; results are files
-ROOT = Path(__file__).parents[2]
 PASSED_ON = ("KERAS_", "TF_", "XLA_", "JAX_")  # environment that workers share with the script
 # No report of use to Ray's makers, every line of each worker (similar ones count as one otherwise), no colours.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0"}

@@ -90,6 +90,7 @@ def _try(path: Path) -> Callable[[], None]:
     mine, taken = _this_process(), []
 
     def record(descriptor: int) -> None:
+        """Write our record into the file that was locked."""
         # A network drive keeps a removed file for those who have it open; then path is gone, or another's file.
         if not os.path.samestat(os.fstat(descriptor), path.stat()):
             raise FileNotFoundError(path)
@@ -111,6 +112,7 @@ def _try(path: Path) -> Callable[[], None]:
         raise _Busy(_read(path), False) from None  # another user's, about which we can't ask the kernel
 
     def release() -> None:
+        """Remove the file, then unlock it."""
         # Removed while held: whoever has opened it by now finds it without a name, and tries again.
         with contextlib.suppress(OSError):
             if os.path.samestat(path.stat(), taken[-1]):

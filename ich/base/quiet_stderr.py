@@ -74,6 +74,7 @@ def _watcher(words: int) -> Callable[[bool], None] | None:
         os.close(ask)
 
     def tell(fine: bool) -> None:
+        """End the watcher; it shows the file unless `fine`."""
         with contextlib.suppress(BrokenPipeError):
             if fine:
                 os.write(answer, b"fine\n")

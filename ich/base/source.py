@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ich.base import runs
 
-NETWORKS = Path(__file__).parents[2] / "models.py"
+NETWORKS = runs.ROOT / "models.py"
 TABLE = "MODELS"  # the dict in it, network -> function
 
 

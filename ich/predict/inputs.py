@@ -52,12 +52,17 @@ class Input:
 
     @functools.cached_property
     def source(self) -> dict[str, object]:
-        """What run.json says of where the scan came from, apart from its content."""
+        """Where the scan came from, without its content: names are found before files are read."""
         places = {self.path} if self.files == (self.path,) else {path.parent for path in self.files}
         return {
             "path": str(self.absolute), "base": self.base, "number_of_files": len(self.files),
             "real_paths": sorted(map(os.path.realpath, places)), **self.facts,
         }  # fmt: skip
+
+    @property
+    def record(self) -> dict[str, object]:
+        """What run.json says of where the scan came from and of its content."""
+        return {**self.source, "content": self.content}
 
 
 @dataclass

@@ -61,12 +61,11 @@ def predict_once(job: Job, given: Input) -> None:
 
 def _update_path(given: Input, before: Result) -> None:
     """Record where a scan lies now; nothing else of its results depends on that."""
-    source = {**given.source, "content": given.content}
-    if runs.as_json(source) == before.source:
+    if runs.as_json(given.record) == before.source:
         return
     if before.is_moved():
         print(f"{given.name}: note: was {before.source['path']} when it was predicted; now recorded where it is")
-    runs.write_json(before.folder / paths.RUN, {**before.facts, "source": source})
+    runs.write_json(before.folder / paths.RUN, {**before.facts, "source": given.record})
 
 
 def _why_anew(given: Input, before: Result | None) -> list[str]:
@@ -105,7 +104,7 @@ def predict(job: Job, given: Input, folder: Path) -> dict:
     prob = job.engine(planes)
     mask = measure.without_specks(read.as_filed(prob >= job.threshold), read, job.config.min_lesion_mm3)
     found = measure.measures(mask, read)
-    facts = {"scan": given.name, "source": {**given.source, "content": given.content}}
+    facts = {"scan": given.name, "source": given.record}
     runs.write_json(folder / paths.RUN, {**facts, "unfinished": True})
     written, note = _write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))
     notes = [*plausibility.warnings(planes, read.upright(mask), read, found), *read.notes, *note]

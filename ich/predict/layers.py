@@ -27,6 +27,7 @@ class ToPictures(keras.layers.Layer):
         return (input_shape[0], self.size, self.size, len(self.windows))
 
     def call(self, hu: keras.KerasTensor) -> keras.KerasTensor:
+        """Window, pad and resize."""
         rows, columns, side = _lengths(hu)
         down, across = _to_square(self.size, rows, side), _to_square(self.size, columns, side, across=True)
         channels = []
@@ -48,6 +49,7 @@ class ToSlices(keras.layers.Layer):
         return shapes[0]
 
     def call(self, given: list[keras.KerasTensor]) -> keras.KerasTensor:
+        """`given`: the HU, then the probabilities of each network."""
         hu, *probabilities = given
         rows, columns, side = _lengths(hu)
         down, across = _from_square(self.size, rows, side), _from_square(self.size, columns, side, across=True)

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from ich.base import guard
 from ich.base.errors import InputError, printable
 
+START_BYTES = 132  # the preamble and the prefix DICM
 _J2K_START = b"\xff\x4f\xff\x51"  # JPEG 2000: start of codestream, then the image's size
 _JPEG_START = b"\xff\xd8"
 _SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}  # JPEG, JPEG-LS
@@ -34,28 +35,31 @@ class _Clamped(io.BufferedReader):
 
 def has_prefix(path: Path) -> bool:
     """Whether the file begins as the standard asks: 128 bytes of anything, then DICM."""
-    return _start(path)[128:] == b"DICM"
+    return _has_prefix(_start(path))
 
 
 def may_be_dicom(path: Path) -> bool:
     """Whether a path is a file, not a pipe or a broken link, that begins with the prefix or with a DICOM data set."""
-    return path.is_file() and (has_prefix(path) or _is_bare(path))
+    return path.is_file() and (_has_prefix(start := _start(path)) or _is_bare(start))
 
 
-def _is_bare(path: Path) -> bool:
-    """Whether the file begins with the first element of a DICOM data set, as old exports without the prefix do.
+def _has_prefix(start: bytes) -> bool:
+    return start[128:] == b"DICM"
+
+
+def _is_bare(start: bytes) -> bool:
+    """Whether a file's first bytes are the first element of a DICOM data set, as old exports without the prefix do.
 
     That is group 2 or 8, low element numbers, little endian or big endian. Only such files are read without a prefix:
     anything else that happens to be in a folder could be of any size.
     """
-    start = _start(path)
     little = start[:2] in (b"\x02\0", b"\x08\0") and start[3:4] == b"\0"
-    return start[128:] != b"DICM" and (little or start[:3] == b"\0\x08\0")
+    return not _has_prefix(start) and (little or start[:3] == b"\0\x08\0")
 
 
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(132)
+        return file.read(START_BYTES)
 
 
 def read(path: Path, pixels: bool = True, tags: Sequence[str] | None = None) -> pydicom.Dataset:
@@ -68,7 +72,9 @@ def read(path: Path, pixels: bool = True, tags: Sequence[str] | None = None) -> 
     try:
         with warnings.catch_warnings(), _Clamped(path) as file:
             warnings.simplefilter("ignore")  # of odd values that do no harm; one line for each of 752,803 files
-            header = pydicom.dcmread(file, stop_before_pixels=not pixels, force=_is_bare(path), specific_tags=tags)
+            bare = _is_bare(file.read(START_BYTES))
+            file.seek(0)
+            header = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare, specific_tags=tags)
             _fill_in_syntax(header)
             return header
     except Exception as error:  # pydicom raises anything from KeyError to struct.error on a damaged file
