@@ -129,7 +129,6 @@ class Train(Common):
     jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
     deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU
     workers: int = 0  # threads that augment batches; 0: one per CPU core, 8 at most
-    cache: Literal["auto", "memory", "disk"] = "auto"  # where slices wait; auto: in memory, if half of it is enough
     checkpoint_seconds: int = 30  # shortest time between two checkpoints to restart from
 
     def resolved_recipe(self) -> Recipe:

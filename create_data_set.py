@@ -14,16 +14,17 @@ import pandas as pd
 
 import config as settings
 import split_raw_data
-from ich.base import cli, lock, paths, runs
-from ich.data import audit, own_pngs, splits
-from ich.data.ct_ich import TYPES
+from ich.base import flags, lock, paths, record, script
+from ich.base.files import read_json, write_csv, write_json
+from ich.data import audit, deal, own_pngs
+from ich.data.table import TYPES, read_slices
 from ich.draw import pictures
 
 ROW = ["id", "patient", "slice", "lesion_pixels", *TYPES, "in_training"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.CreateDataSet, __doc__, argv)
+    config = flags.parse(settings.CreateDataSet, __doc__, argv)
     if config.check:
         _check(config)
         return
@@ -39,16 +40,16 @@ def _write(config: settings.CreateDataSet) -> None:
     summary = audit.summary(table, slices)
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two splits
     for kind, column in paths.PART_COLUMN.items():
-        runs.write_csv(paths.split_csv(config.data, config.protocol, kind), table[[*ROW, column]])
-    runs.write_csv(folder / "summary.csv", summary)
+        write_csv(paths.split_csv(config.data, config.protocol, kind), table[[*ROW, column]])
+    write_csv(folder / "summary.csv", summary)
     pictures.preview(folder / "preview.png", config.data, slices, table)
     leaks = audit.leaks(table)
     facts = {
-        "leak_audit": leaks, "data_fingerprint": runs.read_json(config.data / paths.RUN)["data_fingerprint"],
-        "split_fingerprints": {kind: runs.fingerprint(paths.split_csv(config.data, config.protocol, kind))
+        "leak_audit": leaks, "data_fingerprint": read_json(config.data / paths.RUN)["data_fingerprint"],
+        "split_fingerprints": {kind: record.fingerprint(paths.split_csv(config.data, config.protocol, kind))
                                for kind in paths.PART_COLUMN},
     }  # fmt: skip
-    runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
+    write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     _tell(config, summary, leaks)
 
 
@@ -58,14 +59,14 @@ def _slices(config: settings.CreateDataSet) -> pd.DataFrame:
         return _import_own(config)
     if not (config.data / paths.SLICES).exists():
         split_raw_data.split(config)
-    elif (size := runs.read_json(config.data / paths.RUN).get("image_size")) != config.image_size:
+    elif (size := read_json(config.data / paths.RUN).get("image_size")) != config.image_size:
         print(f"note: the slices here have {size} px; split_raw_data.py would cut them to {config.image_size}")
-    return splits.read_slices(config.data)
+    return read_slices(config.data)
 
 
 def _is_own(config: settings.CreateDataSet) -> bool:
     run = config.data / paths.RUN
-    return bool(runs.read_json(run).get("own_data") if run.exists() else own_pngs.find(config.data))
+    return bool(read_json(run).get("own_data") if run.exists() else own_pngs.find(config.data))
 
 
 def _check(config: settings.CreateDataSet) -> None:
@@ -88,18 +89,18 @@ def _import_own(config: settings.CreateDataSet) -> pd.DataFrame:
         "patients_known": not warnings, "data_fingerprint": own_pngs.fingerprint(config.data, table),
     }  # fmt: skip
     (config.data / paths.SLICES).unlink(missing_ok=True)  # written last: its presence says that all is whole
-    runs.write_json(config.data / paths.RUN, runs.manifest(config, started, **facts))
-    runs.write_csv(config.data / paths.SLICES, table)
+    write_json(config.data / paths.RUN, record.manifest(config, started, **facts))
+    write_csv(config.data / paths.SLICES, table)
     print(f"{len(table)} own PNG pairs of {table['patient'].nunique()} patients -> {config.data / paths.SLICES}")
     return table
 
 
 def _split(config: settings.CreateDataSet, slices: pd.DataFrame) -> pd.DataFrame:
-    slices = splits.balanced(slices, config.negatives_per_positive, config.seed)
+    slices = deal.balanced(slices, config.negatives_per_positive, config.seed)
     if "split" in slices:
-        return splits.from_folders(slices, config.folds, config.seed, config.protocol)
-    deal = {"patient": splits.by_patient, "slice": splits.by_slice}[config.protocol]
-    return deal(slices, config.folds, config.test_share, config.seed)
+        return deal.from_folders(slices, config.folds, config.seed, config.protocol)
+    by = {"patient": deal.by_patient, "slice": deal.by_slice}[config.protocol]
+    return by(slices, config.folds, config.test_share, config.seed)
 
 
 def _tell(config: settings.CreateDataSet, summary: pd.DataFrame, leaks: dict[str, int]) -> None:
@@ -114,4 +115,4 @@ def _tell(config: settings.CreateDataSet, summary: pd.DataFrame, leaks: dict[str
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

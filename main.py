@@ -12,21 +12,21 @@ If interrupted, rerun the same command to resume.
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import cli
-from ich.data import stack
+from ich.base import flags, script
+from ich.data.split import read_split
 from ich.train import jobs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.Main, __doc__, argv)
-    split = stack.read_split(config, "holdout")
+    config = flags.parse(settings.Main, __doc__, argv)
+    split = read_split(config, "holdout")
     if jobs.all_finished(config, split, ["valid"]):
         return  # without starting Keras
-    with cli.starting_backend():
+    with script.starting_backend():
         import models
         from ich.train import runner
     runner.run_all(jobs.trainings(config, split, ["valid"], models.find), split, models.build)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -13,19 +13,19 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import cli, cluster
-from ich.data import stack
+from ich.base import cluster, flags, script
+from ich.data.split import Split, read_split
 from ich.train import jobs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.MainKfold, __doc__, argv)
+    config = flags.parse(settings.MainKfold, __doc__, argv)
     cluster.check(config)
-    split = stack.read_split(config, "kfold")
+    split = read_split(config, "kfold")
     folds = jobs.check_folds(split, config.fold)
     if jobs.all_finished(config, split, folds):
         return  # without starting Keras
-    with cli.starting_backend():
+    with script.starting_backend():
         import models
         from ich.train import runner
     trainings = jobs.trainings(config, split, folds, models.find)
@@ -36,13 +36,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         runner.run_all(trainings, split, models.build)
 
 
-def train(job: jobs.Job, split: stack.Split) -> str:
+def train(job: jobs.Job, split: Split) -> str:
     """One fold of one network, on whatever machine this is called; return its scores in one line."""
-    with cli.starting_backend():
+    with script.starting_backend():
         import models
         from ich.train import runner
     return runner.run_one(job, split, models.build)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

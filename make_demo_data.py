@@ -13,13 +13,13 @@ Then: python split_raw_data.py --raw demo/ct-ich
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import cli, lock
+from ich.base import flags, lock, script
 from ich.phantom import ct_ich, rsna, series
 from ich.phantom import sheet as contact_sheet
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.DemoData, __doc__, argv)
+    config = flags.parse(settings.DemoData, __doc__, argv)
     with lock.writing(config.out):
         _write(config)
 
@@ -37,4 +37,4 @@ def _write(config: settings.DemoData) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -14,13 +14,13 @@ The mask lies on the scan's own voxels. Scans that are predicted already are ski
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import cli, lock
+from ich.base import flags, lock, script
 from ich.base.errors import InputError, printable
 from ich.predict import inputs, job, naming, networks, results
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.Predict, __doc__, argv)
+    config = flags.parse(settings.Predict, __doc__, argv)
     networks.check(config)
     if config.export:
         networks.export(config, config.export)
@@ -75,4 +75,4 @@ class Refusals:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich.base import cli, lock, paths, runs
+from ich.base import flags, lock, paths, record, script
+from ich.base.files import write_csv, write_json
 from ich.rsna import compare, plots
 from ich.rsna.scores import MEASURES
 from ich.rsna.variants import BASELINE, VARIANTS
@@ -23,7 +24,7 @@ FEW_PATIENTS = 20  # bootstrap intervals over fewer are too narrow
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.RsnaCompare, __doc__, argv)
+    config = flags.parse(settings.RsnaCompare, __doc__, argv)
     results = compare.gather(config.runs, config.task, config.draws, config.seed)
     with lock.writing(paths.rsna_folder(config.reports, config.task)):
         _write(config, results)
@@ -36,12 +37,12 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     for name in ("answer.png", *(f"confusion_{variant}.csv" for variant in VARIANTS)):
         (folder / name).unlink(missing_ok=True)  # also of variants that are not compared any more
     table, differences = compare.comparison(results), compare.differences(results)
-    runs.write_csv(folder / "comparison.csv", table)
-    runs.write_csv(folder / "differences.csv", differences)
-    runs.write_csv(folder / "per_class.csv", compare.per_class(results, config.task))
+    write_csv(folder / "comparison.csv", table)
+    write_csv(folder / "differences.csv", differences)
+    write_csv(folder / "per_class.csv", compare.per_class(results, config.task))
     matrices = compare.confusion(results, config.task)
     for name, matrix in matrices.items():
-        runs.write_csv(folder / f"confusion_{name}.csv", matrix.rename_axis("truth").reset_index())
+        write_csv(folder / f"confusion_{name}.csv", matrix.rename_axis("truth").reset_index())
     first = table.iloc[0]
     about = f"{first['slices']} test slices of {first['patients']} patients, split by patient; {config.task}"
     if first["patients"] < FEW_PATIENTS:
@@ -49,7 +50,7 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     plots.confusion(folder / "confusion.png", matrices, about)
     if len(differences):
         plots.answer(folder / "answer.png", table, differences, about)
-    runs.write_json(folder / paths.RUN, runs.manifest(config, started, variants=list(table["variant"])))
+    write_json(folder / paths.RUN, record.manifest(config, started, variants=list(table["variant"])))
     _tell(table, differences, matrices, about, folder)
 
 
@@ -72,4 +73,4 @@ def _tell(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -17,19 +17,20 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 import config as settings
-from ich.base import cli, cluster, lock, parallel, paths, runs
+from ich.base import cluster, flags, lock, parallel, paths, record, script
 from ich.base.errors import InputError
+from ich.base.files import write_csv, write_json
 from ich.data import audit
 from ich.rsna import layouts, pictures, preprocessing, split, variants
 from ich.rsna.journal import Journal, Note
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 MEASURED = 200  # files after which the time for the rest is told
 WORTH_TELLING_S = 600
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.RsnaPreprocess, __doc__, argv)
+    config = flags.parse(settings.RsnaPreprocess, __doc__, argv)
     cluster.check(config)
     if config.valid_share + config.test_share >= 1:
         raise InputError("--valid-share and --test-share: leave nothing to train on; give shares such as 0.1 and 0.1")
@@ -46,15 +47,15 @@ def _write(config: settings.RsnaPreprocess) -> None:
     _process(config, found.table, journal, how)
     table, rejected = preprocessing.tables(found.table, journal)
     rejected = pd.concat([found.rejected, rejected])
-    runs.write_csv(files.rejected, rejected)
+    write_csv(files.rejected, rejected)
     table["class"] = layouts.class_of(table)
     table["split"] = split.by_patient(table, config.valid_share, config.test_share, config.seed)
     pictures.preview(files, table, how.names)
     leaks = split.leaks(table)
     facts = {"leak_audit": leaks, "variants": how.key()["steps"], "rejected": len(rejected)}
     files.slices.unlink(missing_ok=True)  # written last: its presence says that all of it is whole
-    runs.write_json(files.run, runs.manifest(config, started, **facts))
-    runs.write_csv(files.slices, table)
+    write_json(files.run, record.manifest(config, started, **facts))
+    write_csv(files.slices, table)
     _tell(config, table, rejected, leaks)
 
 
@@ -110,4 +111,4 @@ def _tell(config: settings.RsnaPreprocess, table: pd.DataFrame, rejected: pd.Dat
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -15,16 +15,16 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import cli, cluster, paths
+from ich.base import cluster, flags, paths, script
 from ich.rsna import layouts, split, variants
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.RsnaTrain, __doc__, argv)
+    config = flags.parse(settings.RsnaTrain, __doc__, argv)
     cluster.check(config)
     names = variants.chosen([config.variant])
     table = split.read(paths.Rsna(config.data))
-    with cli.starting_backend():
+    with script.starting_backend():
         from ich.rsna import training
     slices = layouts.usable(table, config.task)
     if left_out := len(table) - len(slices):
@@ -39,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def train(which: tuple[str, int], config: settings.RsnaTrain) -> str:
     """One training (variant, repeat), on whatever machine this is called; return what came of it in one line."""
-    with cli.starting_backend():
+    with script.starting_backend():
         from ich.rsna import training
     slices = layouts.usable(split.read(paths.Rsna(config.data)), config.task)
     return training.run_one(config, *which, slices)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

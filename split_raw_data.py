@@ -17,15 +17,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 import config as settings
-from ich.base import cli, guard, lock, parallel, paths, runs
+from ich.base import flags, guard, lock, parallel, paths, record, script
 from ich.base.errors import InputError, refuse
+from ich.base.files import read_csv, read_json, write_csv, write_json
 from ich.data import ct_ich, own_pngs
-from ich.data.slices import COLUMNS, CRC, Outcome, Slicing, slice_patient
-from ich.scans.ct import Window
+from ich.data.slicing import Outcome, Slicing, slice_patient
+from ich.data.table import COLUMNS, CRC
+from ich.scans.window import Window
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.SplitRawData, __doc__, argv)
+    config = flags.parse(settings.SplitRawData, __doc__, argv)
     if config.check:
         split(config)
         return
@@ -74,25 +76,25 @@ def _source_fingerprint(cases: list[ct_ich.Case], config: settings.SplitRawData)
     volumes = [path for case in cases for path in (case.ct, case.mask)]
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in volumes]
     how = (config.image_size, config.windows, config.orientation, os.path.relpath(config.raw, config.data))
-    return runs.fingerprint(repr((files, how)), config.raw / ct_ich.DIAGNOSIS)
+    return record.fingerprint(repr((files, how)), config.raw / ct_ich.DIAGNOSIS)
 
 
 def _is_done(config: settings.SplitRawData, source: str) -> bool:
     run, table = config.data / paths.RUN, config.data / paths.SLICES
-    if not (table.exists() and run.exists()) or runs.read_json(run).get("source") != source:
+    if not (table.exists() and run.exists()) or read_json(run).get("source") != source:
         return False
-    pairs = runs.read_csv(table, ("image", "label"), "split_raw_data.py")[["image", "label"]]
+    pairs = read_csv(table, ("image", "label"), "split_raw_data.py")[["image", "label"]]
     return all((config.data / name).exists() for name in pairs.to_numpy().ravel())
 
 
 def _begin(config: settings.SplitRawData) -> None:
     """Until the new slices are whole, there are none. A user's own PNGs are never written over."""
     run = config.data / paths.RUN
-    if runs.read_json(run).get("own_data") if run.exists() else own_pngs.holds_png(config.data):
+    if read_json(run).get("own_data") if run.exists() else own_pngs.holds_png(config.data):
         raise InputError(f"{config.data}: holds PNGs not made by this script; choose another --data folder")
     for name in own_pngs.FOLDER_NAMES[0]:
         guard.check_inside(config.data, config.data / name)
-    runs.write_json(run, {"unfinished": True})
+    write_json(run, {"unfinished": True})
     (config.data / paths.SLICES).unlink(missing_ok=True)
 
 
@@ -102,10 +104,10 @@ def _finish(
     os.sync()  # the PNGs first, so that slices.csv never speaks of files that a power cut took
     facts = {
         "image_size": config.image_size, "channels": len(config.windows), "windows": config.windows, "source": source,
-        "data_fingerprint": runs.fingerprint(table.drop(columns="source").to_csv(), *(o.pixels for o in outcomes)),
+        "data_fingerprint": record.fingerprint(table.drop(columns="source").to_csv(), *(o.pixels for o in outcomes)),
     }  # fmt: skip
-    runs.write_json(config.data / paths.RUN, runs.manifest(config, started, **facts))
-    runs.write_csv(config.data / paths.SLICES, table)
+    write_json(config.data / paths.RUN, record.manifest(config, started, **facts))
+    write_csv(config.data / paths.SLICES, table)
 
 
 def _told(config: settings.SplitRawData, table: pd.DataFrame, seconds: float) -> str:
@@ -117,4 +119,4 @@ def _told(config: settings.SplitRawData, table: pd.DataFrame, seconds: float) ->
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

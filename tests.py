@@ -18,19 +18,22 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich.base import cli, paths, runs
+from ich.base import flags, paths, record, script
+from ich.base.files import read_json, write_csv, write_json
 from ich.base.lock import writing
-from ich.data import stack
+from ich.data.split import Split, read_split, split_fingerprints
 from ich.draw import pictures
 from ich.report import folds, page
 from ich.scans import native
-from ich.score import evaluation, metrics, scan_metrics, subgroups
+from ich.scans.png import write_png
+from ich.score import breakdown, evaluation, metrics
+from ich.score.summary import summarize
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.Tests, __doc__, argv)
+    config = flags.parse(settings.Tests, __doc__, argv)
     found = folds.gather(config.runs, config.protocol, (config.run,) if config.run else ())
-    folds.refuse_other_data(config, found[0], stack.split_prints(config, "kfold"))
+    folds.refuse_other_data(config, found[0], split_fingerprints(config, "kfold"))
     with writing(config.reports / config.protocol):
         _write(config, found)
 
@@ -38,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _write(config: settings.Tests, found: list[folds.Run]) -> None:
     todo = [run for run in found if not _is_done(config, run)]
     if todo:
-        split = stack.read_split(config, "kfold", test=True)
-        with cli.starting_backend():
+        split = read_split(config, "kfold", test=True)
+        with script.starting_backend():
             from ich.train import prediction
         for run in todo:
             prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices)
@@ -54,20 +57,20 @@ def _folder(config: settings.Tests, run: folds.Run) -> Path:
 
 def _inputs(config: settings.Tests, run: folds.Run) -> dict:
     """What the results depend on, so that a second call knows that all is done."""
-    networks = [runs.result_print(each.run, getattr(each, config.weights)) for each in run.members(config.fold)]
+    networks = [record.result_fingerprint(each.run, getattr(each, config.weights)) for each in run.members(config.fold)]
     threshold, source = _threshold(config, run)
     return {"networks": networks, "weights": config.weights, "threshold": threshold, "threshold_is": source}
 
 
 def _is_done(config: settings.Tests, run: folds.Run) -> bool:
     path = _folder(config, run) / paths.RUN
-    if not path.exists() or runs.read_json(path).get("inputs") != _inputs(config, run):
+    if not path.exists() or read_json(path).get("inputs") != _inputs(config, run):
         return False
     print(f"{run.name}: tested before -> {path.parent}")
     return True
 
 
-def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.ndarray) -> None:
+def _test(config: settings.Tests, run: folds.Run, split: Split, prob: np.ndarray) -> None:
     """Write all results; run.json last, so that an interrupted call is not taken for a finished one."""
     started = time.time()
     folder, chosen = _folder(config, run), run.members(config.fold)
@@ -80,17 +83,17 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
     if threshold != 0.5:
         by_column["fixed"] = (0.5, _tables(split, prob, 0.5))
     summary = _summary(split, prob, by_column, config.protocol)
-    groups = {"by_type": subgroups.by_type(tables["slices"], split.slices.table)}
+    groups = {"by_type": breakdown.by_type(tables["slices"], split.slices.table)}
     if split.whole_scans:
-        groups["by_size"] = subgroups.by_size(tables["patients"])
+        groups["by_size"] = breakdown.by_size(tables["patients"])
     for name, table in {**tables, **groups, "summary": summary}.items():
-        runs.write_csv(folder / f"{name}.csv", table)
+        write_csv(folder / f"{name}.csv", table)
     _write_pictures(folder, split, prob, tables, threshold)
     if split.whole_scans:
         _write_nifti(folder, config, split, prob, threshold)
     facts = {"inputs": _inputs(config, run), "folds": [each.folder.name for each in chosen], "split_audit": split.audit}
     facts |= {"folder": folder.name, "used_threshold": threshold}
-    runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
+    write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
         page.build(folder.parent, config.data, config.protocol, _other_trainings(config))
     _tell(run, folder, summary, len(chosen))
@@ -98,11 +101,11 @@ def _test(config: settings.Tests, run: folds.Run, split: stack.Split, prob: np.n
 
 def _other_trainings(config: settings.Tests) -> list[str]:
     """A warning when the tables of trials.py are of other trainings than there are now."""
-    then = runs.read_json(config.reports / config.protocol / paths.RUN).get("trainings", {})
+    then = read_json(config.reports / config.protocol / paths.RUN).get("trainings", {})
     runs_then = tuple(dict.fromkeys(name.partition("/")[0] for name in then))
     there = paths.fold_trainings(config.runs, config.protocol)
     now = folds.prints([folds.Run(name, there.get(name, [])) for name in runs_then])
-    if not (changed := runs.differences(then, now)):
+    if not (changed := record.differences(then, now)):
         return []
     told = f"the tables of trials.py are older than {changed[0][0]} ({len(changed)} trainings differ); run it again"
     print(f"warning: {told}")
@@ -117,7 +120,7 @@ def _threshold(config: settings.Tests, run: folds.Run) -> tuple[float, str]:
     return 0.5, "default"
 
 
-def _tables(split: stack.Split, prob: np.ndarray, threshold: float) -> dict[str, pd.DataFrame]:
+def _tables(split: Split, prob: np.ndarray, threshold: float) -> dict[str, pd.DataFrame]:
     tables = {"slices": evaluation.slice_scores(split.slices, prob, threshold)}
     if split.whole_scans:
         tables["patients"] = evaluation.patient_scores(split.slices, prob, threshold)
@@ -125,35 +128,35 @@ def _tables(split: stack.Split, prob: np.ndarray, threshold: float) -> dict[str,
 
 
 def _summary(
-    split: stack.Split, prob: np.ndarray, by_column: dict[str, tuple[float, dict[str, pd.DataFrame]]], protocol: str
+    split: Split, prob: np.ndarray, by_column: dict[str, tuple[float, dict[str, pd.DataFrame]]], protocol: str
 ) -> pd.DataFrame:
     """A row a measure, a column a threshold with the tables at it."""
     columns = {}
     for name, (threshold, tables) in by_column.items():
-        columns[name] = {"threshold": threshold, **scan_metrics.summary(tables.get("patients"), tables["slices"])}
+        columns[name] = {"threshold": threshold, **summarize(tables.get("patients"), tables["slices"])}
         if protocol == "slice":
             columns[name] |= metrics.paper_scores(split.slices.masks.astype(bool), prob)
     return pd.DataFrame(columns).rename_axis("measure").reset_index()
 
 
 def _write_pictures(
-    folder: Path, split: stack.Split, prob: np.ndarray, tables: dict[str, pd.DataFrame], threshold: float
+    folder: Path, split: Split, prob: np.ndarray, tables: dict[str, pd.DataFrame], threshold: float
 ) -> None:
     """Masks of all slices; overlays of those with blood, true or predicted; best, median and worst patients."""
     slices, found = split.slices, prob >= threshold
     for place, row in enumerate(tables["slices"].itertuples()):
         truth = slices.masks[place].astype(bool)
-        runs.write_png(folder / "masks" / f"{row.id}.png", found[place].astype(np.uint8) * 255, sync=False)
+        write_png(folder / "masks" / f"{row.id}.png", found[place].astype(np.uint8) * 255, sync=False)
         if truth.any() or found[place].any():
             caption = f"{row.id}   Dice {row.dice:.2f}   threshold {threshold:.2f}"
             picture = pictures.overlay_with_legend(slices.images[place], truth, found[place], caption)
-            runs.write_png(folder / "overlays" / f"{row.id}.png", picture, sync=False)
+            write_png(folder / "overlays" / f"{row.id}.png", picture, sync=False)
     if "patients" in tables:
         pictures.patient_sheet(folder / "patients.png", slices, found, tables["patients"])
 
 
-def _write_nifti(folder: Path, config: settings.Tests, split: stack.Split, prob: np.ndarray, threshold: float) -> None:
-    orientation = runs.read_json(config.data / paths.RUN, ("config",))["config"].get("orientation", "")
+def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.ndarray, threshold: float) -> None:
+    orientation = read_json(config.data / paths.RUN, ("config",))["config"].get("orientation", "")
     table = split.slices.table.sort_values(["patient", "slice"])
     if table["source"].isna().any():
         return  # own PNGs come without scans
@@ -189,4 +192,4 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) ->
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

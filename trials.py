@@ -17,17 +17,19 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich.base import cli, lock, paths, runs
-from ich.data import splits, stack
+from ich.base import flags, lock, paths, record, script
+from ich.base.files import read_json, write_csv, write_json
+from ich.data.split import split_fingerprints
+from ich.data.table import read_parts, read_slices
 from ich.draw import plots
 from ich.report import analysis, comparison, folds, page
 from ich.report.published import NOT_COMPARABLE
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = cli.parse(settings.Trials, __doc__, argv)
+    config = flags.parse(settings.Trials, __doc__, argv)
     found = folds.gather(config.runs, config.protocol, config.compare)
-    folds.refuse_other_data(config, found[0], stack.split_prints(config, "kfold"))
+    folds.refuse_other_data(config, found[0], split_fingerprints(config, "kfold"))
     with lock.writing(config.reports / config.protocol):
         _write(config, found)
 
@@ -43,17 +45,17 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
         print(f"warning: {warning}")
     table = comparison.comparison(found, config.protocol, config.seed)
     tests = comparison.tests_between(found, config.protocol, config.seed)
-    runs.write_csv(folder / "table.csv", comparison.paper_table(found))
-    runs.write_csv(folder / "comparison.csv", table)
-    runs.write_csv(folder / "statistics.csv", tests)
+    write_csv(folder / "table.csv", comparison.paper_table(found))
+    write_csv(folder / "comparison.csv", table)
+    write_csv(folder / "statistics.csv", tests)
     _plot(found, folder, config.protocol)
-    analysis.write(folder, found, splits.read_slices(config.data), config.protocol)
+    analysis.write(folder, found, read_slices(config.data), config.protocol)
     facts = {
         "trained": [_trained(run) for run in found], "trainings": folds.prints(found),
         "identity": found[0].identity(), "warnings": warnings,
-        "leak_audit": runs.read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))["leak_audit"],
+        "leak_audit": read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))["leak_audit"],
     }  # fmt: skip
-    runs.write_json(folder / paths.RUN, runs.manifest(config, started, **facts))
+    write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     page.build(folder, config.data, config.protocol)
     _tell(found, table, tests, config.protocol, folder)
 
@@ -61,7 +63,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
 def _trained(run: folds.Run) -> dict:
     """What the report says of a run: network, recipe, device, time."""
     needed = ("identity", "parameters", "device", "backend", "training_seconds")
-    manifests = [runs.read_json(training.run, needed) for training in run.trainings]
+    manifests = [read_json(training.run, needed) for training in run.trainings]
     made_of = run.identity()
     recipe = made_of["recipe"]
     return {
@@ -78,7 +80,7 @@ def _trained(run: folds.Run) -> dict:
 
 def _missing(found: list[folds.Run], config: settings.Trials) -> list[str]:
     """Which folds are not finished."""
-    kfold = splits.read(config.data, config.protocol, "kfold")
+    kfold = read_parts(config.data, config.protocol, "kfold")
     k = kfold["part"].nunique() - int((kfold["part"] == "test").any())
     lacking = {run.name: missing for run in found if (missing := folds.missing_folds(run, k))}
     return [
@@ -89,7 +91,7 @@ def _missing(found: list[folds.Run], config: settings.Trials) -> list[str]:
 def _plot(found: list[folds.Run], folder: Path, protocol: str) -> None:
     histories = {run.name: run.mean_history() for run in found}
     for name, history in histories.items():
-        runs.write_csv(folder / f"{name}_mean_history.csv", history)
+        write_csv(folder / f"{name}_mean_history.csv", history)
     for measure in plots.CURVES:
         plots.fold_curves(folder / f"{measure}_fig.png", histories, measure, protocol)
     for measure in ("dice", "iou"):
@@ -119,4 +121,4 @@ def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, prot
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -22,12 +22,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common, machine
-from ich.base import cli, runs
+from ich.base import script
 from ich.base.paths import Rsna
 from ich.phantom.head import make_patient
 from ich.rsna.layouts import CLASSES
-from ich.scans.ct import Window
 from ich.scans.nifti import Grid
+from ich.scans.png import write_png
+from ich.scans.window import Window
 
 VARIANT = "0_dicom2png"
 TARGETS = {"cpu": 1.05, "gpu": 1.10}
@@ -62,7 +63,7 @@ def write_phantoms(files: Rsna, number: int, size: int) -> None:
     where, slices = Grid(patient.hu.shape, patient.affine), patient.hu.shape[2]
     for place in range(number):
         hu = where.upright(patient.hu[:, :, slices // 4 + place % (slices // 2)])
-        runs.write_png(files.png(VARIANT, str(place)), Window(40, 120)(hu), sync=False)
+        write_png(files.png(VARIANT, str(place)), Window(40, 120)(hu), sync=False)
 
 
 def figures(row: dict) -> list[dict]:
@@ -76,7 +77,7 @@ def figures(row: dict) -> list[dict]:
 
 def serve(part: dict) -> None:
     """In its own process: one backend."""
-    with cli.starting_backend():
+    with script.starting_backend():
         from benchmarks import nets
         from ich.rsna.batches import Batches, Change
         from ich.rsna.classifier import Classifier

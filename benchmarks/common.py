@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
-from ich.base import runs
+from ich.base import record
+from ich.base.files import write_json
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -151,11 +152,11 @@ def row(what: str, value: float | None, unit: str = "", target: str = "", met: b
 def write(given: argparse.Namespace, began: float, result: dict, summary: list[dict]) -> None:
     """Write `<results>/<script>.json` and print the summary as a table."""
     settings = {name: value for name, value in vars(given).items() if name not in ("results", "part")}
-    told = runs.manifest(argparse.Namespace(**settings), began, result=result, summary=summary)
+    told = record.manifest(argparse.Namespace(**settings), began, result=result, summary=summary)
     told |= {"command": machine.command(sys.argv), "machine": machine.facts()}
     told["platform"] = f"{platform.system()} {platform.machine()}"  # without the kernel's build
     script = Path(sys.argv[0]).stem
-    runs.write_json(given.results / f"{script}.json", machine.without_folders(told))
+    write_json(given.results / f"{script}.json", machine.without_folders(told))
     print(table([{"benchmark": script, **each} for each in summary]))
 
 

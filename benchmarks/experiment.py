@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common, machine, phantoms
-from ich.base import cli
+from ich.base import script
+from ich.data.split import read_split
 
 NETWORKS, FOLDS, SLICES = 2, 10, 515  # of the published experiment; slices an epoch
 MINUTES_TARGET = {"paper": 90, "fast": 10}  # on one GPU
@@ -68,13 +69,12 @@ def figures(row: dict, small: bool) -> list[dict]:
 
 def serve(part: dict) -> None:
     """In its own process: both trainings, and steps on a batch in memory."""
-    with cli.starting_backend():
+    with script.starting_backend():
         import models
         from benchmarks import nets
-        from ich.data import stack
         from ich.train import device, jobs, runner, training
     config = configured(part)
-    split = stack.read_split(config, "holdout")
+    split = read_split(config, "holdout")
     (job,) = jobs.trainings(config, split, ["valid"], models.find)
     network, parts = runner.compiled(job, split, models.build), (split.training("valid"), split.validation("valid"))
 

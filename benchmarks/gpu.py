@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, machine
-from ich.base import cli
+from ich.base import script
 
 PASSES = 3  # a step costs about three times its forward pass
 IMAGE_RATE_TARGET = 3000
@@ -97,7 +97,7 @@ def figures(result: dict, small: bool) -> list[dict]:
 
 def serve(part: dict) -> None:
     """In its own process: steps on a batch in memory."""
-    with cli.starting_backend():
+    with script.starting_backend():
         from benchmarks import flops, nets
         from ich.train import device
     network = nets.segmenter(part)

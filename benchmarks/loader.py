@@ -5,7 +5,7 @@
 
 `epoch_ratio` is the one over the other: 1.05 means that data cost 5 %. Both run in one process on the same compiled
 network, alternating, best of some rounds. `images_per_s` is what the batches alone deliver, without any network, by
-cache (`--cache`) and number of threads: what a faster device could be fed with.
+number of threads: what a faster device could be fed with.
 """
 
 import functools
@@ -14,23 +14,21 @@ import sys
 import tempfile
 import time
 import typing
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common, machine, phantoms
-from ich.base import cli
+from ich.base import script
+from ich.data.split import Split, read_split
 
 if typing.TYPE_CHECKING:  # they bring Keras, which the asking process does without
-    from ich.data.stack import Split
     from ich.train.jobs import Job
 
 WORKERS = (0, 1, 2, 4)  # threads; 0: each batch is made when it is asked for
 EPOCHS = 2  # one after another, since batches are made ahead across their ends
 DELIVERED = 64  # batches, or the few that are made ahead in vain would count
-CACHES = ("memory", "disk")  # auto is one of them
 TARGETS = {"cpu": 1.05, "gpu": 1.10}
 
 
@@ -69,13 +67,12 @@ def figures(row: dict) -> list[dict]:
 
 def serve(part: dict) -> None:
     """In its own process: one recipe in one backend."""
-    with cli.starting_backend():
+    with script.starting_backend():
         import models
         from benchmarks import nets
-        from ich.data import stack
         from ich.train import device, jobs, runner, training
     config = settings.Main(data=Path(part["folder"]) / "data", recipe=part["recipe"], models={"dunet": part["filters"]})
-    split = stack.read_split(config, "holdout")
+    split = read_split(config, "holdout")
     (job,) = jobs.trainings(config, split, ["valid"], models.find)
     model = runner.compiled(job, split, models.build).model
     make = functools.partial(training.training_batches, job, split.training("valid"), 0)
@@ -88,7 +85,7 @@ def serve(part: dict) -> None:
 
 
 def delivered(job: "Job", split: "Split", rounds: int) -> dict[str, float]:
-    """Images a second by cache and number of workers."""
+    """Images a second by number of workers."""
     from benchmarks import nets
     from ich.train.batches import TrainingBatches
 
@@ -103,10 +100,9 @@ def delivered(job: "Job", split: "Split", rounds: int) -> dict[str, float]:
                 for index in range(len(batches)):
                     batches[index]
 
-    for cache in CACHES:
-        train = replace(split, cache=cache).training("valid")
-        for workers in WORKERS:
-            works[f"cache {cache}, {workers} workers"] = functools.partial(read, train, workers)
+    train = split.training("valid")
+    for workers in WORKERS:
+        works[f"{workers} workers"] = functools.partial(read, train, workers)
     images = epochs * job.steps * recipe.batch_size
     return {name: images / least for name, least in nets.in_turns(works, rounds).items()}
 

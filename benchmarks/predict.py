@@ -24,12 +24,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common
-from ich.base import cli, paths
+from ich.base import paths, script
 from ich.phantom import ct_ich
 from ich.phantom.head import blood_kinds, make_patient, make_scene
 from ich.predict import engines, inputs, job
 from ich.predict.method import Method
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 SIZE, IMAGE_SIZE, SLICES, FILTERS = 512, 256, 32, 32
 GFLOP_A_SLICE = 24.06  # of that dunet: two a multiplication of its convolutions
@@ -98,7 +98,7 @@ def prepare(given: argparse.Namespace, work: Path) -> None:
     number = next(n for n in range(100) if make_scene(0, n).head.slices == SLICES and blood_kinds(0, n))
     made = make_patient(0, number, SIZE)
     ct_ich.write_nifti(work / "scan.nii.gz", made.hu, made.affine)
-    with cli.starting_backend():
+    with script.starting_backend():
         import keras
 
         import models
@@ -142,7 +142,7 @@ def measure(work: str, engine: str, threshold: float, rounds: int) -> dict[str, 
 def make_engine(folder: Path, engine: str, threshold: float) -> engines.Engine:
     name, precision = ENGINES[engine]
     if name == "keras":
-        with cli.starting_backend():
+        with script.starting_backend():
             return engines.keras([paths.Training(folder / "fold_01")], "last", method(threshold))
     exported = folder / "exported"
     return engines.onnx(exported) if name == "onnx" else engines.openvino(exported, precision)

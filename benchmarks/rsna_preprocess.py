@@ -26,8 +26,8 @@ from ich.phantom import rsna
 from ich.phantom.head import make_patient
 from ich.rsna import preprocessing, variants
 from ich.scans import dicom_slice
-from ich.scans.ct import Window
 from ich.scans.nifti import Grid
+from ich.scans.window import Window
 
 WINDOW = Window(40, 120)
 

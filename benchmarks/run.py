@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, machine
-from ich.base import runs
+from ich.base.files import read_json, write_text
 
 # Without a GPU these are left out: they run small then, to show that they do, and their figures mean nothing.
 NAMES = ("split", "rsna_preprocess", "predict", "train_step", "loader", "classifier", "scaling", "memory", "gpu",
@@ -39,8 +39,8 @@ def main() -> int:
     given = parser.parse_args()
     failed = [name for name in given.only if not run(name, given)]
     text = report(given.results)
-    runs.write_text(given.results / "table.md", text)
-    runs.write_text(given.page, between_marks(given.page.read_text(encoding="utf-8"), text))
+    write_text(given.results / "table.md", text)
+    write_text(given.page, between_marks(given.page.read_text(encoding="utf-8"), text))
     print(f"\n{text}")
     if failed:
         print(f"failed: {', '.join(failed)}; the table holds their last figures, if there are any")
@@ -69,7 +69,7 @@ def run(name: str, given: argparse.Namespace) -> bool:
 
 def report(results: Path) -> str:
     """Machines and versions, then the table of all figures that there are."""
-    found = {name: runs.read_json(path) for name in NAMES if (path := results / f"{name}.json").exists()}
+    found = {name: read_json(path) for name in NAMES if (path := results / f"{name}.json").exists()}
     if not found:
         return "Not measured yet.\n"
     rows = [{"benchmark": name, **row} for name, told in found.items() for row in told["summary"]]

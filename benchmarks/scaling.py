@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common
-from ich.base import cli
+from ich.base import script
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def rate(batch: int, row: dict) -> float:
 
 def serve(part: dict) -> None:
     """In its own process: all sizes and filters in one backend."""
-    with cli.starting_backend():
+    with script.starting_backend():
         from benchmarks import flops, nets
     works, rows = {}, []
     for filters in part["filters"]:

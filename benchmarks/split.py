@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common
 from ich.data import ct_ich
-from ich.data.slices import Slicing, slice_patient
+from ich.data.slicing import Slicing, slice_patient
 from ich.phantom.ct_ich import write_ct_ich
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 IMAGE_SIZE = 256
 

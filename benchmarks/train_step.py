@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, machine
-from ich.base import cli
+from ich.base import script
 
 PLAIN = "plain PyTorch"
 
@@ -90,7 +90,7 @@ def serve(part: dict) -> None:
         device, parameters, train = plain_torch.training(part["filters"], part["precision"] == "mixed_bfloat16")
         work = functools.partial(train, images, masks, part["steps"])
     else:
-        with cli.starting_backend():
+        with script.starting_backend():
             from benchmarks import nets
             from ich.train import device as devices
         network = nets.segmenter(part)

@@ -19,7 +19,8 @@ import rsna_preprocess
 import split_raw_data
 import tests as test_set
 import trials
-from ich.base import runs
+from ich.base import record
+from ich.base.files import read_json, write_json
 
 Change = Callable[[Path], object]
 
@@ -83,8 +84,8 @@ def split_of(place: Place, change: Change) -> tuple[ModuleType, Sequence[object]
         change(data)
         if (data / KFOLD).is_file():
             audit = data / "patient" / "run.json"
-            prints = {"kfold": runs.fingerprint(data / KFOLD)}
-            runs.write_json(audit, runs.read_json(audit) | {"split_fingerprints": prints})
+            prints = {"kfold": record.fingerprint(data / KFOLD)}
+            write_json(audit, read_json(audit) | {"split_fingerprints": prints})
 
     return edited_split(place, audited)
 
@@ -140,9 +141,9 @@ def identity(**values: object) -> Change:
 
     def change(run: Path) -> None:
         for path in run.glob("fold_*/run.json"):
-            told = runs.read_json(path)
+            told = read_json(path)
             told["identity"] |= {**values, "part": str(int(path.parent.name.removeprefix("fold_")))}
-            runs.write_json(path, told)
+            write_json(path, told)
 
     return change
 

@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
 
-from ich.base import runs
+from ich.base.files import write_text
 from ich.data import ct_ich
 from ich.phantom.series import write_series
 
@@ -34,7 +34,7 @@ def write_raw(raw: Path) -> Path:
             save(raw / folder / f"{patient}.nii", voxels)
     rows = [f"{patient},{k},0,0,0,{int((patient, k) == (49, 2))},0,{int((patient, k) != (49, 2))},0"
             for patient in (49, 103) for k in (1, 2, 3)]  # fmt: skip
-    runs.write_text(raw / ct_ich.DIAGNOSIS, "\n".join([HEADER, *rows]) + "\n")
+    write_text(raw / ct_ich.DIAGNOSIS, "\n".join([HEADER, *rows]) + "\n")
     return raw
 
 

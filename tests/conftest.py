@@ -14,7 +14,7 @@ import make_demo_data
 import split_raw_data
 import tests as test_set
 import trials
-from ich.data import splits
+from ich.data.table import read_parts
 
 IMAGE_SIZE, FOLDS = 32, 2
 # A suite started in the background of a shell ignores Ctrl-C, and so would the scripts that it starts.
@@ -80,7 +80,7 @@ class Done:
         return self.root / "reports" / protocol
 
     def split(self, protocol: str, kind: str = "kfold") -> pd.DataFrame:
-        return splits.read(self.project.data, protocol, kind)
+        return read_parts(self.project.data, protocol, kind)
 
 
 @pytest.fixture(scope="session")

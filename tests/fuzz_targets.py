@@ -21,12 +21,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
-from ich.base import runs
 from ich.base.errors import InputError
+from ich.base.files import read_json
 from ich.base.paths import Rsna
-from ich.data import ct_ich, own_pngs, slices, splits
+from ich.data import ct_ich, own_pngs
+from ich.data.slicing import Slicing, slice_pixels
+from ich.data.table import COLUMNS, read_parts, read_slices
 from ich.rsna import layouts, split
-from ich.scans import ct, dicom_series, dicom_slice, native, nifti, scan
+from ich.scans import dicom_series, dicom_slice, native, nifti, scan
+from ich.scans.png import png_bytes, read_image, read_label
+from ich.scans.window import Window
 
 SIZE, SIDE = 12, 32  # pixels per side of the whole inputs: NIfTI and DICOM (JPEG 2000 needs 32)
 
@@ -39,7 +43,7 @@ def nifti_file(folder: Path, content: bytes, suffix: str = ".nii") -> None:
         image = nifti.read_nifti(path)
         nifti.check_mask(image, image)
         where = nifti.grid(image)
-        slices.slice_pixels(nifti.read_hu(image)[:, :, 0], np.ones(image.shape[:2], bool), where, _slicing(folder))
+        slice_pixels(nifti.read_hu(image)[:, :, 0], np.ones(image.shape[:2], bool), where, _slicing(folder))
     with contextlib.suppress(InputError):
         nifti.check_binary(nifti.read_voxels(nifti.read_nifti(path)), "a")
     read = scan.read_nifti(path)
@@ -53,7 +57,7 @@ def dicom_file(folder: Path, content: bytes) -> None:
     path.write_bytes(content)
     with contextlib.suppress(InputError):
         found = dicom_slice.read_slice(path)
-        (found.window or ct.Window(40, 120))(found.hu)
+        (found.window or Window(40, 120))(found.hu)
     others = [folder / f"{place}.dcm" for place in range(4)]
     for place, other in enumerate(others):
         if not other.exists():
@@ -73,10 +77,10 @@ def diagnosis(folder: Path, content: bytes) -> None:
 def slices_csv(folder: Path, content: bytes) -> None:
     """slices.csv and a split of it."""
     (folder / "slices.csv").write_bytes(content)
-    splits.read_slices(folder)
+    read_slices(folder)
     (folder / "patient").mkdir(exist_ok=True)
     (folder / "patient" / "kfold.csv").write_bytes(split_bytes())
-    splits.read(folder, "patient", "kfold")
+    read_parts(folder, "patient", "kfold")
 
 
 def split_csv(folder: Path, content: bytes) -> None:
@@ -84,7 +88,7 @@ def split_csv(folder: Path, content: bytes) -> None:
     (folder / "slices.csv").write_bytes(slices_bytes())
     (folder / "patient").mkdir(exist_ok=True)
     (folder / "patient" / "kfold.csv").write_bytes(content)
-    splits.read(folder, "patient", "kfold")
+    read_parts(folder, "patient", "kfold")
 
 
 def patients_csv(folder: Path, content: bytes) -> None:
@@ -115,20 +119,20 @@ def png(folder: Path, content: bytes) -> None:
     path = folder / "a.png"
     path.write_bytes(content)
     with contextlib.suppress(InputError):
-        ct.read_image(path, 1, 16)
+        read_image(path, 1, 16)
     with contextlib.suppress(InputError):
-        ct.read_image(path, 3, 16)
-    ct.read_label(path, 16)
+        read_image(path, 3, 16)
+    read_label(path, 16)
 
 
 def json_file(folder: Path, content: bytes) -> None:
     """run.json."""
     (folder / "run.json").write_bytes(content)
-    runs.read_json(folder / "run.json", ("identity",))
+    read_json(folder / "run.json", ("identity",))
 
 
-def _slicing(folder: Path) -> slices.Slicing:
-    return slices.Slicing(folder, 16, (ct.Window(40, 120),))
+def _slicing(folder: Path) -> Slicing:
+    return Slicing(folder, 16, (Window(40, 120),))
 
 
 def nifti_bytes(packed: bool = False) -> bytes:
@@ -182,7 +186,7 @@ def slices_bytes() -> bytes:
     rows = [{"id": f"049_{k:03d}", "patient": "049", "slice": k, "image": f"image/049_{k:03d}.png",
              "label": f"label/049_{k:03d}.png", "lesion_pixels": k, "spacing_row_mm": 0.5,
              "source": "../raw/ct_scans/049.nii"} for k in (1, 2, 3)]  # fmt: skip
-    return pd.DataFrame(rows).reindex(columns=list(slices.COLUMNS)).to_csv(index=False).encode()
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS)).to_csv(index=False).encode()
 
 
 def split_bytes() -> bytes:
@@ -210,8 +214,8 @@ def diagnosis_bytes() -> bytes:
     return content
 
 
-def png_bytes() -> bytes:
-    return runs.png_bytes(np.eye(16, dtype=np.uint8) * 255)
+def eye_png() -> bytes:
+    return png_bytes(np.eye(16, dtype=np.uint8) * 255)
 
 
 Target = Callable[[Path, bytes], None]
@@ -225,6 +229,6 @@ TARGETS: dict[str, tuple[Target, Callable[[], bytes]]] = {
     "patients": (patients_csv, patients_bytes),
     "labels": (labels_csv, labels_bytes),
     "rsna": (rsna_csv, rsna_bytes),
-    "png": (png, png_bytes),
+    "png": (png, eye_png),
     "json": (json_file, lambda: b'{"identity": {"a": [1, 2.5, null, "x"]}}'),
 }

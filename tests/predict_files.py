@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich.base import paths, runs
+from ich.base import paths
+from ich.base.files import write_csv, write_json
 from ich.phantom.head import Patient, make_patient
 from ich.predict.inputs import find
 from ich.predict.job import Job
@@ -39,11 +40,11 @@ def write_run(folder: Path, networks: list[keras.Model], name: str = "dunet") ->
         network.save(training.last)
         counts = [(k / 256, 10 - (k / 256 != THRESHOLD), 0, k / 256 != THRESHOLD, 90) for k in range(256)]
         table = pd.DataFrame(counts, columns=["threshold", "tp", "fp", "fn", "tn"]).astype({"fn": int})
-        runs.write_csv(training.thresholds, table.assign(patient="049"))
+        write_csv(training.thresholds, table.assign(patient="049"))
         scores = {"patient": "049", "tp": 9, "fp": 0, "fn": 1, "tn": 90, "dice": 0.9, "iou": 0.8, "precision": 1.0,
                   "sensitivity": 0.9, "hd95_mm": 5.0}  # fmt: skip
-        runs.write_csv(training.patients, pd.DataFrame([scores]))
-        runs.write_json(training.run, {"identity": {**IDENTITY, "part": str(fold)}, "training_slices": 7})
+        write_csv(training.patients, pd.DataFrame([scores]))
+        write_json(training.run, {"identity": {**IDENTITY, "part": str(fold)}, "training_slices": 7})
     return folder
 
 

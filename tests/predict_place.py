@@ -16,7 +16,7 @@ from ich.base.errors import InputError
 from ich.phantom.series import write_series
 from ich.predict.job import Job
 from ich.predict.method import Method
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 METHOD = Method(SIZE, (Window(40, 120),), 0.5, {})
 MARK_HU = 3000  # the engine of these tests calls it blood, and nothing else

@@ -64,11 +64,12 @@ import models
 import rsna_preprocess
 import rsna_train
 import tests as test_set
-from ich.base import cli, paths, runs
-from ich.data import stack
+from ich.base import paths, script
+from ich.base.files import read_json, write_json
 from ich.data.ct_ich import DIAGNOSIS
+from ich.data.split import split_fingerprints
 from ich.predict.method import Method
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 METHOD = Method(32, (Window(40, 120),), 0.5, {})
 
@@ -266,7 +267,7 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         r"fold_02/last\.keras: cannot be loaded .*run main_kfold\.py again"),
     "run of another size": (a_run, identity(image_size=64),
         "image_size is 32, that of .* is 64; they can't be compared"),
-    "run without an identity": (a_run, lambda run: runs.write_json(run / "fold_01/run.json", {}),
+    "run without an identity": (a_run, lambda run: write_json(run / "fold_01/run.json", {}),
         "lacks 'identity'; delete"),
     "scores cut": (table_of, lambda run: at(run / "fold_01/valid_patients.csv", lambda raw: b""),
         "cannot be read as CSV"),
@@ -310,7 +311,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Pat
     for path in healthy[:3]:
         shutil.copy(path, folder / "rsna" / "healthy")
     write_run(folder / "runs", [bright_is_blood(150), bright_is_blood(200)])
-    prints = stack.split_prints(settings.Tests(data=project.data), "kfold")
+    prints = split_fingerprints(settings.Tests(data=project.data), "kfold")
     identity(**{**IDENTITY, **prints})(folder / "runs" / "patient" / "dunet")
     return folder
 
@@ -325,10 +326,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ich.predict.networks.prepare", lambda config: job(config.out, METHOD, none))
 
 
-def call(script: ModuleType, given: Sequence[object]) -> int:
+def call(step: ModuleType, given: Sequence[object]) -> int:
     """The exit status of a script."""
     with pytest.raises(SystemExit) as stop:
-        cli.run(lambda: script.main([*map(str, given), "--quiet"]))
+        script.run(lambda: step.main([*map(str, given), "--quiet"]))
     return stop.value.code
 
 
@@ -338,8 +339,8 @@ def test_input(
     given: Given, change: Change, told: str, tmp_path: Path, project: Project, templates: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    script, flags = given(Place(tmp_path, project, templates), change)
-    status = call(script, flags)
+    step, flags = given(Place(tmp_path, project, templates), change)
+    status = call(step, flags)
     error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert status == (2 if told else 0), error
     assert len(error) == bool(told)
@@ -361,7 +362,7 @@ def test_all_bad_pngs_are_told_in_one_pass(tmp_path: Path, capsys: pytest.Captur
 
 
 def _says_unfinished(path: Path) -> bool:
-    return path.name == paths.RUN and "unfinished" in runs.read_json(path)
+    return path.name == paths.RUN and "unfinished" in read_json(path)
 
 
 def test_the_table_is_long_enough() -> None:

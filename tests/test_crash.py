@@ -25,7 +25,7 @@ import pydicom
 import pytest
 from conftest import FOLDS, IMAGE_SIZE, Project
 
-from ich.base import runs
+from ich.base.files import unfinished
 
 pytestmark = pytest.mark.slow
 
@@ -388,5 +388,5 @@ def test_nothing_unfinished_counts_as_a_result(project: Project, tmp_path: Path)
     for name in ("image", "label"):
         shutil.copytree(project.data / name, tmp_path / name)
     before = own_pngs.read(tmp_path, IMAGE_SIZE, None)[0]
-    runs.unfinished(tmp_path / "image" / "049_001.png").write_bytes(b"half of a PNG")
+    unfinished(tmp_path / "image" / "049_001.png").write_bytes(b"half of a PNG")
     pd.testing.assert_frame_equal(own_pngs.read(tmp_path, IMAGE_SIZE, None)[0], before)

@@ -18,7 +18,7 @@ import predict
 import split_raw_data
 import tests as test_set
 import trials
-from ich.base import runs
+from ich.base.files import read_json
 from ich.phantom.ct_ich import write_nifti
 from ich.phantom.head import make_patient
 from ich.predict import engines
@@ -144,7 +144,7 @@ def test_engines_give_the_mask_of_keras(trained: Trained, scan: Path, engine: st
     found = trained.predict(scan, engine, "--engine", engine)
     assert (found != expected).mean() < 1e-3
     (card,) = (trained.root / "runs").rglob("model.json")
-    assert max(runs.read_json(card)["largest_difference_from_keras"].values()) < AGREEMENT
+    assert max(read_json(card)["largest_difference_from_keras"].values()) < AGREEMENT
 
 
 def test_exported_folder_predicts_without_the_run(trained: Trained, scan: Path) -> None:

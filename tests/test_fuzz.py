@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from predict_files import bright_is_blood
 
 import config as settings
-from ich.base import cli
+from ich.base import flags
 from ich.base.errors import InputError
 from ich.base.paths import Training
 from ich.train import prediction
@@ -195,7 +195,9 @@ def test_changed_tables(name: str, tmp_path: Path) -> None:
 
 CLASSES = [each for each in vars(settings).values() if dataclasses.is_dataclass(each)]
 STEPS = [each for each in CLASSES if issubclass(each, settings.Common)]
-FLAGS = sorted({cli._flag(field.name) for step in STEPS for field in dataclasses.fields(step)} - {"--quiet", "--debug"})
+FLAGS = sorted(
+    {flags._flag(field.name) for step in STEPS for field in dataclasses.fields(step)} - {"--quiet", "--debug"}
+)
 NOT_FLAGS = ("", "0", "1", "-1", "2.5", "nan", "inf", "1e400", "9" * 30, "x", "../x", "unet=4", "=", "40/120")
 WORDS = st.sampled_from((*FLAGS, *NOT_FLAGS))
 
@@ -205,11 +207,11 @@ WORDS = st.sampled_from((*FLAGS, *NOT_FLAGS))
 def test_flags(step: type, words: list[str]) -> None:
     with watched():
         try:
-            found = cli.parse(step, "", [*words, "--quiet"])
+            found = flags.parse(step, "", [*words, "--quiet"])
         except SystemExit as stop:
             assert stop.code == 0  # --help
             return
-        cli.check_limits(found)
+        flags.check_limits(found)
 
 
 @examples(150)
@@ -222,7 +224,7 @@ def test_values_in_config_py(step: type, name: str, value: object) -> None:
     if hasattr(config, name):
         setattr(config, name, value)
         with watched():
-            cli.check_limits(config)
+            flags.check_limits(config)
             low, high = step.LIMITS[name]
             assert low <= value <= high
 

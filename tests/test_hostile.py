@@ -22,15 +22,16 @@ from pydicom.dataset import Dataset
 import create_data_set
 import predict
 import rsna_preprocess
-from ich.base import runs
 from ich.base.errors import InputError, printable
+from ich.base.files import read_csv, write_csv
 from ich.base.paths import Rsna, Training
-from ich.data import own_pngs, splits
+from ich.data import own_pngs
+from ich.data.table import read_parts, read_slices
 from ich.phantom.series import write_series
 from ich.predict import inputs, naming
 from ich.predict.method import Method
 from ich.rsna import split
-from ich.scans.ct import Window
+from ich.scans.window import Window
 from ich.train import checkpoint, prediction
 
 SOURCE = Path(__file__).parents[1]
@@ -56,14 +57,14 @@ def test_paths_in_slices_csv_stay_in_their_folders(column: str, value: str, tmp_
     table.loc[1, column] = value
     table.to_csv(tmp_path / "slices.csv", index=False)
     with pytest.raises(InputError, match=r"slices\.csv: (row 3 .*(must lie in the data folder|source must be)|cannot)"):
-        splits.read_slices(tmp_path)
+        read_slices(tmp_path)
 
 
 def test_another_patients_volume_is_no_source(tmp_path: Path) -> None:
     content = fuzz_targets.slices_bytes().replace(b"../raw/ct_scans/049.nii", b"../raw/ct_scans/103.nii")
     (tmp_path / "slices.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"source must be ct_scans/PATIENT\.nii"):
-        splits.read_slices(tmp_path)
+        read_slices(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["holdout", "kfold"])
@@ -73,7 +74,7 @@ def test_a_split_knows_no_slices_of_its_own(kind: str, project: Project, tmp_pat
     path.write_text(re.sub(r"^\w+", "../../secret", path.read_text().split("\n", 1)[0]) + "\n" + re.sub(
         r"(?m)^049_001", "../../secret", path.read_text().split("\n", 1)[1]))  # fmt: skip
     with pytest.raises(InputError, match=rf"{kind}\.csv: (1 of its slices are not in|no column id)"):
-        splits.read(data, "patient", kind)
+        read_parts(data, "patient", kind)
 
 
 @pytest.mark.parametrize("linked", ["image/p0_1.png", "label/p0_1.png", "image", "label"])
@@ -179,12 +180,12 @@ def test_text_never_begins_as_a_formula_and_comes_back(tmp_path_factory: pytest.
     path = tmp_path_factory.mktemp("a") / "t.csv"
     line = printable(text)  # tabs and line breaks become spaces
     table = pd.DataFrame({"id": [text, "a"], "n": [-1.5, 2]})
-    runs.write_csv(path, table)
+    write_csv(path, table)
     raw = pd.read_csv(path, dtype=str, keep_default_na=False)
     cell = raw["id"][0]
     assert not re.match(r"[=+\-@\t\r\uff1d].", cell) or _is_number(cell)
     assert raw["n"][0] == "-1.5"
-    assert runs.read_csv(path, ("id",), "")["id"].tolist() == [line, "a"]
+    assert read_csv(path, ("id",), "")["id"].tolist() == [line, "a"]
 
 
 def _is_number(text: str) -> bool:
@@ -202,7 +203,7 @@ def test_ids_that_are_formulas_go_through_every_table(tmp_path: Path) -> None:
     create_data_set.main(["--data", str(data), "--image-size", "16", "--folds", "2", "--test-share", "0", "--quiet"])
     for path in data.rglob("*.csv"):
         assert not re.search(r'(?m)(^|,)"?[=@]', path.read_text()), path
-    table = splits.read(data, "patient", "kfold")
+    table = read_parts(data, "patient", "kfold")
     assert {"=cmd|' 'A1"} < set(table["patient"])
     assert set(table["id"]) > {"=cmd|' 'A1_1"}
 

@@ -20,11 +20,12 @@ from predict_files import bright_is_blood
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
-from ich.base import guard, runs
+from ich.base import guard
 from ich.base.errors import InputError
 from ich.base.paths import Training
 from ich.predict import inputs
-from ich.scans import ct, dicom_slice, nifti
+from ich.scans import dicom_slice, nifti
+from ich.scans.png import png_bytes, read_image
 from ich.train import checkpoint, network, prediction
 
 LITTLE = 2**24  # bytes that a refusal may take
@@ -78,11 +79,11 @@ def test_an_extension_of_two_gigabytes_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_png_that_declares_too_much(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(broken.declared_png(60_000)(runs.png_bytes(np.zeros((8, 8), np.uint8))))
-    refused(lambda: ct.read_image(tmp_path / "a.png", 1, 16), "declares 60000 x 60000, expected at most 16,777,216 pix")
+    (tmp_path / "a.png").write_bytes(broken.declared_png(60_000)(png_bytes(np.zeros((8, 8), np.uint8))))
+    refused(lambda: read_image(tmp_path / "a.png", 1, 16), "declares 60000 x 60000, expected at most 16,777,216 pix")
     small = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
     (tmp_path / "a.png").write_bytes(small[:33] + struct.pack(">I", 2**30) + small[37:])
-    refused(lambda: ct.read_image(tmp_path / "a.png", 1, 16), "is not a readable PNG")
+    refused(lambda: read_image(tmp_path / "a.png", 1, 16), "is not a readable PNG")
 
 
 def larger_frame(syntax: str) -> bytes:

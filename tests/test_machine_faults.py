@@ -19,7 +19,7 @@ from conftest import IMAGE_SIZE, Done, Project
 
 import main_kfold
 import tests as test_set
-from ich.base import cli, paths
+from ich.base import paths, script
 from ich.base.errors import InputError, MachineError
 from ich.train import checkpoint, device, jobs, training
 
@@ -172,7 +172,7 @@ def test_a_file_removed_while_a_script_runs(
 ) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(SystemExit) as stop:
-        cli.run(lambda: Path("gone.csv").read_bytes())
+        script.run(lambda: Path("gone.csv").read_bytes())
     assert stop.value.code == 2
     told = "error: gone.csv: No such file or directory; it was removed while this ran: run the step that writes it"
     assert capsys.readouterr().err == f"{told} again\n"
@@ -241,7 +241,7 @@ def test_want_of_memory_ends_with_3_and_one_line(
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        cli.run(main)
+        script.run(main)
     assert stop.value.code == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")

@@ -14,9 +14,10 @@ import main_kfold
 import split_raw_data
 import tests as test_set
 import trials
-from ich.base import paths, runs, source
+from ich.base import paths, record, source
 from ich.base.errors import InputError
-from ich.data import stack
+from ich.base.files import read_json, write_csv, write_json
+from ich.data.split import read_split, split_fingerprints
 from ich.rsna import compare
 from ich.rsna.layouts import LABELS, names_of
 
@@ -91,7 +92,7 @@ def test_a_split_that_was_edited(copy: Copy) -> None:
     refused(copy, r"kfold\.csv: was changed after create_data_set\.py wrote it", trials, test_set)
     with pytest.raises(InputError, match="was changed after"):
         train(copy)
-    assert stack.split_prints(settings.Main(data=copy.folder / "data"), "holdout")  # the other one is as it was
+    assert split_fingerprints(settings.Main(data=copy.folder / "data"), "holdout")  # the other one is as it was
 
 
 @pytest.mark.parametrize("kind", ["image", "label"])
@@ -101,14 +102,14 @@ def test_a_png_that_was_replaced(copy: Copy, kind: str) -> None:
     pixels = cv2.imread(str(data / row[kind]), cv2.IMREAD_GRAYSCALE)
     pixels[5, 7] = 255 - pixels[5, 7]
     cv2.imwrite(str(data / row[kind]), pixels)
-    found = [stack.read_split(settings.MainKfold(data=data), "kfold", test) for test in (False, True)]
+    found = [read_split(settings.MainKfold(data=data), "kfold", test) for test in (False, True)]
     (split,) = (each for each in found if row["id"] in set(each.table["id"]))
     told = rf"{row['image']}: it or its label has changed .*1 of {len(split.table)} slices"
     with pytest.raises(InputError, match=told):
         split.slices  # noqa: B018
     (data / "slices.csv").unlink()
     copy.deal("--image-size", str(IMAGE_SIZE))
-    assert len(stack.read_split(settings.MainKfold(data=data), "kfold").slices.images)
+    assert len(read_split(settings.MainKfold(data=data), "kfold").slices.images)
 
 
 def test_own_pngs_that_were_changed_are_taken_in_again(project: Project, tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_own_pngs_that_were_changed_are_taken_in_again(project: Project, tmp_pat
     config = settings.MainKfold(data=tmp_path)
 
     def all_pixels() -> list[int]:
-        return [len(stack.read_split(config, "kfold", test).slices.images) for test in (False, True)]
+        return [len(read_split(config, "kfold", test).slices.images) for test in (False, True)]
 
     with pytest.raises(InputError, match=f"{path.name}: it or its label has changed"):
         all_pixels()
@@ -150,7 +151,7 @@ def test_tables_of_trials_that_are_older_than_the_runs(copy: Copy, capsys: pytes
     test_set.main(copy.flags("--threshold", "0.4", "--run", "unet"))
     assert "are older than" not in (reports / "report.html").read_text(encoding="utf-8")
     path = copy.folder / "runs" / "patient" / "dunet" / "fold_02" / "run.json"
-    runs.write_json(path, {**runs.read_json(path), "training_seconds": 1.0})
+    write_json(path, {**read_json(path), "training_seconds": 1.0})
     test_set.main(copy.flags("--threshold", "0.3", "--run", "unet"))
     told = "the tables of trials.py are older than dunet/fold_02 (1 trainings differ); run it again"
     assert f"warning: {told}" in capsys.readouterr().out
@@ -164,9 +165,9 @@ def finished(folder: Path, variant: str, **identity: object) -> paths.Classifica
     files = paths.Classification(folder, "multiclass", variant)
     table = pd.DataFrame({"id": list("abcd"), "patient": list("abcd"), "split": "test", "class": "healthy"})
     table[list(LABELS)], table[[f"prob_{name}" for name in names_of("multiclass")]] = 0, 1 / 6
-    runs.write_csv(files.predictions, table)
+    write_csv(files.predictions, table)
     facts = {"variant": variant, "repeat": 1, "data_fingerprint": "one", **identity}
-    runs.write_json(files.run, {"identity": facts, "results": runs.prints([files.predictions])})
+    write_json(files.run, {"identity": facts, "results": record.fingerprints([files.predictions])})
     return files
 
 
@@ -181,7 +182,7 @@ def test_predictions_that_were_replaced(tmp_path: Path) -> None:
     finished(tmp_path, "0_dicom2png")
     path = finished(tmp_path, "1_roi").predictions
     table = pd.read_csv(path, dtype={"id": str, "patient": str})
-    runs.write_csv(path, table.assign(prob_healthy=0.5))
+    write_csv(path, table.assign(prob_healthy=0.5))
     with pytest.raises(InputError, match=r"1_roi/predictions\.csv: its fingerprint is .*, in .* it is "):
         compare.gather(tmp_path, "multiclass", 100, 0)
 
@@ -227,21 +228,21 @@ def test_comment_in_the_network_and_another_network_change_nothing(
 
 def test_folds_of_two_networks_are_refused(copy: Copy) -> None:
     path = copy.folder / "runs" / "patient" / "dunet" / "fold_02" / "run.json"
-    facts = runs.read_json(path)
+    facts = read_json(path)
     facts["identity"]["network_code"] = "another"
-    runs.write_json(path, facts)
+    write_json(path, facts)
     refused(copy, r"fold_02: was trained otherwise than fold_01 .*network_code another", trials, test_set)
 
 
 def test_run_begun_by_an_earlier_version_goes_on(copy: Copy) -> None:
     """It kept no fingerprint of the network's code, and windows as text."""
     for path in (copy.folder / "runs").rglob("*.json"):
-        facts = runs.read_json(path)
+        facts = read_json(path)
         identity = facts.get("identity", facts)
         if "windows" in identity:
             del identity["network_code"]
             identity["windows"] = str(identity["windows"])
-            runs.write_json(path, facts)
+            write_json(path, facts)
     trials.main(copy.flags())
     test_set.main(copy.flags())
     train(copy)

@@ -15,8 +15,9 @@ import main
 import main_kfold
 import tests as test_set
 import trials
-from ich.base import runs
 from ich.base.errors import InputError
+from ich.base.files import read_csv, read_json
+from ich.data.split import read_split
 from ich.report import folds
 from ich.score import metrics
 from ich.train import prediction
@@ -64,9 +65,9 @@ def test_folds_together_predict_each_slice_once(done: Done, protocol: str) -> No
 def test_reports_of_trials(done: Done, protocol: str) -> None:
     folder = done.report(protocol)
     assert set(REPORT) <= {path.name for path in folder.iterdir()}
-    table = runs.read_csv(folder / "comparison.csv", ("run", "folds"), "").set_index("run")
-    assert len(runs.read_csv(folder / "table.csv", ("run", "val_dice_mean"), ""))
-    assert len(runs.read_csv(folder / "dunet_mean_history.csv", ("epoch", "folds"), "")) == 1
+    table = read_csv(folder / "comparison.csv", ("run", "folds"), "").set_index("run")
+    assert len(read_csv(folder / "table.csv", ("run", "val_dice_mean"), ""))
+    assert len(read_csv(folder / "dunet_mean_history.csv", ("epoch", "folds"), "")) == 1
     split = done.split(protocol)
     inside = split[split["part"] != "test"]
     assert table.loc["dunet", "n_slices"] == len(inside)
@@ -76,8 +77,8 @@ def test_reports_of_trials(done: Done, protocol: str) -> None:
         assert table.loc["unet", "n_with_blood"] == inside.loc[inside["lesion_pixels"] > 0, "patient"].nunique()
     else:
         assert list(table.index) == ["dunet", "dunet (published)"]
-        last = runs.read_csv(done.run("slice", "dunet") / "fold_01" / "history.csv", ("val_paper_dice",), "")
-        other = runs.read_csv(done.run("slice", "dunet") / "fold_02" / "history.csv", ("val_paper_dice",), "")
+        last = read_csv(done.run("slice", "dunet") / "fold_01" / "history.csv", ("val_paper_dice",), "")
+        other = read_csv(done.run("slice", "dunet") / "fold_02" / "history.csv", ("val_paper_dice",), "")
         mean = (last["val_paper_dice"].iloc[-1] + other["val_paper_dice"].iloc[-1]) / 2
         assert table.loc["dunet", "paper_dice_mean"] == pytest.approx(mean, rel=1e-5)
 
@@ -90,7 +91,7 @@ def test_files_of_the_test_set(done: Done, protocol: str) -> None:
     assert names & whole == (whole if protocol == "patient" else set())
     test = done.split(protocol).query("part == 'test'")
     assert {path.stem for path in (folder / "masks").iterdir()} == set(test["id"])
-    assert set(runs.read_csv(folder / "slices.csv", ("id",), "")["id"]) == set(test["id"])
+    assert set(read_csv(folder / "slices.csv", ("id",), "")["id"]) == set(test["id"])
     if protocol == "patient":
         scans = {path.name for path in (folder / "nifti").iterdir()}
         assert scans == {f"{patient}_mask.nii.gz" for patient in test["patient"]}
@@ -98,24 +99,23 @@ def test_files_of_the_test_set(done: Done, protocol: str) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_masks_are_the_mean_probability_at_the_threshold(done: Done, protocol: str) -> None:
-    from ich.data import stack
 
     config = test_set.settings.Tests(data=done.project.data, protocol=protocol)
-    split = stack.read_split(config, "kfold", test=True)
+    split = read_split(config, "kfold", test=True)
     (run,) = folds.gather(done.root / "runs", protocol, ("dunet",))
     prob = np.mean([prediction.predict_mean([each], "last", split.slices) for each in run.trainings], axis=0)
     folder = done.report(protocol) / "test_dunet"
-    threshold = runs.read_json(folder / "run.json")["used_threshold"]
+    threshold = read_json(folder / "run.json")["used_threshold"]
     near = np.abs(prob - threshold) < 1e-5  # rounding may fall on either side
     masks = np.stack([png(folder / "masks" / f"{name}.png") for name in split.slices.table["id"]])
     assert set(np.unique(masks)) <= {0, 255}
     assert ((masks == 255) == (prob >= threshold))[~near].all()
-    table = runs.read_csv(folder / "slices.csv", ("tp",), "")
+    table = read_csv(folder / "slices.csv", ("tp",), "")
     np.testing.assert_array_equal(table["tp"], ((masks == 255) & (split.slices.masks == 1)).sum((1, 2)))
 
 
 def test_summary_has_the_chosen_threshold_beside_one_half(done: Done) -> None:
-    summary = runs.read_csv(done.report("patient") / "test_dunet" / "summary.csv", ("measure",), "")
+    summary = read_csv(done.report("patient") / "test_dunet" / "summary.csv", ("measure",), "")
     (run,) = folds.gather(done.root / "runs", "patient", ("dunet",))
     chosen = folds.choose_threshold(run.table("thresholds"))
     threshold = summary.set_index("measure").loc["threshold"]
@@ -126,11 +126,11 @@ def test_summary_has_the_chosen_threshold_beside_one_half(done: Done) -> None:
 
 def test_one_half_is_written_once(done: Done, foretold: list, tmp_path: Path) -> None:
     """Under the slice protocol it is the only threshold, and under the other one it may be asked for."""
-    summary = runs.read_csv(done.report("slice") / "test_dunet" / "summary.csv", ("measure",), "")
+    summary = read_csv(done.report("slice") / "test_dunet" / "summary.csv", ("measure",), "")
     assert list(summary.columns) == ["measure", "default"]
     folder = perfect(done, tmp_path)
     test_set.main([*done.flags("patient", "--threshold", "0.5"), "--reports", str(tmp_path), "--run", "dunet"])
-    summary = runs.read_csv(folder / "summary.csv", ("measure",), "")
+    summary = read_csv(folder / "summary.csv", ("measure",), "")
     assert list(summary.columns) == ["measure", "given"]
 
 
@@ -173,7 +173,7 @@ def test_right_prediction_scores_one_and_comes_back_in_the_scans_space(
     done: Done, foretold: list, tmp_path: Path
 ) -> None:
     folder = perfect(done, tmp_path)
-    patients = runs.read_csv(folder / "patients.csv", ("dice",), "")
+    patients = read_csv(folder / "patients.csv", ("dice",), "")
     blood = metrics.with_blood(patients)
     assert len(blood)
     assert (blood["dice"] == 1).all()
@@ -226,7 +226,7 @@ def test_another_threshold_is_tested_anew_and_leaves_no_old_picture(done: Done, 
     test_set.main([*done.flags("patient", "--threshold", "0.9"), "--reports", str(tmp_path), "--run", "dunet"])
     assert not stale.exists()
     assert not any(png(path).any() for path in (folder / "masks").iterdir())  # 0.8 is below 0.9
-    summary = runs.read_csv(folder / "summary.csv", ("given", "fixed"), "").set_index("measure")
+    summary = read_csv(folder / "summary.csv", ("given", "fixed"), "").set_index("measure")
     assert (summary.loc["dice_mean", "given"], summary.loc["dice_mean", "fixed"]) == (0, 1)
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ich.base import parallel
 from ich.base.errors import InputError, MachineError
-from ich.base.runs import ROOT
+from ich.base.paths import ROOT
+from ich.base.progress import progress
 from ich.base.share import Ask, plan, share_out
 from ich.base.worker import Place, Shard
 
@@ -56,7 +56,7 @@ def stream(work: Callable[[Item], Result], items: Sequence[Item], config: object
     """As `parallel.stream`, on all cores of the cluster; results come as they are ready, not in order."""
     shards = {f"{title} from {k + 1}": items[k : k + SHARD] for k in range(0, len(items), SHARD)}
     results = _results(Shard(work), shards, config, trains=False)
-    return parallel.progress((each for _, shard in results for each in shard), len(items), title, config.quiet)
+    return progress((each for _, shard in results for each in shard), len(items), title, config.quiet)
 
 
 def _results(

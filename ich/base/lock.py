@@ -13,8 +13,8 @@ from pathlib import Path
 
 import filelock
 
-from ich.base import runs
 from ich.base.errors import InputError
+from ich.base.files import is_unfinished
 
 NAME = ".lock"
 WITHOUT_FLOCK = ".lock.held"  # beside it where a file system has no kernel locks: there its existence is the lock
@@ -216,8 +216,8 @@ def _sweep(folder: Path) -> None:
     """Remove what a killed process left unfinished, but not in folders inside that another process has locked."""
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not Path(place, name, NAME).exists()]
-        for name in filter(runs.is_unfinished, files):
+        for name in filter(is_unfinished, files):
             Path(place, name).unlink(missing_ok=True)
-        for name in filter(runs.is_unfinished, [*folders]):
+        for name in filter(is_unfinished, [*folders]):
             shutil.rmtree(Path(place, name), ignore_errors=True)
             folders.remove(name)

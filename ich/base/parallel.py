@@ -6,15 +6,14 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import cv2
-from tqdm import tqdm
 
 from ich.base.errors import InputError
+from ich.base.progress import progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -59,18 +58,6 @@ def _ahead(
             yield handed_out.popleft().result()
     while handed_out:
         yield handed_out.popleft().result()
-
-
-def progress(items: Iterable[Item], total: int, title: str, quiet: bool = False) -> Iterator[Item]:
-    """Pass items on; show a bar on a terminal and about five plain lines elsewhere."""
-    if quiet or sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=title, disable=quiet, leave=False)
-        return
-    step = max(1, -(-total // 5))
-    for number, item in enumerate(items, 1):
-        yield item
-        if number % step == 0 or number == total:
-            print(f"{title}: {number} of {total}", flush=True)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ SLICES = "slices.csv"
 RUN = "run.json"
 LONGEST_NAME = 200  # bytes; file systems allow 255
 PART_COLUMN = {"holdout": "split", "kfold": "fold"}  # file stem -> the column that says which part a slice is in
+ROOT = Path(__file__).parents[2]
 
 
 def split_csv(data: Path, protocol: str, kind: str) -> Path:

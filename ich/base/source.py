@@ -3,9 +3,10 @@
 import ast
 from pathlib import Path
 
-from ich.base import runs
+from ich.base import record
+from ich.base.paths import ROOT
 
-NETWORKS = runs.ROOT / "models.py"
+NETWORKS = ROOT / "models.py"
 TABLE = "MODELS"  # the dict in it, network -> function
 
 
@@ -25,7 +26,7 @@ def network_print(path: Path, name: str) -> str:
     modules: dict[Path, ast.Module] = {}
     for node in seen:
         _add_own_modules(node, path.parent, modules)
-    return runs.fingerprint(*sorted(map(_plain, [*seen, *modules.values()])))
+    return record.fingerprint(*sorted(map(_plain, [*seen, *modules.values()])))
 
 
 def _by_name(tree: ast.Module) -> dict[str, list[ast.stmt]]:

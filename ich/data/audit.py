@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ich.base import paths
-from ich.data.ct_ich import TYPES
+from ich.data.table import TYPES
 
 DISAGREEMENT = "mask_and_table_disagree"
 

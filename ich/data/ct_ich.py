@@ -11,12 +11,11 @@ import pandas as pd
 
 from ich.base import guard, tables
 from ich.base.errors import InputError
+from ich.data.table import FLAGS, TYPES
 from ich.scans.nifti import read_nifti
 
 DIAGNOSIS = "hemorrhage_diagnosis_raw_ct.csv"
-TYPES = ("intraventricular", "intraparenchymal", "subarachnoid", "epidural", "subdural")
 LARGEST = 999_999  # patient or slice number
-FLAGS = ("no_hemorrhage", *TYPES, "fracture")
 _COLUMNS = {
     "patientnumber": "patient", "slicenumber": "slice", "fracture_yes_no": "fracture",
     **{name: name for name in (*TYPES, "no_hemorrhage")},

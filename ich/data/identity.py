@@ -4,9 +4,10 @@ import ast
 from dataclasses import asdict
 from pathlib import Path
 
-from ich.base import paths, runs, source
+from ich.base import paths, record, source
 from ich.base.errors import InputError
-from ich.scans.ct import Window
+from ich.base.files import read_json
+from ich.scans.window import Window
 
 UNKNOWN = "unknown (own PNGs)"  # windows of earlier versions
 NETWORK = "network_code"  # fingerprint of the network's code; trainings of earlier versions have none
@@ -16,7 +17,7 @@ def make(config: object, recipe: object, name: str, n_filters: int, part: str, p
     """What makes a training this one: network and its code, recipe, seed, part, and fingerprints of data and split."""
     if config.init_weights and not config.init_weights.is_file():
         raise InputError(f"{config.init_weights}: not found (--init-weights)")
-    weights = runs.fingerprint(config.init_weights) if config.init_weights else None
+    weights = record.fingerprint(config.init_weights) if config.init_weights else None
     return {
         "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,
         "recipe_name": config.recipe, "recipe": asdict(recipe), "init_weights": weights, **prints,
@@ -26,7 +27,7 @@ def make(config: object, recipe: object, name: str, n_filters: int, part: str, p
 
 def read(path: Path) -> dict:
     """The identity in a config.json or run.json. Raises InputError when it is missing or damaged."""
-    found = runs.read_json(path, ("identity",))["identity"] if path.name == paths.RUN else runs.read_json(path)
+    found = read_json(path, ("identity",))["identity"] if path.name == paths.RUN else read_json(path)
     if "windows" in found:
         found["windows"] = windows(path, found["windows"], found.get("channels"))
     return found
@@ -51,10 +52,10 @@ def windows(path: Path, stored: object, channels: int | None) -> list[str]:
 
 
 def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
-    """As `runs.differences`, leaving out the part, and the network's code where one of the two does not say it."""
+    """As `record.differences`, leaving out the part, and the network's code where one of the two does not say it."""
     left_out = {"part"} | ({NETWORK} if not (NETWORK in found and NETWORK in wanted) else set())
     kept = ({key: value for key, value in each.items() if key not in left_out} for each in (found, wanted))
-    return runs.differences(*kept)
+    return record.differences(*kept)
 
 
 def refuse_difference(path: Path, found: dict, wanted: dict, advice: str = "Give --run another name") -> None:

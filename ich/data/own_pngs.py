@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich.base import guard, paths, runs
+from ich.base import guard, paths, record
 from ich.base.errors import InputError, refuse
-from ich.data.ct_ich import FLAGS
-from ich.data.slices import COLUMNS, CRC
-from ich.scans.ct import check_pair, pair_crc32, read_image, read_label
+from ich.base.files import read_csv
+from ich.data.table import COLUMNS, CRC, FLAGS
+from ich.scans.png import check_pair, pair_crc32, read_image, read_label
 
 FOLDER_NAMES = (("image", "label"), ("img", "mask"))
 PARTS = ("train", "valid", "test")
@@ -67,7 +67,7 @@ def read(data: Path, image_size: int, patients_csv: Path | None) -> tuple[pd.Dat
 
 def fingerprint(data: Path, table: pd.DataFrame) -> str:
     """Of the table and of all pixels, as files."""
-    return runs.fingerprint(table.to_csv(), *(data / name for name in table[["image", "label"]].to_numpy().ravel()))
+    return record.fingerprint(table.to_csv(), *(data / name for name in table[["image", "label"]].to_numpy().ravel()))
 
 
 def _paired(images: Path, labels: Path) -> list[Path]:
@@ -119,7 +119,7 @@ def _patient_of(path: Path) -> pd.Series:
     """Patients by id. Raises InputError for an id that appears twice and a patient that is not a file name."""
     if not path.is_file():
         raise InputError(f"--patients-csv {path}: not found; expected a CSV with the columns id,patient")
-    rows = runs.read_csv(path, ("id", "patient"), "create_data_set.py")
+    rows = read_csv(path, ("id", "patient"), "create_data_set.py")
     nameless = ~rows["patient"].map(paths.is_file_name)
     for wrong, what in ((rows["id"].duplicated(), "appears twice"), (nameless, "has no patient, or one with '/'")):
         if wrong.any():

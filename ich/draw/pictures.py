@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.patches import Patch
 
-from ich.base import paths, runs
-from ich.data.stack import Slices
+from ich.base import paths, record
+from ich.data.pixels import Slices
 from ich.draw.plots import new_figure, save
-from ich.scans.ct import read_image, read_label
+from ich.scans.png import read_image, read_label
 
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (0, 190, 90), (255, 140, 0), (230, 30, 200)  # RGB
 LEGEND = {
@@ -81,7 +81,7 @@ def overlay_with_legend(image: np.ndarray, truth: np.ndarray, found: np.ndarray,
     size = 2 * TILE
     pair = np.hstack([enlarged(image, size), overlay(image, truth, found, size)])
     bar = np.zeros((2 * _BAR, pair.shape[1], 3), np.uint8)
-    text = f"{caption}   left: CT, right: prediction against reference   {runs.RESEARCH_ONLY}"
+    text = f"{caption}   left: CT, right: prediction against reference   {record.RESEARCH_ONLY}"
     _write(bar, text, 8, _BAR - 8, (220, 220, 220))
     for place, (label, colour) in enumerate(LEGEND.items()):
         left = 8 + place * 330

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ich.base.runs import RESEARCH_ONLY, atomic
+from ich.base.files import atomic
+from ich.base.record import RESEARCH_ONLY
 
 STYLE = {
     "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,

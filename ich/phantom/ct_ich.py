@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 
 from ich.base.errors import InputError
+from ich.base.files import atomic, read_json, write_json, write_text
 from ich.base.parallel import spread
-from ich.base.runs import atomic, read_json, write_json, write_text
 from ich.phantom.head import KINDS, make_patient
 
 FIRST_NUMBER, SKIPPED_NUMBERS = 49, range(59, 66)  # as in CT-ICH 1.3.1

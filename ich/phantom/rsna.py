@@ -11,8 +11,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
 from ich.base.errors import InputError
+from ich.base.files import atomic, read_json, write_json, write_text
 from ich.base.parallel import spread
-from ich.base.runs import atomic, fingerprint, read_json, write_json, write_text
+from ich.base.record import fingerprint
 from ich.data import ct_ich
 from ich.rsna.layouts import CLASSES, LABELS, TEST_FOLDER, TYPES
 from ich.scans import nifti

@@ -8,7 +8,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ich.base.errors import InputError
-from ich.base.runs import atomic
+from ich.base.files import atomic
 from ich.phantom.ct_ich import write_nifti
 from ich.phantom.head import Patient, blood_kinds, make_patient
 from ich.scans.nifti import Grid

@@ -7,8 +7,8 @@ import numpy as np
 
 from ich.draw.pictures import FALSE_POSITIVE, contact_sheet, outline
 from ich.phantom.head import KINDS, Patient, blood_kinds, make_patient
-from ich.scans.ct import Window
 from ich.scans.nifti import Grid
+from ich.scans.window import Window
 
 COLUMNS = 8
 PLACES = {

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ich.base import runs
 from ich.base.errors import InputError
+from ich.base.files import unfinished
 from ich.base.paths import Training
 from ich.predict.method import Method
-from ich.scans.ct import unsquare
+from ich.scans.window import unsquare
 
 Engine = Callable[[np.ndarray], np.ndarray]
 INPUT, OUTPUT = "hu", "probability"  # names of an exported file's tensors
@@ -160,7 +160,7 @@ def save_openvino(model: object, path: Path) -> None:
     """
     import openvino as ov
 
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{runs.unfinished(path).name}.") as place:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{unfinished(path).name}.") as place:
         temporary = Path(place) / path.name
         ov.save_model(model, temporary, compress_to_fp16=False)  # halves would cost the agreement with Keras
         for written in (temporary.with_suffix(".bin"), temporary):

@@ -10,14 +10,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper
 
-from ich.base import paths, runs
+from ich.base import paths, record
 from ich.base.errors import InputError
+from ich.base.files import atomic, write_json, write_text
 from ich.phantom.head import make_patient
 from ich.predict import engines, layers, quantize
 from ich.predict.engines import INPUT, OUTPUT
 from ich.predict.method import CARD, Method
 from ich.predict.model_card import CARD_PAGE, page
-from ich.scans.ct import Window
+from ich.scans.window import Window
 from ich.train import prediction
 
 MOST_DIFFERENCE = 1e-3  # between the probabilities of an exported file and of Keras
@@ -35,7 +36,7 @@ def write(
     for name in (CARD, CARD_PAGE, *engines.WRITTEN):
         (folder / name).unlink(missing_ok=True)
     networks = [_network(training, method) for training in trainings]
-    with runs.atomic(folder / engines.FILES["onnx"]) as temporary:
+    with atomic(folder / engines.FILES["onnx"]) as temporary:
         onnx.save(joined(networks, method.size, method.windows), temporary)
     if engines.installed("openvino"):
         import openvino
@@ -45,13 +46,13 @@ def write(
     agreement = _agreement(folder, method, trainings)
     int8 = None if measured is None else quantize.write(folder, measured, method.threshold)
     card = {
-        "note": runs.RESEARCH_ONLY, "image_size": method.size, "windows": method.window_pairs,
+        "note": record.RESEARCH_ONLY, "image_size": method.size, "windows": method.window_pairs,
         "threshold": method.threshold, "facts": method.facts, "scores": scores,
         "largest_difference_from_keras": agreement, "int8_dice_with_float32": int8,
-        "files": runs.prints(folder / name for name in engines.WRITTEN),
+        "files": record.fingerprints(folder / name for name in engines.WRITTEN),
     }  # fmt: skip
-    runs.write_text(folder / CARD_PAGE, page(card))
-    runs.write_json(folder / CARD, card)
+    write_text(folder / CARD_PAGE, page(card))
+    write_json(folder / CARD, card)
 
 
 def joined(networks: Sequence[onnx.ModelProto], size: int, windows: Sequence[Window]) -> onnx.ModelProto:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ich.base import paths, runs
+from ich.base import paths, record
 from ich.base.errors import InputError
+from ich.base.files import as_json, write_json
 from ich.predict import checks, measure, montage, plausibility, results, segmentation, upright, view
 from ich.predict.engines import Engine
 from ich.predict.inputs import Input
@@ -15,6 +16,7 @@ from ich.predict.method import Method
 from ich.predict.results import Result
 from ich.scans import native, scan
 from ich.scans.dicom_slice import AIR_HU
+from ich.scans.png import write_png
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Job:
         """What the results of a scan depend on, so that a second call knows that all is done."""
         wanted = {name: getattr(self.config, name) for name in (
             "flip", "min_lesion_mm3", "probabilities", "view", "scan_nifti", "orientation")}  # fmt: skip
-        return runs.as_json({"scan": given.content, "threshold": self.threshold, **wanted, **self.facts})
+        return as_json({"scan": given.content, "threshold": self.threshold, **wanted, **self.facts})
 
     def is_done(self, given: Input, before: Result | None) -> bool:
         """Whether an earlier call wrote these very results, and all of them are there."""
@@ -61,11 +63,11 @@ def predict_once(job: Job, given: Input) -> None:
 
 def _update_path(given: Input, before: Result) -> None:
     """Record where a scan lies now; nothing else of its results depends on that."""
-    if runs.as_json(given.record) == before.source:
+    if as_json(given.record) == before.source:
         return
     if before.is_moved():
         print(f"{given.name}: note: was {before.source['path']} when it was predicted; now recorded where it is")
-    runs.write_json(before.folder / paths.RUN, {**before.facts, "source": given.record})
+    write_json(before.folder / paths.RUN, {**before.facts, "source": given.record})
 
 
 def _why_anew(given: Input, before: Result | None) -> list[str]:
@@ -105,11 +107,11 @@ def predict(job: Job, given: Input, folder: Path) -> dict:
     mask = measure.without_specks(read.as_filed(prob >= job.threshold), read, job.config.min_lesion_mm3)
     found = measure.measures(mask, read)
     facts = {"scan": given.name, "source": given.record}
-    runs.write_json(folder / paths.RUN, {**facts, "unfinished": True})
+    write_json(folder / paths.RUN, {**facts, "unfinished": True})
     written, note = _write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))
     notes = [*plausibility.warnings(planes, read.upright(mask), read, found), *read.notes, *note]
     facts |= {"measures": found, "notes": notes, "threshold": job.threshold, "files": written}
-    runs.write_json(folder / paths.RUN, runs.manifest(job.config, started, inputs=inputs, **facts))
+    write_json(folder / paths.RUN, record.manifest(job.config, started, inputs=inputs, **facts))
     return facts
 
 
@@ -124,7 +126,7 @@ def _write(
     for name in results.NAMES:
         (folder / name).unlink(missing_ok=True)
     native.save_like(folder / results.MASK, read.on_grid(mask).astype(np.uint8), read.image)
-    runs.write_png(folder / results.OVERLAY, montage.montage(planes, read.upright(mask), window, title))
+    write_png(folder / results.OVERLAY, montage.montage(planes, read.upright(mask), window, title))
     if job.config.probabilities:
         native.save_probabilities(folder / results.PROBABILITIES, read.on_grid(read.as_filed(prob)), read.image)
     if job.config.view:

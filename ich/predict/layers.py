@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 HALF_WITHIN = 1e-4  # grey levels: twice what float32 may be off
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ich.base import paths, runs
+from ich.base import paths, record
 from ich.base.errors import InputError
+from ich.base.files import as_json, read_json
 from ich.report import folds
-from ich.scans.ct import Window, square
+from ich.scans.window import Window, square
 
 CARD = "model.json"  # in the folder of an export
 
@@ -50,7 +51,7 @@ def of_run(run: folds.Run, fold: int, weights: str, given: tuple[str, ...] = ())
     Raises InputError for an unfinished fold, and when the windows are unknown or others than those given.
     """
     members, identity = run.members(fold), run.identity()
-    first = runs.read_json(members[0].run)
+    first = read_json(members[0].run)
     windows = _windows(run, identity, given)
     honest = identity["protocol"] == "patient"
     facts = {
@@ -58,7 +59,7 @@ def of_run(run: folds.Run, fold: int, weights: str, given: tuple[str, ...] = ())
         "weights": weights, "model": identity["model"], "n_filters": identity["n_filters"],
         "data": identity["data_fingerprint"], "training_slices": first.get("training_slices"),
         "recipe": identity["recipe_name"], "epochs": identity["recipe"]["epochs"],
-        "networks": [runs.fingerprint(getattr(each, weights)) for each in members],
+        "networks": [record.fingerprint(getattr(each, weights)) for each in members],
         "windows": _text(windows).split(),
         "windows_are": "those of the training" if identity["windows"] else "given with --windows",
         "threshold_is": "chosen on out-of-fold predictions" if honest else "default",
@@ -93,7 +94,7 @@ def _text(windows: Iterable[Window]) -> str:
 
 def of_export(folder: Path, files: Iterable[str]) -> Method:
     """The method of an exported folder. Raises InputError when one of `files` is missing or not that of the card."""
-    card = runs.read_json(folder / CARD)
+    card = read_json(folder / CARD)
     try:
         written = dict(card["files"])
         windows = tuple(Window(*map(float, pair)) for pair in card["windows"])
@@ -106,7 +107,7 @@ def of_export(folder: Path, files: Iterable[str]) -> Method:
         if name not in written:
             int8 = " --precision int8" if "int8" in name else ""
             raise InputError(f"{folder}: was exported without {name}; export again with predict.py --export{int8}")
-        if not (folder / name).exists() or runs.fingerprint(folder / name) != written[name]:
+        if not (folder / name).exists() or record.fingerprint(folder / name) != written[name]:
             raise InputError(f"{folder / name}: is missing or not the one that {CARD} speaks of; "
                              "copy the whole folder, or export again with predict.py --export")  # fmt: skip
     return found
@@ -121,4 +122,4 @@ def is_exported(folder: Path, method: Method, files: Iterable[str]) -> bool:
     except InputError:  # of another version or an earlier training: exported anew
         return False
     same = (found.size, found.windows, found.threshold) == (method.size, method.windows, method.threshold)
-    return same and found.facts == runs.as_json(method.facts)
+    return same and found.facts == as_json(method.facts)

@@ -5,8 +5,8 @@ import math
 import cv2
 import numpy as np
 
-from ich.base.runs import RESEARCH_ONLY
-from ich.scans.ct import Window, square
+from ich.base.record import RESEARCH_ONLY
+from ich.scans.window import Window, square
 
 TILE, BAR, MOST_TILES = 224, 26, 40  # pixels, pixels, slices
 COLOUR = (255, 140, 0)  # RGB of the outline

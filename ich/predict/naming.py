@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ich.base import runs
+from ich.base import record
 from ich.base.errors import InputError, printable
 from ich.base.paths import is_file_name
 from ich.predict import results
@@ -103,7 +103,7 @@ def _numbered(waiting: Mapping[int, Input], taken: set[str]) -> dict[int, str]:
     found = {}
     for place, each in waiting.items():
         base = each.base if is_file_name(each.base + "_" * (DIGITS + 1)) else "scan"
-        digits = [_content(each), runs.fingerprint(os.fsencode(each.absolute))]
+        digits = [_content(each), record.fingerprint(os.fsencode(each.absolute))]
         names = [f"{base}_{each[:DIGITS]}" for each in digits if each]
         found[place] = next((name for name in names if _key(name) not in taken), f"{base}_{digits[1]}")
         taken.add(_key(found[place]))

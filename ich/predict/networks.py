@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ich.base import cli, lock, paths, runs
+from ich.base import lock, paths, script
 from ich.base.errors import InputError
+from ich.base.files import read_json
 from ich.predict import engines, method
 from ich.predict.job import Job
 from ich.report import folds
@@ -69,7 +70,7 @@ def _of_run(config: object, name: str) -> tuple[str, method.Method, engines.Engi
     if name != "keras" and not engines.can_export():
         name = _without_export(config, name, run)
     if name == "keras":
-        with cli.starting_backend():
+        with script.starting_backend():
             return name, how, engines.keras(trainings, config.weights, how)
     with _newly_exported(config, name, folder, how, trainings, run) as there:
         return name, how, _exported_engine(config, name, there)
@@ -125,12 +126,12 @@ def export(config: object, folder: Path) -> None:
 
 
 def _export(config: object, folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run) -> None:
-    with cli.starting_backend():
+    with script.starting_backend():
         from ich.predict import export, model_card, quantize
     measured = quantize.read_slices(config, how) if config.precision == "int8" else None
     export.write(folder, how, trainings, model_card.scores_of(run), measured)
     if measured is not None:
-        quantize.tell(runs.read_json(folder / method.CARD)["int8_dice_with_float32"])
+        quantize.tell(read_json(folder / method.CARD)["int8_dice_with_float32"])
 
 
 def _cache(config: object, run: folds.Run) -> Path:

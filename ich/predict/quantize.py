@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich.base import paths, runs
+from ich.base import paths
 from ich.base.errors import InputError
-from ich.data import splits
+from ich.base.files import read_json
+from ich.data.table import read_parts
 from ich.predict import engines
 from ich.predict.method import Method
-from ich.scans.ct import Window, read_image
+from ich.scans.png import read_image
+from ich.scans.window import Window
 
 EACH = 64  # slices with blood and as many without; half of them give the ranges, the others judge the result
 LEAST_AGREEMENT = 0.97  # Dice of the masks of integers and of float32
@@ -34,11 +36,11 @@ def read_slices(config: object, method: Method) -> np.ndarray:
     """
     if not installed():
         raise InputError("--precision int8: needs nncf and openvino; pip install -r requirements-predict.txt")
-    found = runs.read_json(config.data / paths.RUN).get("data_fingerprint")
+    found = read_json(config.data / paths.RUN).get("data_fingerprint")
     if found != method.facts["data"]:
         raise InputError(f"{config.data}: holds data set {found}, expected {method.facts['data']}, on which the run "
                          "was trained; --precision int8 measures on its slices")  # fmt: skip
-    table = splits.read(config.data, config.protocol, "kfold")
+    table = read_parts(config.data, config.protocol, "kfold")
     table = table[table["part"] != "test"]
     chosen = pd.concat([_evenly(rows, EACH) for _, rows in table.groupby(table["lesion_pixels"] > 0)])
     images = [read_image(config.data / name, len(method.windows), method.size) for name in chosen["image"]]

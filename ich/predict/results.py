@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich.base import paths, runs
+from ich.base import paths
 from ich.base.errors import InputError, printable
+from ich.base.files import read_json, write_csv
 from ich.scans.dicom_choice import first_few
 
 MASK, PROBABILITIES, OVERLAY = "mask.nii.gz", "probabilities.nii.gz", "overlay.png"
@@ -113,7 +114,7 @@ def read(folder: Path) -> Result | None:
     if not path.is_file():
         return None
     try:
-        facts = runs.read_json(path)
+        facts = read_json(path)
     except (InputError, OSError):
         return None
     return Result(folder, facts) if "scan" in facts and ("measures" in facts or "unfinished" in facts) else None
@@ -180,5 +181,5 @@ def write_volumes(out: Path) -> list[str]:
         notes.append(f"rows of {VOLUMES} without a path are of an earlier version, which did not record whose they "
                      f"are: {', '.join(unknown)}; delete their folders once the scans are predicted again")  # fmt: skip
     if rows or (out / VOLUMES).exists():
-        runs.write_csv(out / VOLUMES, pd.DataFrame(rows, columns=list(COLUMNS)))
+        write_csv(out / VOLUMES, pd.DataFrame(rows, columns=list(COLUMNS)))
     return notes

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from ich.base.runs import atomic, version
+from ich.base.files import atomic
+from ich.base.record import version
 from ich.predict.montage import COLOUR
 from ich.predict.segmentation_sources import sources
 from ich.scans import dicom_file

@@ -10,9 +10,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ich.base.runs import RESEARCH_ONLY, write_text
-from ich.scans.ct import Window
+from ich.base.files import write_text
+from ich.base.record import RESEARCH_ONLY
 from ich.scans.scan import Scan
+from ich.scans.window import Window
 
 HERE = Path(__file__).parent
 NIIVUE = HERE / "niivue" / "niivue.umd.js"  # 2.3 MB, BSD-2; its licence lies beside it

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich.base import runs
+from ich.base.files import write_csv
 from ich.draw import analysis_plots
 from ich.report.folds import Run, choose_threshold
-from ich.score import agreement, calibration, operating, subgroups
+from ich.score import breakdown, calibration, statistics
 from ich.score.metrics import with_blood
 
 
 def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str) -> None:
     """Write tables and plots of the out-of-fold predictions of all runs; `slices` are the rows of slices.csv."""
-    tables = {"by_type": _each(found, lambda run: subgroups.by_type(run.table("slices"), slices))}
+    tables = {"by_type": _each(found, lambda run: breakdown.by_type(run.table("slices"), slices))}
     bins = {run.name: _bins(run) for run in found}
     tables["calibration"] = pd.concat(
         [table.assign(run=name, of=of) for name, pair in bins.items() for of, table in pair.items()], ignore_index=True
@@ -26,15 +26,15 @@ def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str) -
     if protocol == "patient":
         tables |= _of_patients(folder, found, slices)
     for name, table in tables.items():
-        runs.write_csv(folder / f"{name}.csv", table)
+        write_csv(folder / f"{name}.csv", table)
 
 
 def _of_patients(folder: Path, found: list[Run], slices: pd.DataFrame) -> dict[str, pd.DataFrame]:
     tables = {
         "patients": _each(found, lambda run: run.table("patients")),
-        "by_size": _each(found, lambda run: subgroups.by_size(run.table("patients"))),
-        "operating": _each(found, lambda run: operating.by_threshold(run.table("thresholds"), slices)),
-        "roc": _each(found, lambda run: operating.scan_roc(run.table("patients"))),
+        "by_size": _each(found, lambda run: breakdown.by_size(run.table("patients"))),
+        "operating": _each(found, lambda run: breakdown.by_threshold(run.table("thresholds"), slices)),
+        "roc": _each(found, lambda run: breakdown.scan_roc(run.table("patients"))),
         "agreement": pd.DataFrame([{"run": run.name, **_agreement(run)} for run in found]),
     }
     chosen = {run.name: choose_threshold(run.table("thresholds")) for run in found}
@@ -61,4 +61,4 @@ def _bins(run: Run) -> dict[str, pd.DataFrame]:
 def _agreement(run: Run) -> dict[str, float]:
     blood = with_blood(run.table("patients"))
     pair = blood["volume_true_ml"], blood["volume_pred_ml"]
-    return {"patients": len(blood), **agreement.bland_altman(*pair), "icc_a1": agreement.icc_a1(*pair)}
+    return {"patients": len(blood), **statistics.bland_altman(*pair), "icc_a1": statistics.icc_a1(*pair)}

@@ -7,8 +7,9 @@ import pandas as pd
 
 from ich.report.folds import Run, choose_threshold, per_fold
 from ich.report.published import SLICE_FOLDS, Published
-from ich.score import scan_metrics, statistics
+from ich.score import statistics
 from ich.score.metrics import with_blood
+from ich.score.summary import summarize
 
 MEASURES = ("loss", "dice", "iou")
 UNIT = {"patient": ("patients", "dice"), "slice": ("slices", "dice")}
@@ -65,14 +66,14 @@ def _comparison_row(run: Run, protocol: str, seed: int) -> dict:
     row |= {"model": identity["model"], "n_filters": identity["n_filters"], "recipe": identity["recipe_name"]}
     if protocol == "patient":
         patients = run.table("patients")
-        row |= scan_metrics.summary(patients, run.table("slices"))
+        row |= summarize(patients, run.table("slices"))
         low, high = statistics.bootstrap_interval(with_blood(patients)["dice"].to_numpy(), seed)
         chosen = choose_threshold(run.table("thresholds"))
         return row | {"dice_ci_low": low, "dice_ci_high": high, "chosen_threshold": chosen}
     last = run.table("history").groupby("fold").last()
     for name in ("paper_dice", "paper_iou"):
         row |= {f"{name}_mean": last[f"val_{name}"].mean(), f"{name}_sd": last[f"val_{name}"].std(ddof=1)}
-    return row | scan_metrics.summary(None, run.table("slices"))
+    return row | summarize(None, run.table("slices"))
 
 
 def tests_between(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:

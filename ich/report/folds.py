@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich.base import paths, runs, tables
+from ich.base import paths, record, tables
 from ich.base.errors import InputError
+from ich.base.files import read_csv
 from ich.data import identity
 from ich.score import metrics
 
@@ -47,9 +48,9 @@ class Run:
             parts = []
             for training in self.trainings:
                 path = getattr(training, kind)
-                part = runs.read_csv(path, (), "main_kfold.py")
+                part = read_csv(path, (), "main_kfold.py")
                 tables.check_numbers(path, part)
-                runs.result_print(training.run, path)
+                record.result_fingerprint(training.run, path)
                 parts.append(part.assign(fold=training.folder.name))
             self._read[kind] = pd.concat(parts, ignore_index=True)
         return self._read[kind].copy(deep=False)  # pandas copies what is changed, when it is changed
@@ -107,7 +108,7 @@ def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
 
 def prints(found: list[Run]) -> dict[str, str]:
     """By name, such as dunet/fold_01, the fingerprint of each training's run.json."""
-    return {f"{run.name}/{each.folder.name}": runs.fingerprint(each.run) for run in found for each in run.trainings}
+    return {f"{run.name}/{each.folder.name}": record.fingerprint(each.run) for run in found for each in run.trainings}
 
 
 def _refuse_other_fold(training: paths.Training) -> None:
@@ -152,7 +153,7 @@ def choose_threshold(table: pd.DataFrame) -> float:
 
 def _without_copies(found: dict[str, list[paths.Training]]) -> dict[str, list[paths.Training]]:
     """Without runs all of whose trainings another run has too, by their run.json: of equal ones the shortest name."""
-    trained = {name: {runs.fingerprint(each.run) for each in trainings} for name, trainings in found.items()}
+    trained = {name: {record.fingerprint(each.run) for each in trainings} for name, trainings in found.items()}
     kept: dict[str, list[paths.Training]] = {}
     for name in sorted(found, key=lambda name: (-len(trained[name]), _baseline_first(name)[0], len(name), name)):
         if original := next((other for other in kept if trained[name] <= trained[other]), ""):

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ich.base import paths, runs
+from ich.base import paths
 from ich.base.errors import InputError
-from ich.data import splits
+from ich.base.files import read_csv, read_json
+from ich.data.table import read_slices
 from ich.draw import pictures
-from ich.scans.ct import read_image, read_label
+from ich.scans.png import read_image, read_label
 from ich.score.metrics import with_blood
 
 SLICES = 4  # of each patient, those with most true or predicted blood
@@ -24,10 +25,10 @@ def test_sets(folder: Path, data: Path, as_table: Callable[[pd.DataFrame, str], 
     """For each `test_<run>` folder that is whole: name, summary and cases. `as_table` makes a table for the page."""
     found = []
     for test in sorted(path.parent for path in folder.glob(f"test_*/{paths.RUN}")):
-        if (own := runs.read_json(test / paths.RUN).get("folder", test.name)) != test.name:
+        if (own := read_json(test / paths.RUN).get("folder", test.name)) != test.name:
             print(f"note: {test}: left out of the report page, it is a copy of {own}")
             continue
-        summary = runs.read_csv(test / "summary.csv", ("measure",), "tests.py")
+        summary = read_csv(test / "summary.csv", ("measure",), "tests.py")
         caption = f"{test.name.removeprefix('test_')}: test set, {_thresholds(summary)}"
         found.append({"name": test.name.removeprefix("test_"), "summary": as_table(summary, caption),
                       "cases": cases(test, data)})  # fmt: skip
@@ -49,9 +50,9 @@ def cases(test: Path, data: Path) -> list[dict]:
     """Best, median, worst and missed patients of a test folder, with their tiles; none without whole scans."""
     if not (test / "patients.csv").exists():
         return []
-    patients = with_blood(runs.read_csv(test / "patients.csv", ("patient", "dice", "tp", "fn"), "tests.py"))
-    slices = splits.read_slices(data).set_index("id")
-    scores = runs.read_csv(test / "slices.csv", ("id", "patient", "tp", "fp", "fn"), "tests.py")
+    patients = with_blood(read_csv(test / "patients.csv", ("patient", "dice", "tp", "fn"), "tests.py"))
+    slices = read_slices(data).set_index("id")
+    scores = read_csv(test / "slices.csv", ("id", "patient", "tp", "fp", "fn"), "tests.py")
     if unknown := set(scores["id"]) - set(slices.index):
         raise InputError(f"{test / 'slices.csv'}: slice '{min(unknown)}' is not in {paths.SLICES}; run tests.py again")
     return [
@@ -74,7 +75,7 @@ def choose(patients: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _tiles(scores: pd.DataFrame, slices: pd.DataFrame, test: Path, data: Path) -> list[dict[str, str]]:
-    size = runs.read_json(data / paths.RUN)["image_size"]
+    size = read_json(data / paths.RUN)["image_size"]
     involved = scores["tp"] + scores["fp"] + scores["fn"]
     rows = scores.loc[involved.sort_values(ascending=False, kind="stable").index[:SLICES]].sort_values("slice")
     tiles = []

@@ -9,7 +9,8 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from ich.base import paths, runs
+from ich.base import paths, record
+from ich.base.files import read_csv, read_json, write_text
 from ich.data import audit
 from ich.report import gallery, published
 from ich.report.comparison import sentence
@@ -76,11 +77,11 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
 
     Raises InputError when trials.py has not run.
     """
-    facts = runs.read_json(folder / paths.RUN, ("leak_audit", "warnings", "trained", "identity", "packages"))
+    facts = read_json(folder / paths.RUN, ("leak_audit", "warnings", "trained", "identity", "packages"))
     comparison = _read(folder, "comparison")
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
     page = _template().render(
-        title="ICH Detector: comparison of networks", research_only=runs.RESEARCH_ONLY, protocol=protocol,
+        title="ICH Detector: comparison of networks", research_only=record.RESEARCH_ONLY, protocol=protocol,
         answers=answers(statistics, protocol), reading=READING[protocol],
         overview=Table.of(_columns(comparison, OVERVIEW[protocol])),
         published=_published(), comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
@@ -92,7 +93,7 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
         test_sets=gallery.test_sets(folder, data, Table.of), legend=gallery.legend(), citation=CITATION,
     )  # fmt: skip
     path = folder / "report.html"
-    runs.write_text(path, page)
+    write_text(path, page)
     return path
 
 
@@ -150,7 +151,7 @@ def _columns(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
 
 def _read(folder: Path, name: str) -> pd.DataFrame:
     path = folder / f"{name}.csv"
-    return runs.read_csv(path, (), "trials.py") if path.exists() else pd.DataFrame()
+    return read_csv(path, (), "trials.py") if path.exists() else pd.DataFrame()
 
 
 def _template() -> jinja2.Template:

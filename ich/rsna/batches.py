@@ -8,7 +8,7 @@ import pandas as pd
 
 from ich.base.paths import Rsna
 from ich.rsna.layouts import targets
-from ich.scans.ct import read_image
+from ich.scans.png import read_image
 from ich.train.augment import random_affine
 from ich.train.batches import Batch, EpochBatches
 

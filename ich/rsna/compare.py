@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ich.base import paths, runs
+from ich.base import paths, record
 from ich.base.errors import InputError
+from ich.base.files import read_csv, read_json
 from ich.rsna import scores
 from ich.rsna.layouts import LABELS, names_of, targets
 from ich.rsna.scores import MEASURES, Predicted
@@ -68,7 +69,7 @@ def _finished(folder: Path, task: str, name: str) -> list[paths.Classification]:
 
 def _read(training: paths.Classification, task: str) -> pd.DataFrame:
     columns = ("id", "patient", "split", "class", *LABELS, *(f"prob_{name}" for name in names_of(task)))
-    table = runs.read_csv(training.predictions, columns, "rsna_train.py")
+    table = read_csv(training.predictions, columns, "rsna_train.py")
     return table[table["split"] == "test"].sort_values("id", ignore_index=True)
 
 
@@ -83,16 +84,16 @@ def _refuse_mixture(
             f"{first.predictions}; train both on one split: delete {one.folder} and run rsna_train.py"
         )
     apart = dict.fromkeys(("variant", "repeat", "seed", "steps"), "")
-    own, other = (runs.read_json(each.run, ("identity",))["identity"] | apart for each in (one, first))
-    if pairs := runs.differences(own, other):
+    own, other = (read_json(each.run, ("identity",))["identity"] | apart for each in (one, first))
+    if pairs := record.differences(own, other):
         told = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
         raise InputError(f"{one.run}: was trained otherwise than {first.run}: {told}; they can't be compared")
 
 
 def _refuse_copy(training: paths.Classification) -> None:
     """Raise InputError for predictions of another training than run.json tells of, or a folder of another variant."""
-    runs.result_print(training.run, training.predictions)
-    identity = runs.read_json(training.run, ("identity",))["identity"]
+    record.result_fingerprint(training.run, training.predictions)
+    identity = read_json(training.run, ("identity",))["identity"]
     for name in ("variant", "repeat"):
         if identity.get(name) != getattr(training, name):
             raise InputError(

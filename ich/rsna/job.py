@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich.base import lock, runs
+from ich.base import lock, record
 from ich.base.errors import InputError
+from ich.base.files import as_json, read_json, write_json
 from ich.base.paths import Classification, Rsna
 from ich.data.identity import refuse_difference
 from ich.rsna.batches import Batches, Change
@@ -53,14 +54,14 @@ class Job:
 def make(config: object, variant: str, repeat: int, table: pd.DataFrame) -> Job:
     """The training of a variant. Raises InputError when the variant or the weights to start from are not there."""
     data = Rsna(config.data)
-    made = runs.read_json(data.run, ("variants", "config"))
+    made = read_json(data.run, ("variants", "config"))
     if variant not in made["variants"]:
         raise InputError(f"{data.folder / variant}: not made yet; run `python rsna_preprocess.py --variants {variant}`")
     weights = config.weights
     if weights not in ("imagenet", "none"):
         weights = _fingerprint(weights)
     prints = {"weights": weights, "steps": made["variants"][variant], "window": made["config"]["window"],
-              "data_fingerprint": runs.fingerprint(data.slices)}  # fmt: skip
+              "data_fingerprint": record.fingerprint(data.slices)}  # fmt: skip
     return Job(config, Classification(config.runs, config.task, variant, repeat), data, table, prints)
 
 
@@ -69,7 +70,7 @@ def _fingerprint(weights: str) -> str:
     path = Path(weights)
     if not path.is_file():
         raise InputError(f"{path}: not found; --weights is imagenet, none or a file")
-    return runs.fingerprint(path)
+    return record.fingerprint(path)
 
 
 def begin(job: Job) -> None:
@@ -78,10 +79,10 @@ def begin(job: Job) -> None:
         refuse_other_configuration(job)
     else:
         with lock.writing(job.files.folder):
-            runs.write_json(job.files.config, job.identity)
+            write_json(job.files.config, job.identity)
 
 
 def refuse_other_configuration(job: Job) -> None:
     """Raise InputError when the folder was begun with another one."""
-    found, wanted = runs.read_json(job.files.config), runs.as_json(job.identity)
+    found, wanted = read_json(job.files.config), as_json(job.identity)
     refuse_difference(job.files.config, found, wanted, "Give --runs another folder")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ich.base import runs
+from ich.base.files import as_json, write_text
 
 FLUSH_SECONDS = 10.0  # the most work that a kill can cost
 
@@ -35,7 +35,7 @@ class Journal:
         self.path = path
         self._waiting: list[Note] = []
         self._flushed = time.monotonic()
-        self.notes = self._read(json.dumps(runs.as_json(how)))
+        self.notes = self._read(json.dumps(as_json(how)))
 
     def add(self, note: Note) -> None:
         """Keep a note; it reaches the disk within FLUSH_SECONDS."""
@@ -61,5 +61,5 @@ class Journal:
                         with contextlib.suppress(ValueError, TypeError):  # the last line, if a kill cut it off
                             note = Note(*json.loads(line))
                             notes[note.id] = note
-        runs.write_text(self.path, how + "\n" + "".join(json.dumps(note) + "\n" for note in notes.values()))
+        write_text(self.path, how + "\n" + "".join(json.dumps(note) + "\n" for note in notes.values()))
         return notes

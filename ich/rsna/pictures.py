@@ -7,7 +7,7 @@ import pandas as pd
 from ich.base.paths import Rsna
 from ich.draw.pictures import TILE, contact_sheet
 from ich.rsna.layouts import CLASSES
-from ich.scans.ct import read_image
+from ich.scans.png import read_image
 
 
 def preview(files: Rsna, table: pd.DataFrame, names: Sequence[str]) -> None:

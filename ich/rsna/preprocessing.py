@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich.base import runs
 from ich.base.errors import InputError
 from ich.rsna import variants
 from ich.rsna.journal import Journal, Note
 from ich.scans import dicom_slice
-from ich.scans.ct import Window
+from ich.scans.png import write_png
+from ich.scans.window import Window
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def process(file: tuple[str, str], how: How) -> Note:
     grey = window(found.hu)
     for variant, pixels in variants.apply(grey, how.names).items():
         # Not forced to disk one by one: the journal does that for many at a time, before it notes them.
-        runs.write_png(how.folder / variant / f"{name}.png", pixels, sync=False)
+        write_png(how.folder / variant / f"{name}.png", pixels, sync=False)
     return begun._replace(
         patient=found.patient.strip(), rows=grey.shape[0], columns=grey.shape[1], no_contour=not grey.any(),
         repaired=found.repaired, crc32=zlib.crc32(np.ascontiguousarray(grey)),

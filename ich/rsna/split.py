@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from ich.base import runs
 from ich.base.errors import InputError
+from ich.base.files import read_csv
 from ich.base.paths import Rsna, is_file_name
 from ich.rsna.layouts import CLASSES, LABELS, SEVERAL, TYPES
 
@@ -75,7 +75,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def read(files: Rsna) -> pd.DataFrame:
     """The rows of slices.csv. Raises InputError when it is missing, lacks a column or was edited into nonsense."""
-    table = runs.read_csv(files.slices, ("id", "patient", "split", "class", *LABELS), "rsna_preprocess.py")
+    table = read_csv(files.slices, ("id", "patient", "split", "class", *LABELS), "rsna_preprocess.py")
     wrong = {
         "its id is not a file name, or appears twice": ~table["id"].map(is_file_name) | table["id"].duplicated(),
         f"split must be of {', '.join((*PARTS, PREDICT))}": ~table["split"].isin((*PARTS, PREDICT)),

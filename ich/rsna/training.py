@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich.base import lock, runs
+from ich.base import lock, record
+from ich.base.files import atomic, read_csv, write_csv, write_json
+from ich.base.progress import duration
 from ich.rsna import plots, scores
 from ich.rsna.batches import Batches, Change
 from ich.rsna.classifier import Classifier
@@ -17,7 +19,7 @@ from ich.rsna.layouts import LABELS, names_of
 from ich.rsna.split import PREDICT
 from ich.train import checkpoint, device
 from ich.train.jobs import tell_finished
-from ich.train.training import duration, refuse_no_number
+from ich.train.training import refuse_no_number
 
 WORTH_MEASURING_PX = 1e10  # pixels seen in all trainings; fewer take a CPU minutes
 LONG_S = 12 * 3600
@@ -60,7 +62,7 @@ def unfinished(config: object, variants: Sequence[str], table: pd.DataFrame) -> 
 
 def summary_line(job: Job) -> str:
     """The epoch whose weights a finished training has kept."""
-    history = runs.read_csv(job.files.history, ("epoch", "val_loss"), "rsna_train.py")
+    history = read_csv(job.files.history, ("epoch", "val_loss"), "rsna_train.py")
     best = history.loc[history["val_loss"].idxmin()]
     return f"epoch {best['epoch']:.0f} has the lowest validation loss, {best['val_loss']:.3f} -> {job.files.folder}"
 
@@ -91,16 +93,16 @@ def _train(job: Job, classifier: Classifier) -> None:
         )  # fmt: skip
     classifier.bare.load_weights(job.files.best)
     table = pd.concat([_predictions(job, classifier, part) for part in ("test", PREDICT)])
-    runs.write_csv(job.files.predictions, table)
+    write_csv(job.files.predictions, table)
     plots.loss_accuracy(job.files.curves, pd.DataFrame(keeper.history), job.name)
     facts = {
-        "identity": job.identity, "results": runs.prints(job.files.results),
+        "identity": job.identity, "results": record.fingerprints(job.files.results),
         "device": device.gpu_name() or "CPU", "backend": keras.backend.backend(),
         "parameters": classifier.bare.count_params(), "seed_used": job.seed,
         "slices": job.table["split"].value_counts().to_dict(),
         "training_seconds": round(sum(row["seconds"] for row in keeper.history), 1),
     }  # fmt: skip
-    runs.write_json(job.files.run, runs.manifest(how, started, **facts))
+    write_json(job.files.run, record.manifest(how, started, **facts))
     job.files.checkpoint.unlink(missing_ok=True)
 
 
@@ -162,7 +164,7 @@ class Keeper(keras.callbacks.Callback):
         row |= {"learning_rate": self.learning_rate, "seconds": round(time.monotonic() - self.began, 2)}
         self.history.append(row)
         if self.best is row:
-            with runs.atomic(self.job.files.waiting(row["epoch"])) as temporary:
+            with atomic(self.job.files.waiting(row["epoch"])) as temporary:
                 self.classifier.exact.save(temporary)
         last = row["epoch"] == self.job.config.epochs
         if last or time.monotonic() - self.saved >= self.job.config.checkpoint_seconds:
@@ -181,7 +183,7 @@ class Keeper(keras.callbacks.Callback):
         return {"val_loss": value["log_loss"], "val_accuracy": value["accuracy"], "val_auroc": value["auroc"]}
 
     def _checkpoint(self) -> None:
-        runs.write_csv(self.job.files.history, pd.DataFrame(self.history))
+        write_csv(self.job.files.history, pd.DataFrame(self.history))
         checkpoint.save(self.job.files.checkpoint, self.model, len(self.history), self.history)
         checkpoint.settle_best(self.job.files, self.best["epoch"])
         self.saved = time.monotonic()

@@ -8,7 +8,7 @@ import pydicom
 
 from ich.base.errors import InputError
 from ich.scans import dicom_file
-from ich.scans.ct import WIDEST, Window
+from ich.scans.window import WIDEST, Window
 
 AIR_HU, BRIGHTEST_HU = -1024, 3071  # what 12 bits with the usual intercept hold
 MOST_TILT = 0.7  # cosine between an axial slice's normal and the body's long axis; gantries tilt by 30 degrees at most

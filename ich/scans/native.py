@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from ich.base.errors import InputError
-from ich.base.runs import atomic
+from ich.base.files import atomic
 from ich.scans import nifti
 
 # Engines agree to that; all digits of float32 would take ten times the disk. Thresholds of the report are k/256.

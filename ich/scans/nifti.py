@@ -11,8 +11,8 @@ import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation
 
 from ich.base.errors import InputError
-from ich.scans.ct import unsquare
 from ich.scans.nifti_file import check_declared, open_nifti, read_voxels, without_trailing_axes
+from ich.scans.window import unsquare
 
 AFFINE_TOLERANCE_MM = 0.01
 KNOWN_CODES = range(6)  # of qform and sform: unknown, scanner, aligned, Talairach, MNI, template

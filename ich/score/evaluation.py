@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from ich.data.stack import Slices
-from ich.score import metrics, scan_metrics
+from ich.data.pixels import Slices
+from ich.score import metrics
+from ich.score.patient import patient_row
 
 UNIT = (1.0, 1.0, 1.0)
 IN_MM = ("hd95_mm", "nsd_2mm", "volume_true_ml", "volume_pred_ml")  # not known without spacing
@@ -23,7 +24,7 @@ def patient_scores(slices: Slices, prob: np.ndarray, threshold: float = 0.5) -> 
         spacing = slices.table.loc[places[0], ["spacing_slice_mm", "spacing_row_mm", "spacing_column_mm"]]
         known = bool(spacing.notna().all())
         truth = slices.masks[places].astype(bool)
-        row = scan_metrics.patient_row(truth, prob[places], tuple(spacing.astype(float)) if known else UNIT, threshold)
+        row = patient_row(truth, prob[places], tuple(spacing.astype(float)) if known else UNIT, threshold)
         rows.append({"patient": patient, **row, **({} if known else dict.fromkeys(IN_MM, np.nan))})
     return pd.DataFrame(rows)
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import keras
 import numpy as np
 
-from ich.data.stack import Pairs, Slices
+from ich.data.pixels import Pairs, Slices
 from ich.train.augment import Strength, augment
 
 AHEAD = 2  # batches a thread may be ahead of the training

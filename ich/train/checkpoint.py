@@ -10,8 +10,8 @@ import numpy as np
 
 from ich.base import guard
 from ich.base.errors import InputError
+from ich.base.files import atomic
 from ich.base.paths import Training
-from ich.base.runs import atomic
 
 
 def read_state(model: keras.Model) -> list[np.ndarray]:

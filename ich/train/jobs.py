@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ich.base import lock, paths, runs
+from ich.base import lock, paths
 from ich.base.errors import InputError
+from ich.base.files import as_json, read_csv, write_json
 from ich.data import identity
-from ich.data.stack import Split
+from ich.data.split import Split
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ def begin(job: Job) -> None:
     refuse_other_configuration(job)
     if not is_begun(job.files):
         with lock.writing(job.files.folder):
-            runs.write_json(job.files.config, job.identity)
+            write_json(job.files.config, job.identity)
 
 
 def refuse_other_configuration(job: Job) -> None:
     """Raise InputError when a fold was begun with another one: the mean over folds is that of one method."""
-    wanted = runs.as_json(job.identity)
+    wanted = as_json(job.identity)
     folder = job.files.folder
     for each in [folder] if folder.name == "holdout" else paths.numbered(folder.parent, "fold").values():
         files = paths.Training(each)
@@ -116,7 +117,7 @@ def summary_line(job: Job) -> str:
     """The scores of a finished training in one line."""
     whole = job.files.patients.exists()
     path, unit = (job.files.patients, "patient") if whole else (job.files.slices, "slice")
-    table = runs.read_csv(path, ("dice", "tp", "fn"), "main_kfold.py")
+    table = read_csv(path, ("dice", "tp", "fn"), "main_kfold.py")
     dice = table.loc[table["tp"] + table["fn"] > 0, "dice"]
     return f"validation Dice per {unit} with blood {dice.mean():.3f} (n = {len(dice)}) -> {job.files.folder}"
 

@@ -7,7 +7,7 @@ import keras
 
 from ich.base import guard
 from ich.base.errors import InputError, is_out_of_memory
-from ich.data.stack import Slices
+from ich.data.pixels import Slices
 from ich.train import checkpoint, device, prediction
 from ich.train.losses import LOSSES, epoch_metrics
 

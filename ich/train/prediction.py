@@ -10,7 +10,7 @@ import numpy as np
 from ich.base import guard
 from ich.base.errors import InputError, is_out_of_memory
 from ich.base.paths import Training
-from ich.data.stack import Slices
+from ich.data.pixels import Slices
 from ich.train import device
 from ich.train.batches import PlainBatches
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import keras
 
-from ich.data.stack import Split
+from ich.base.progress import duration
+from ich.data.split import Split
 from ich.train import device, jobs, training
 from ich.train.jobs import Job
 from ich.train.network import Network
@@ -68,7 +69,7 @@ def tell_duration(networks: dict[tuple[str, int], list[Job]], split: Split, buil
             network = compiled(same[0], split, build)
             seconds = training.estimate_seconds(same[0], network, split.training(part), split.validation(part))
         total += len(same) * seconds  # folds of one network differ little
-    print(f"estimated time: {training.duration(total)}")
+    print(f"estimated time: {duration(total)}")
     if total > LONG_S:
         print(
             "that is long: `--models unet=16 dunet=16` needs about a third of it, PNGs of half the side "

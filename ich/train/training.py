@@ -10,9 +10,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich.base import lock, runs
+from ich.base import lock, record
 from ich.base.errors import InputError
-from ich.data.stack import Pairs, Slices
+from ich.base.files import atomic, write_csv, write_json
+from ich.base.progress import duration
+from ich.data.pixels import Pairs, Slices
 from ich.draw import plots
 from ich.score import calibration, evaluation
 from ich.train import checkpoint, device, jobs, prediction
@@ -50,12 +52,12 @@ def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole
             device.feed(batches), epochs=job.recipe.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
             shuffle=False,  # the batches are shuffled; Keras would do it again, from a state that a restart loses
         )  # fmt: skip
-    with runs.atomic(job.files.last) as temporary:
+    with atomic(job.files.last) as temporary:
         network.exact.save(temporary)
     score(job, network, valid, whole_scans)
     plots.training_curves(job.files.folder, pd.DataFrame(keeper.history), job.name)
     facts = {
-        "identity": job.identity, "results": runs.prints(job.files.results), "split_audit": job.audit,
+        "identity": job.identity, "results": record.fingerprints(job.files.results), "split_audit": job.audit,
         "device": device.gpu_name() or "CPU",
         "devices": len(device.device_names()),
         "backend": keras.backend.backend(), "precision": keras.mixed_precision.dtype_policy().name,
@@ -63,7 +65,7 @@ def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole
         "training_slices": len(train.table), "valid_slices": len(valid.images),
         "training_seconds": round(sum(row["seconds"] for row in keeper.history), 1),
     }  # fmt: skip
-    runs.write_json(job.files.run, runs.manifest(job.config, started, **facts))
+    write_json(job.files.run, record.manifest(job.config, started, **facts))
     job.files.checkpoint.unlink(missing_ok=True)  # of use to an unfinished training only
 
 
@@ -89,11 +91,11 @@ def validation_batch(job: Job) -> int:
 def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
     """Write the validation tables."""
     prob = prediction.predict(network.exact.predictor, valid, job.recipe.batch_size)
-    runs.write_csv(job.files.slices, evaluation.slice_scores(valid, prob))
-    runs.write_csv(job.files.calibration, calibration.pixel_bins(valid.masks.astype(bool), prob))
+    write_csv(job.files.slices, evaluation.slice_scores(valid, prob))
+    write_csv(job.files.calibration, calibration.pixel_bins(valid.masks.astype(bool), prob))
     if whole_scans:
-        runs.write_csv(job.files.patients, evaluation.patient_scores(valid, prob))
-        runs.write_csv(job.files.thresholds, evaluation.threshold_counts(valid, prob))
+        write_csv(job.files.patients, evaluation.patient_scores(valid, prob))
+        write_csv(job.files.thresholds, evaluation.threshold_counts(valid, prob))
 
 
 def estimate_seconds(job: Job, network: Network, train: Slices | Pairs, valid: Slices) -> float:
@@ -153,11 +155,11 @@ class Keeper(keras.callbacks.Callback):
         return best["epoch"]
 
     def _save(self, path: Path) -> None:
-        with runs.atomic(path) as temporary:
+        with atomic(path) as temporary:
             self.network.exact.save(temporary)
 
     def _checkpoint(self) -> None:
-        runs.write_csv(self.job.files.history, pd.DataFrame(self.history))
+        write_csv(self.job.files.history, pd.DataFrame(self.history))
         checkpoint.save(self.job.files.checkpoint, self.model, len(self.history), self.history)
         checkpoint.settle_best(self.job.files, self.best_epoch)
         self.saved = time.monotonic()
@@ -177,11 +179,3 @@ def refuse_no_number(name: str, row: dict, flag: str) -> None:
     for key, which in (("loss", "training"), ("val_loss", "validation")):
         if not np.isfinite(row.get(key, 0)):
             raise InputError(f"{name}: the {which} loss is {row[key]} in epoch {row['epoch']}; lower {flag}")
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h` or `2.1 days`."""
-    for unit, size in (("days", 86_400), ("h", 3600)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -25,7 +25,7 @@ import rsna_train
 from ich.base import cluster, lock, paths, share, worker
 from ich.base.errors import InputError, MachineError
 from ich.base.share import Ask
-from ich.data import splits
+from ich.data.table import read_parts
 
 ROOT = Path(__file__).parents[2]
 RAY = ["--engine", "ray"]
@@ -317,7 +317,7 @@ def test_folds_by_ray_equal_those_of_one_process_though_a_worker_is_killed(
 @pytest.mark.slow
 def test_an_error_in_a_worker_ends_the_script_with_its_line(project: Project, address: str, tmp_path: Path) -> None:
     shutil.copytree(project.data, tmp_path / "data")
-    split = splits.read(tmp_path / "data", "patient", "kfold")
+    split = read_parts(tmp_path / "data", "patient", "kfold")
     damaged = tmp_path / "data" / split.loc[split["part"] == "1", "image"].iloc[0]
     damaged.write_bytes(damaged.read_bytes()[:100])
     flags = [*project.flags, *TINY, "--epochs", "1", "--data", str(tmp_path / "data")]

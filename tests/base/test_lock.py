@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from conftest import Project
 
-from ich.base import lock, runs
+from ich.base import lock
 from ich.base.errors import InputError
+from ich.base.files import is_unfinished, unfinished
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -419,5 +420,5 @@ def test_checking_needs_no_lock(project: Project, tmp_path: Path) -> None:
 
 
 def test_atomic_files_of_another_process_count_as_unfinished() -> None:
-    assert runs.is_unfinished(runs.unfinished(Path("a/b.csv")).name)
-    assert not runs.is_unfinished("b.csv")
+    assert is_unfinished(unfinished(Path("a/b.csv")).name)
+    assert not is_unfinished("b.csv")

@@ -11,14 +11,14 @@ ROOT = Path(__file__).parents[2]
 BACKEND = "import os\nos.write(2, b'note of a native library\\n')\n"
 SCRIPT = """
 import sys
-from ich.base import cli
+from ich.base import script
 from ich.base.errors import InputError
 def main():
-    with cli.starting_backend():
+    with script.starting_backend():
         import backend
     os.write(2, b"after it\\n")
 import os
-cli.run(main)
+script.run(main)
 """
 
 

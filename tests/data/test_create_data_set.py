@@ -9,9 +9,9 @@ import pytest
 from conftest import FOLDS, IMAGE_SIZE, Project
 
 import create_data_set
-from ich.base import runs
 from ich.base.errors import InputError
-from ich.data import splits
+from ich.base.files import read_json, write_csv
+from ich.data.table import read_parts, read_slices
 
 FILES = {"holdout.csv", "kfold.csv", "summary.csv", "preview.png", "run.json"}
 SHARES = ("--folds", str(FOLDS), "--test-share", "0.2", "--image-size", str(IMAGE_SIZE), "--workers", "1", "--quiet")
@@ -58,18 +58,18 @@ def test_the_same_seed_writes_the_same_tables(
 
 
 def test_by_patient_every_slice_of_every_patient_is_kept(project: Project) -> None:
-    slices = splits.read_slices(project.data)
+    slices = read_slices(project.data)
     for kind in ("holdout", "kfold"):
-        table = splits.read(project.data, "patient", kind)
+        table = read_parts(project.data, "patient", kind)
         assert table["id"].tolist() == slices["id"].tolist()
         assert len(table[["patient", "part"]].drop_duplicates()) == slices["patient"].nunique()
-    audit = runs.read_json(project.data / "patient" / "run.json")["leak_audit"]
+    audit = read_json(project.data / "patient" / "run.json")["leak_audit"]
     assert audit == dict.fromkeys(["holdout valid", "holdout test", "fold 1", "fold 2", "kfold test"], 0)
 
 
 def test_by_slice_patients_stand_on_both_sides_and_it_is_said(project: Project) -> None:
-    table = splits.read(project.data, "slice", "kfold")
-    audit = runs.read_json(project.data / "slice" / "run.json")["leak_audit"]
+    table = read_parts(project.data, "slice", "kfold")
+    audit = read_json(project.data / "slice" / "run.json")["leak_audit"]
     first, second = (set(table.loc[table["part"] == fold, "patient"]) for fold in ("1", "2"))
     assert audit["fold 1"] == audit["fold 2"] == len(first & second) > 0
 
@@ -77,16 +77,16 @@ def test_by_slice_patients_stand_on_both_sides_and_it_is_said(project: Project) 
 @pytest.mark.parametrize("protocol", ["patient", "slice"])
 def test_the_same_rows_are_tested_in_both_files(protocol: str, project: Project) -> None:
     test = [set(table.loc[table["part"] == "test", "id"]) for table in (
-        splits.read(project.data, protocol, "holdout"), splits.read(project.data, protocol, "kfold"))]  # fmt: skip
+        read_parts(project.data, protocol, "holdout"), read_parts(project.data, protocol, "kfold"))]  # fmt: skip
     assert test[0] == test[1] != set()
 
 
 @pytest.mark.usefixtures("without_preview")
 def test_summary_counts_what_the_split_holds_and_lists_disagreements(project: Project, data: Path) -> None:
-    slices = splits.read_slices(data)
+    slices = read_slices(data)
     first = slices.index[slices["lesion_pixels"] > 0][0]
     slices.loc[first, "no_hemorrhage"] = 1  # the table says no blood, the mask has some
-    runs.write_csv(data / "slices.csv", slices)
+    write_csv(data / "slices.csv", slices)
     create(project, data)
     summary = pd.read_csv(data / "patient" / "summary.csv").query("kind == 'mask_and_table_disagree'")
     by_hand = slices[(slices["lesion_pixels"] > 0) == (slices["no_hemorrhage"] == 1)]
@@ -142,7 +142,7 @@ def test_a_split_interrupted_half_way_is_not_taken_for_whole(
 
 def test_no_test_share_still_makes_a_preview(project: Project, data: Path) -> None:
     create(project, data, "--test-share", "0")
-    assert set(splits.read(data, "patient", "holdout")["part"]) == {"train", "valid"}
+    assert set(read_parts(data, "patient", "holdout")["part"]) == {"train", "valid"}
     assert cv2.imread(str(data / "patient" / "preview.png")) is not None
 
 

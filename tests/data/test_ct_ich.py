@@ -9,6 +9,7 @@ import pytest
 
 from ich.base.errors import InputError
 from ich.data import ct_ich
+from ich.data.table import FLAGS
 
 HEADER = ("PatientNumber,SliceNumber,Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,"
           "No_Hemorrhage,Fracture_Yes_No")  # fmt: skip
@@ -46,7 +47,7 @@ def test_the_table_is_read_however_it_was_saved(
     header: str, rows: tuple[str, ...], end: str, encoding: str, tmp_path: Path
 ) -> None:
     read = ct_ich.read_diagnosis(table(tmp_path, *rows, header=header, end=end, encoding=encoding))
-    assert list(read.columns) == ["patient", "slice", *ct_ich.FLAGS]
+    assert list(read.columns) == ["patient", "slice", *FLAGS]
     assert read["patient"].tolist() == ["049", "049"]
     assert read["slice"].tolist() == [1, 2]
     assert read["no_hemorrhage"].tolist() == [1, 0]

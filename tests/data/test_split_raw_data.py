@@ -11,10 +11,10 @@ import pytest
 from conftest import IMAGE_SIZE, Project
 
 import split_raw_data
-from ich.base import runs
 from ich.base.errors import InputError
+from ich.base.files import read_json, write_json, write_text
 from ich.data import ct_ich
-from ich.data.splits import read_slices
+from ich.data.table import read_slices
 
 COLUMNS = ["id", "patient", "slice", "image", "label", "lesion_pixels", "no_hemorrhage", "intraventricular",
            "intraparenchymal", "subarachnoid", "epidural", "subdural", "fracture", "spacing_row_mm",
@@ -120,7 +120,7 @@ def test_windows_become_channels(windows: tuple[str, ...], channels: int, raw: P
     expected = [191, 115, 79][:channels] + [0] * (channels == 2)
     pixel = image[48, 36]
     assert (pixel.tolist()[::-1] if channels > 1 else [int(pixel)]) == expected  # OpenCV reads blue first
-    assert runs.read_json(tmp_path / "data" / "run.json")["channels"] == channels
+    assert read_json(tmp_path / "data" / "run.json")["channels"] == channels
 
 
 def test_more_than_three_windows_and_odd_sizes_are_refused(raw: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_an_interrupted_run_leaves_no_slices_csv_and_is_redone(
     before = contents(tmp_path / "data")
     (tmp_path / "data" / "label" / "049_001.png").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("ich.data.slices.slice_pixels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("ich.data.slicing.slice_pixels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             split(raw, tmp_path / "data")
     assert not (tmp_path / "data" / "slices.csv").exists()
@@ -177,7 +177,7 @@ def test_one_and_two_workers_write_the_same(raw: Path, tmp_path: Path) -> None:
     for workers in ("1", "2"):
         split(raw, tmp_path / f"data{workers}", "--workers", workers)
     assert contents(tmp_path / "data1") == contents(tmp_path / "data2")
-    prints = {runs.read_json(tmp_path / f"data{workers}" / "run.json")["data_fingerprint"] for workers in (1, 2)}
+    prints = {read_json(tmp_path / f"data{workers}" / "run.json")["data_fingerprint"] for workers in (1, 2)}
     assert len(prints) == 1
 
 
@@ -291,8 +291,8 @@ def test_own_pngs_are_never_written_over(folder: str, name: str, raw: Path, tmp_
 
 def test_own_pngs_are_safe_after_step_2_took_them_in(raw: Path, tmp_path: Path) -> None:
     own = tmp_path / "data" / "image" / "049_001.png"
-    runs.write_text(own, "a user's own picture")
-    runs.write_json(tmp_path / "data" / "run.json", {"own_data": True})
+    write_text(own, "a user's own picture")
+    write_json(tmp_path / "data" / "run.json", {"own_data": True})
     with pytest.raises(InputError, match="not made by this script"):
         split(raw, tmp_path / "data")
     assert own.read_text(encoding="utf-8") == "a user's own picture"

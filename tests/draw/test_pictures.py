@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich.data.stack import Slices
+from ich.data.pixels import Slices
 from ich.draw import pictures, plots
 
 TRUTH = np.array([[1, 1], [0, 0]], bool)

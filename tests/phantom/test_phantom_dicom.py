@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from conftest import Project
 
-from ich.base import runs
+from ich.base import record
 from ich.base.errors import InputError
 from ich.data import ct_ich
 from ich.phantom import rsna
@@ -59,7 +59,7 @@ def test_labels_of_the_competitions_table_are_the_folders(project: Project, clas
     found = layouts.find(project.root / "rsna" / "kaggle")
     own = layouts.find(classes).table
     own = own[own["any"].notna() & own["id"].str.match(r"\d+_")]
-    names = "ID_" + own["id"].map(lambda each: runs.fingerprint(f"{each[:3]} {int(each[-3:])}")[:9])
+    names = "ID_" + own["id"].map(lambda each: record.fingerprint(f"{each[:3]} {int(each[-3:])}")[:9])
     kaggle = found.table.set_index("id")[list(layouts.LABELS)].drop("ID_6431af929")
     assert kaggle.loc[names].to_numpy().tolist() == own[list(layouts.LABELS)].to_numpy().tolist()
     assert len(names) == len(kaggle)

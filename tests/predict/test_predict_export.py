@@ -14,11 +14,11 @@ from predict_files import SIZE, bright_is_blood, phantom, write_nifti, write_run
 
 import models
 import predict
-from ich.base import runs
+from ich.base.files import read_json, write_json
 from ich.predict import engines
 from ich.predict.method import Method
 from ich.scans import native
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -222,7 +222,7 @@ def test_neither_keras_nor_tensorflow_is_needed(exported: Path, scan: Path, tmp_
 
 
 def test_card_says_what_the_networks_are(exported: Path) -> None:
-    card = runs.read_json(exported / "model.json")
+    card = read_json(exported / "model.json")
     assert card["facts"]["folds"] == ["fold_01", "fold_02"]
     assert max(card["largest_difference_from_keras"].values()) < 1e-3
     page = (exported / "MODEL_CARD.md").read_text()
@@ -259,9 +259,9 @@ def test_probability_of_bright_pixels_through_all_engines(tmp_path: Path, scan: 
     """With one network of one weight the answer is known: sigmoid(grey - 128) of the window 40/120."""
     folder = write_run(tmp_path / "runs", [bright_is_blood(128, 80)])
     for path in folder.rglob("run.json"):
-        told = runs.read_json(path)
+        told = read_json(path)
         told["identity"]["image_size"] = 80  # the scan's own size: nothing is resampled
-        runs.write_json(path, told)
+        write_json(path, told)
     hu = nib.load(scan).get_fdata()
     grey = np.clip(np.rint((hu + 20) * 2.125), 0, 255)
     for engine in filter(engines.installed, engines.PACKAGES):

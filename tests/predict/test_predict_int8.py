@@ -11,8 +11,9 @@ from predict_files import bright_is_blood, phantom, write_nifti, write_run
 
 import create_data_set
 import predict
-from ich.base import paths, runs
+from ich.base import paths
 from ich.base.errors import InputError
+from ich.base.files import read_json, write_json
 from ich.predict import engines, quantize
 
 if not quantize.installed() or not engines.can_export():
@@ -24,9 +25,9 @@ def trained(project: Project, tmp_path: Path) -> Path:
     """A run that was trained on the data of `project`."""
     folder = write_run(tmp_path / "runs", [bright_is_blood(160)])
     for path in folder.rglob(paths.RUN):
-        told = runs.read_json(path)
-        told["identity"]["data_fingerprint"] = runs.read_json(project.data / paths.RUN)["data_fingerprint"]
-        runs.write_json(path, told)
+        told = read_json(path)
+        told["identity"]["data_fingerprint"] = read_json(project.data / paths.RUN)["data_fingerprint"]
+        write_json(path, told)
     return folder
 
 
@@ -51,7 +52,7 @@ def test_masks_are_those_of_float32(
     assert (found != expected).mean() < 0.01
     assert "int8: its masks have Dice" in capsys.readouterr().out
     folder = trained / "patient" / "dunet" / "exported"
-    assert runs.read_json(folder / "model.json")["int8_dice_with_float32"] > 0.95
+    assert read_json(folder / "model.json")["int8_dice_with_float32"] > 0.95
     assert "with those of float32" in (folder / "MODEL_CARD.md").read_text()
     mask(scan, tmp_path / "again", *given, "--precision", "int8")
     assert "exporting" not in capsys.readouterr().out
@@ -86,7 +87,7 @@ def test_later_export_leaves_no_integers_of_an_earlier_one(project: Project, tra
     for precision, expected in (("int8", True), ("float32", False)):
         predict.main([*given, "--precision", precision])
         assert (folder / engines.INT8).exists() is expected
-        assert (engines.INT8 in runs.read_json(folder / "model.json")["files"]) is expected
+        assert (engines.INT8 in read_json(folder / "model.json")["files"]) is expected
 
 
 def test_own_pngs_with_given_windows(project: Project, trained: Path, scan: Path, tmp_path: Path) -> None:
@@ -95,9 +96,9 @@ def test_own_pngs_with_given_windows(project: Project, trained: Path, scan: Path
         shutil.copytree(project.data / name, own / name)
     create_data_set.main(["--data", str(own), "--image-size", "32", "--folds", "2", "--quiet"])
     for path in trained.rglob(paths.RUN):
-        told = runs.read_json(path)
-        told["identity"] |= {"windows": [], "data_fingerprint": runs.read_json(own / paths.RUN)["data_fingerprint"]}
-        runs.write_json(path, told)
+        told = read_json(path)
+        told["identity"] |= {"windows": [], "data_fingerprint": read_json(own / paths.RUN)["data_fingerprint"]}
+        write_json(path, told)
     given = ["--runs", str(trained), "--data", str(own), "--windows", "40/120"]
     exact = mask(scan, tmp_path / "exact", *given)
     small = mask(scan, tmp_path / "small", *given, "--precision", "int8")
@@ -107,9 +108,9 @@ def test_own_pngs_with_given_windows(project: Project, trained: Path, scan: Path
 
 def test_ranges_come_from_the_data_of_the_run(project: Project, trained: Path, scan: Path, tmp_path: Path) -> None:
     for path in trained.rglob(paths.RUN):
-        told = runs.read_json(path)
+        told = read_json(path)
         told["identity"]["data_fingerprint"] = "another"
-        runs.write_json(path, told)
+        write_json(path, told)
     with pytest.raises(InputError, match=r"holds data set .*, expected another, on which the run was trained"):
         mask(scan, tmp_path, "--runs", str(trained), "--data", str(project.data), "--precision", "int8")
 

@@ -9,8 +9,8 @@ import pytest
 from predict_files import write_nifti
 
 from ich.predict import measure, montage
-from ich.scans.ct import Window
 from ich.scans.scan import Scan, read_nifti
+from ich.scans.window import Window
 
 SHAPE = (10, 8, 4)
 

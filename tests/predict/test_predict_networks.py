@@ -16,11 +16,12 @@ from predict_files import SIZE, THRESHOLD, bright_is_blood, phantom, write_nifti
 
 import config as settings
 import predict
-from ich.base import runs
+from ich.base import record
 from ich.base.errors import InputError
+from ich.base.files import read_json, write_json
 from ich.data import identity
 from ich.predict import engines, method, networks
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,9 +39,9 @@ def trained(tmp_path: Path) -> Path:
 
 def with_identity(folder: Path, **changes: object) -> Path:
     for path in folder.rglob("run.json"):
-        told = runs.read_json(path)
+        told = read_json(path)
         told["identity"] |= changes
-        runs.write_json(path, told)
+        write_json(path, told)
     return folder
 
 
@@ -159,11 +160,11 @@ def written(folder: Path, names: tuple[str, ...], how: method.Method = HOW) -> N
     for name in names:
         (folder / name).write_text(f"{name} of {how}")
     card = {"image_size": how.size, "windows": how.window_pairs, "threshold": how.threshold, "facts": how.facts}
-    runs.write_json(folder / method.CARD, {**card, "files": runs.prints(folder / name for name in names)})
+    write_json(folder / method.CARD, {**card, "files": record.fingerprints(folder / name for name in names)})
 
 
 def changed(folder: Path, **values: object) -> None:
-    runs.write_json(folder / method.CARD, {**runs.read_json(folder / method.CARD), **values})
+    write_json(folder / method.CARD, {**read_json(folder / method.CARD), **values})
 
 
 def other(**changes: object) -> method.Method:

@@ -11,8 +11,8 @@ from predict_files import SIZE, job, only, phantom, write_nifti
 from ich.predict import job as jobs
 from ich.predict import measure, plausibility, results
 from ich.predict.method import Method
-from ich.scans.ct import Window
 from ich.scans.scan import Scan
+from ich.scans.window import Window
 
 SLICES, ROWS, COLUMNS = 20, 60, 50
 ADVICE = "; check that this is a head CT in HU and that the network fits; see overlay.png"

@@ -13,8 +13,8 @@ from predict_files import write_nifti
 
 from ich.predict import view
 from ich.scans import native
-from ich.scans.ct import Window
 from ich.scans.scan import Scan, read_nifti
+from ich.scans.window import Window
 
 SHAPE = (5, 4, 7)
 BRAIN = Window(40, 120)

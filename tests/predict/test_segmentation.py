@@ -21,7 +21,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from ich.base import runs
+from ich.base import record
 from ich.phantom.head import Patient
 from ich.phantom.series import NAME, write_series
 from ich.predict import montage, segmentation, segmentation_sources
@@ -402,7 +402,7 @@ def test_colour_is_that_of_the_outline_and_version_that_of_the_project(copy: Pat
     colour = hd.color.CIELabColor.from_dicom_value(segment.RecommendedDisplayCIELabValue)
     np.testing.assert_allclose(colour.to_rgb(), montage.COLOUR, atol=1)
     version = segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion
-    assert version == runs.version()
+    assert version == record.version()
     root = Path(__file__).parents[2]
     assert f'\nversion = "{version}"\n' in (root / "pyproject.toml").read_text()
     assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text()

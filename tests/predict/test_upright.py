@@ -15,9 +15,9 @@ from ich.phantom.series import write_series
 from ich.predict import job, results, upright
 from ich.predict.inputs import find
 from ich.predict.method import Method
-from ich.scans.ct import Window
 from ich.scans.nifti import Grid
 from ich.scans.scan import Scan, read_nifti
+from ich.scans.window import Window
 
 METHOD = Method(SIZE, (Window(40, 120),), 0.5, {})
 NOTE = (

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich.data.ct_ich import TYPES
-from ich.score import agreement, calibration, operating, subgroups
+from ich.data.table import TYPES
+from ich.score import breakdown, calibration, statistics
 
 
 def flags(**kinds: list[int]) -> dict[str, list[int]]:
@@ -20,7 +20,7 @@ def test_by_type_uses_slices_of_exactly_one_type() -> None:
     })  # fmt: skip
     # d holds two types and is left out
     slices = pd.DataFrame({"id": ["d", "c", "b", "a"], **flags(epidural=[1, 1, 1, 1], subdural=[1, 0, 0, 0])})
-    row = subgroups.by_type(scores, slices).set_index("type").loc["epidural"]
+    row = breakdown.by_type(scores, slices).set_index("type").loc["epidural"]
     assert (row["patients"], row["slices"]) == (2, 3)
     assert row["dice_mean"] == pytest.approx((0.5 + 0 + 0.8) / 3)
     assert row["dice_mean_of_patients"] == pytest.approx((0.25 + 0.8) / 2)
@@ -32,7 +32,7 @@ def test_by_size_adds_up_lesions() -> None:
     columns = {f"lesions_{kind}_{size}": [0, 0] for kind in ("true", "found")
                for size in ("under_1ml", "1_to_10ml", "over_10ml")}  # fmt: skip
     columns |= {"lesions_true_under_1ml": [3, 1], "lesions_found_under_1ml": [1, 0]}
-    table = subgroups.by_size(pd.DataFrame(columns)).set_index("size_ml")
+    table = breakdown.by_size(pd.DataFrame(columns)).set_index("size_ml")
     assert table.loc["<1", "sensitivity"] == pytest.approx(1 / 4)
     assert np.isnan(table.loc[">10", "sensitivity"])
 
@@ -65,7 +65,7 @@ def test_probability_one_falls_into_the_last_bin() -> None:
 
 def test_bland_altman_by_hand() -> None:
     """Differences 1, 3: bias 2, deviation sqrt(2), limits 2 +- 1.96 sqrt(2)."""
-    limits = agreement.bland_altman([10, 20], [11, 23])
+    limits = statistics.bland_altman([10, 20], [11, 23])
     assert limits["bias_ml"] == 2
     assert limits["upper_ml"] == pytest.approx(2 + 1.96 * np.sqrt(2))
     assert limits["lower_ml"] == pytest.approx(2 - 1.96 * np.sqrt(2))
@@ -77,10 +77,10 @@ def test_intraclass_correlation_by_hand() -> None:
     Row means 1.5, 3.5, 5.5: MSR = 2 (4 + 0 + 4) / 2 = 8. Column means 3 and 4: MSC = 3 (0.25 + 0.25) = 1.5. MSE = 0.
     ICC(A,1) = 8 / (8 + 2 * 1.5 / 3) = 8 / 9: absolute agreement punishes the constant.
     """
-    assert agreement.icc_a1([1, 3, 5], [2, 4, 6]) == pytest.approx(8 / 9)
-    assert agreement.icc_a1([1, 3, 5], [1, 3, 5]) == pytest.approx(1)
-    assert np.isnan(agreement.icc_a1([1], [1]))
-    assert np.isnan(agreement.icc_a1([2, 2], [2, 2]))
+    assert statistics.icc_a1([1, 3, 5], [2, 4, 6]) == pytest.approx(8 / 9)
+    assert statistics.icc_a1([1, 3, 5], [1, 3, 5]) == pytest.approx(1)
+    assert np.isnan(statistics.icc_a1([1], [1]))
+    assert np.isnan(statistics.icc_a1([2, 2], [2, 2]))
 
 
 def test_operating_point_by_hand() -> None:
@@ -91,7 +91,7 @@ def test_operating_point_by_hand() -> None:
     })  # fmt: skip
     slices = pd.DataFrame({"patient": ["a", "b"], "spacing_row_mm": [0.5] * 2, "spacing_column_mm": [1.0] * 2,
                            "spacing_slice_mm": [2.0] * 2})  # fmt: skip
-    table = operating.by_threshold(thresholds, slices).set_index("threshold")
+    table = breakdown.by_threshold(thresholds, slices).set_index("threshold")
     assert table.loc[0.25, "precision"] == pytest.approx(8 / (8 + 48))
     assert table.loc[0.5, "sensitivity"] == pytest.approx(0.5)
     assert table.loc[0.25, "dice_mean"] == pytest.approx(16 / 26)  # of a alone
@@ -100,9 +100,9 @@ def test_operating_point_by_hand() -> None:
 
 def test_roc_of_scans_by_hand() -> None:
     patients = pd.DataFrame({"tp": [1, 0, 0], "fn": [0, 1, 0], "score": [0.9, 0.2, 0.5]})
-    roc = operating.scan_roc(patients).set_index("threshold")
+    roc = breakdown.scan_roc(patients).set_index("threshold")
     assert roc.loc[0.9, "sensitivity"] == pytest.approx(0.5)
     assert roc.loc[0.9, "specificity"] == 1
     assert roc.loc[0.2, "sensitivity"] == 1
     assert roc.loc[0.2, "specificity"] == 0
-    assert operating.scan_roc(patients.head(2)).empty  # all have blood: one class
+    assert breakdown.scan_roc(patients.head(2)).empty  # all have blood: one class

@@ -8,8 +8,9 @@ import pytest
 from conftest import Project
 
 import trials
-from ich.base import paths, runs
+from ich.base import paths
 from ich.base.errors import InputError
+from ich.base.files import read_csv, write_csv, write_json
 from ich.report import comparison, folds, page
 
 # patient: (fold, tp, fp, fn); Dice = 2 tp / (2 tp + fp + fn)
@@ -30,12 +31,12 @@ def write_run(root: Path, name: str, patients: dict[str, tuple], protocol: str =
             "part": str(fold), **identity,
         }  # fmt: skip
         machine = {"parameters": 10, "device": "CPU", "backend": "tensorflow", "training_seconds": 36}
-        runs.write_json(folder / "run.json", {"identity": facts, **machine})
+        write_json(folder / "run.json", {"identity": facts, **machine})
         table = pd.DataFrame([scores(patient, *row[1:]) for patient, row in patients.items() if row[0] == fold])
         slices = table.assign(id=table["patient"] + "_001", slice=1)
         for kind, content in (("patients", table), ("slices", slices), ("thresholds", thresholds(table))):
-            runs.write_csv(folder / f"valid_{kind}.csv", content)
-        runs.write_csv(folder / "history.csv", history(fold))
+            write_csv(folder / f"valid_{kind}.csv", content)
+        write_csv(folder / "history.csv", history(fold))
 
 
 def scores(patient: str, tp: int, fp: int, fn: int) -> dict:
@@ -188,7 +189,7 @@ def test_trials_names_missing_folds(project: Project, tmp_path: Path, capsys: py
     told = capsys.readouterr().out
     assert "warning: dunet lacks fold_02 of 2 folds" in told
     assert "unet lacks" not in told.replace("dunet lacks", "")
-    assert list(runs.read_csv(folder / "comparison.csv", (), "")["folds"]) == [2, 1]
+    assert list(read_csv(folder / "comparison.csv", (), "")["folds"]) == [2, 1]
     for name in ("loss_fig", "dice_fig", "iou_fig", "dice_fig_vs", "iou_fig_vs", "folds_fig"):
         assert (folder / f"{name}.png").stat().st_size > 5000
 
@@ -198,8 +199,8 @@ def test_trials_compares_the_runs_asked_for(project: Project, tmp_path: Path) ->
     for name in ("unet", "dunet", "mine"):
         write_run(tmp_path, name, UNET if name == "unet" else DUNET)
     folder = run_trials(project, tmp_path, "--compare", "mine", "unet")
-    assert list(runs.read_csv(folder / "comparison.csv", (), "")["run"]) == ["mine", "unet"]
-    statistics = runs.read_csv(folder / "statistics.csv", ("p_value",), "")
+    assert list(read_csv(folder / "comparison.csv", (), "")["run"]) == ["mine", "unet"]
+    statistics = read_csv(folder / "statistics.csv", ("p_value",), "")
     assert set(statistics["a"]) == {"unet"}
     assert statistics["mean_difference"].iloc[0] == pytest.approx(-(0.25 + 2 / 3) / 3, abs=1e-5)
 
@@ -208,8 +209,8 @@ def test_trials_compares_the_runs_asked_for(project: Project, tmp_path: Path) ->
 def test_trials_of_one_run_writes_readable_tables(project: Project, tmp_path: Path) -> None:
     write_run(tmp_path, "mine", DUNET)
     folder = run_trials(project, tmp_path)
-    assert len(runs.read_csv(folder / "statistics.csv", ("test", "a", "b", "metric", "p_value"), "")) == 0
-    assert len(runs.read_csv(folder / "comparison.csv", ("run",), "")) == 1
+    assert len(read_csv(folder / "statistics.csv", ("test", "a", "b", "metric", "p_value"), "")) == 0
+    assert len(read_csv(folder / "comparison.csv", ("run",), "")) == 1
 
 
 @pytest.mark.usefixtures("only_tables")

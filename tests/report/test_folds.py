@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich.base import paths, runs
+from ich.base import paths
 from ich.base.errors import InputError
+from ich.base.files import read_csv, write_csv, write_json
 from ich.predict import method
 from ich.report import folds
 from ich.score import metrics
@@ -27,12 +28,12 @@ def write_fold(root: Path, run: str, fold: int, finished: bool = True, **identit
     folder.mkdir(parents=True)
     if finished:
         facts = {**IDENTITY, "model": run, "part": str(fold), **identity}
-        runs.write_json(folder / "run.json", {"identity": facts})
+        write_json(folder / "run.json", {"identity": facts})
     return folder
 
 
-def write_csv(folder: Path, name: str, rows: list[dict]) -> None:
-    runs.write_csv(folder / name, pd.DataFrame(rows))
+def write_rows(folder: Path, name: str, rows: list[dict]) -> None:
+    write_csv(folder / name, pd.DataFrame(rows))
 
 
 def test_only_finished_folds_are_gathered_in_the_known_order(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_members(tmp_path: Path) -> None:
 
 def test_tables_keep_their_fold_and_patients_stay_text(tmp_path: Path) -> None:
     for fold, patient in ((1, "049"), (2, "007")):
-        write_csv(write_fold(tmp_path, "dunet", fold), "valid_patients.csv", [{"patient": patient, "hd95_mm": np.inf}])
+        write_rows(write_fold(tmp_path, "dunet", fold), "valid_patients.csv", [{"patient": patient, "hd95_mm": np.inf}])
     table = folds.gather(tmp_path, "patient")[0].table("patients")
     assert table.to_dict("records") == [
         {"patient": "049", "hd95_mm": np.inf, "fold": "fold_01"},
@@ -99,7 +100,7 @@ def test_tables_keep_their_fold_and_patients_stay_text(tmp_path: Path) -> None:
 
 def test_a_table_is_read_once_and_belongs_to_its_caller(tmp_path: Path) -> None:
     folder = write_fold(tmp_path, "dunet", 1)
-    write_csv(folder, "valid_patients.csv", [{"patient": "049", "dice": 0.5}])
+    write_rows(folder, "valid_patients.csv", [{"patient": "049", "dice": 0.5}])
     (run,) = folds.gather(tmp_path, "patient")
     first = run.table("patients")
     first.insert(0, "run", "dunet")
@@ -118,7 +119,7 @@ def test_mean_history(tmp_path: Path) -> None:
     """Epoch 1 was not validated: its mean is empty. Epoch 2: mean of 0.4, 0.6, 0.8; deviation (n - 1) 0.2."""
     for fold, dice in ((1, 0.4), (2, 0.6), (3, 0.8)):
         rows = [{"epoch": 1, "loss": fold, "val_dice": np.nan}, {"epoch": 2, "loss": 0.5, "val_dice": dice}]
-        write_csv(write_fold(tmp_path, "dunet", fold), "history.csv", rows)
+        write_rows(write_fold(tmp_path, "dunet", fold), "history.csv", rows)
     history = folds.gather(tmp_path, "patient")[0].mean_history()
     assert list(history.columns) == ["epoch", "folds", "loss_mean", "val_dice_mean", "loss_sd", "val_dice_sd"]
     assert list(history["folds"]) == [3, 3]
@@ -131,8 +132,8 @@ def test_mean_history(tmp_path: Path) -> None:
 def test_fold_means_are_over_patients_with_blood(tmp_path: Path) -> None:
     blood, missed = {"tp": 4, "fn": 1, "dice": 0.8}, {"tp": 0, "fn": 5, "dice": 0.0}
     clean, alarm = {"tp": 0, "fn": 0, "dice": np.nan}, {"tp": 0, "fn": 0, "dice": 0.0}
-    write_csv(write_fold(tmp_path, "dunet", 1), "valid_patients.csv", [blood, clean, missed, alarm])
-    write_csv(write_fold(tmp_path, "dunet", 2), "valid_patients.csv", [alarm, blood])
+    write_rows(write_fold(tmp_path, "dunet", 1), "valid_patients.csv", [blood, clean, missed, alarm])
+    write_rows(write_fold(tmp_path, "dunet", 2), "valid_patients.csv", [alarm, blood])
     means = folds.per_fold(folds.gather(tmp_path, "patient")[0], "patients", "dice")
     assert means.to_dict() == {"fold_01": 0.4, "fold_02": 0.8}  # (0.8 + 0) / 2; the false alarm is no 0 of the mean
 
@@ -170,8 +171,8 @@ def test_network_that_finds_nothing_does_not_get_threshold_zero() -> None:
 def test_chosen_threshold_is_exact_after_the_csv(tmp_path: Path) -> None:
     """0.99609375 = 255/256 is written as 0.996094; a probability of exactly 255/256 must still be found."""
     rows = [(threshold, int(threshold > 0.996), 0, int(threshold < 0.996)) for threshold in metrics.THRESHOLDS]
-    write_csv(tmp_path, "valid_thresholds.csv", counted("one", rows))
-    table = runs.read_csv(tmp_path / "valid_thresholds.csv", (), "")
+    write_rows(tmp_path, "valid_thresholds.csv", counted("one", rows))
+    table = read_csv(tmp_path / "valid_thresholds.csv", (), "")
     assert folds.choose_threshold(table) == 255 / 256
 
 
@@ -184,7 +185,7 @@ def test_a_fold_folder_of_another_name_is_left_out_and_named(
     folder = write_fold(tmp_path, "dunet", 1)
     odd = folder.with_name(name)
     shutil.copytree(folder, odd)
-    runs.write_json(odd / "run.json", {"identity": {**IDENTITY, "recipe": {"epochs": 9}}})
+    write_json(odd / "run.json", {"identity": {**IDENTITY, "recipe": {"epochs": 9}}})
     (run,) = folds.gather(tmp_path, "patient")
     assert run.folds == ["fold_01"]
     assert capsys.readouterr().out == f"note: {odd}: left out, since its name is none of fold_01, fold_02, ...\n"
@@ -205,7 +206,7 @@ def test_a_copied_run_is_left_out_unless_it_is_named(
     assert [run.name for run in folds.gather(tmp_path, "patient", (copy, "dunet"))] == [copy, "dunet"]
     assert capsys.readouterr().out == ""
     trained_on = {"identity": {**IDENTITY, "part": "2"}, "seconds": 7}  # from now on a run of its own
-    runs.write_json(write_fold(tmp_path, copy, 2) / "run.json", trained_on)
+    write_json(write_fold(tmp_path, copy, 2) / "run.json", trained_on)
     assert {run.name for run in folds.gather(tmp_path, "patient")} == {"dunet", copy}
 
 
@@ -216,7 +217,7 @@ def test_the_best_run_is_that_of_the_comparison(tmp_path: Path) -> None:
         for fold, values in enumerate(of_folds, 1):
             rows = [{"patient": f"{fold}{place}", "tp": 5, "fn": 0, "fp": 0, "dice": value, "iou": value}
                     for place, value in enumerate(values)]  # fmt: skip
-            write_csv(write_fold(tmp_path, run, fold), "valid_patients.csv", rows)
+            write_rows(write_fold(tmp_path, run, fold), "valid_patients.csv", rows)
     found = folds.gather(tmp_path, "patient")
     assert [folds.mean_dice(run) for run in found] == pytest.approx([0.5, 0.55, np.nan], nan_ok=True)
     assert folds.best(found).name == folds.best(found[::-1]).name == "dunet"

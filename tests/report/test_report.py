@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from conftest import Done
 
-from ich.base import paths, runs
+from ich.base import paths
+from ich.base.files import write_csv
 from ich.report import page as report_page
-from ich.score import metrics, scan_metrics, statistics
+from ich.score import metrics, statistics
+from ich.score.summary import patient_summary
 
 
 class Cells(HTMLParser):
@@ -69,7 +71,7 @@ def test_comparison_can_be_recomputed_from_the_patients(done: Done) -> None:
         assert table.loc[run, "dice_mean"] == pytest.approx(metrics.dice(blood.tp, blood.fp, blood.fn).mean(), rel=1e-5)
         low, high = statistics.bootstrap_interval(blood["dice"].to_numpy(), seed=0)
         assert (table.loc[run, "dice_ci_low"], table.loc[run, "dice_ci_high"]) == pytest.approx((low, high), rel=1e-4)
-        again = scan_metrics.patient_summary(rows)
+        again = patient_summary(rows)
         for name in ("scan_auroc", "hd95_mm_median", "lesion_sensitivity", "volume_true_ml_mean"):
             if name in again:
                 assert table.loc[run, name] == pytest.approx(again[name], rel=1e-5, nan_ok=True)
@@ -117,7 +119,7 @@ def test_ids_are_escaped(done: Done, tmp_path: Path) -> None:
     path = tmp_path / "patient" / "patients.csv"
     table = pd.read_csv(path, dtype=str)
     table.loc[0, "patient"] = "<script>alert(1)</script>"
-    runs.write_csv(path, table)
+    write_csv(path, table)
     text = report_page.build(tmp_path / "patient", done.project.data, "patient").read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text

@@ -15,7 +15,7 @@ import rsna_preprocess
 from ich.base import parallel, paths
 from ich.base.errors import InputError
 from ich.rsna import preprocessing, split, variants
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 SHARES = ["--valid-share", "0.2", "--test-share", "0.2", "--workers", "1"]
 

@@ -16,8 +16,9 @@ from keras import layers
 import rsna_compare
 import rsna_preprocess
 import rsna_train
-from ich.base import paths, runs
+from ich.base import paths
 from ich.base.errors import InputError
+from ich.base.files import read_csv
 from ich.rsna import batches, classifier, layouts, scores, training, variants
 from ich.rsna.batches import Batches, Change
 
@@ -73,12 +74,12 @@ def work(
 
 
 def test_each_variant_has_its_files_and_the_same_test_slices(work: Work) -> None:
-    table = layouts.usable(runs.read_csv(work.data.slices, (), ""), work.task)
+    table = layouts.usable(read_csv(work.data.slices, (), ""), work.task)
     wanted = set(table.loc[table["split"].isin(["test", "predict"]), "id"])
     for name in variants.VARIANTS:
         files = paths.Classification(work.root / "runs", work.task, name)
         assert {path.name for path in files.folder.iterdir()} == FILES
-        predicted = runs.read_csv(files.predictions, (), "")
+        predicted = read_csv(files.predictions, (), "")
         assert set(predicted["id"]) == wanted
         prob = predicted[[f"prob_{label}" for label in layouts.names_of(work.task)]].to_numpy()
         assert ((prob >= 0) & (prob <= 1)).all()
@@ -112,7 +113,7 @@ def test_all_variants_begin_with_the_same_weights_and_end_with_others(work: Work
 def test_the_weights_of_the_lowest_validation_loss_are_scored(work: Work) -> None:
     files = paths.Classification(work.root / "runs", work.task, "1_roi")
     network = keras.models.load_model(files.best, compile=False)
-    table = layouts.usable(runs.read_csv(work.data.slices, (), ""), work.task)
+    table = layouts.usable(read_csv(work.data.slices, (), ""), work.task)
     valid = table[table["split"] == "valid"]
     plain = Batches(valid, work.data, "1_roi", work.task, SIZE, 8)
     prob = np.asarray(network.predict(plain, verbose=0), float)[: len(valid)]
@@ -209,7 +210,7 @@ def test_nothing_to_compare_is_refused(one: Work) -> None:
 
 
 def test_batches_follow_from_seed_epoch_and_row(one: Work) -> None:
-    table = layouts.usable(runs.read_csv(one.data.slices, (), ""), "multiclass")
+    table = layouts.usable(read_csv(one.data.slices, (), ""), "multiclass")
     train = table[table["split"] == "train"]
     how = {"table": train, "files": one.data, "variant": "0_dicom2png", "task": "multiclass", "size": SIZE,
            "batch_size": 8, "change": Change(20, 2 / SIZE)}  # fmt: skip
@@ -225,7 +226,7 @@ def test_batches_follow_from_seed_epoch_and_row(one: Work) -> None:
 
 
 def test_plain_batches_are_in_order_and_filled_up(one: Work) -> None:
-    table = runs.read_csv(one.data.slices, (), "")
+    table = read_csv(one.data.slices, (), "")
     plain = Batches(table[:11], one.data, "0_dicom2png", "multilabel", SIZE, 8)
     assert (len(plain), plain.n, len(plain[1][0])) == (2, 11, 8)
     assert np.array_equal(plain[1][0][3:], plain[0][0][:5])

@@ -12,16 +12,16 @@ from predict_files import job, only, phantom
 from pydicom.uid import generate_uid
 from series_files import changed, moved, read, slices_of, turned
 
-from ich.base import runs
 from ich.base.errors import InputError
+from ich.base.files import read_json
 from ich.phantom.head import Patient, blood_kinds, make_patient
 from ich.phantom.series import write_series
 from ich.predict import measure
 from ich.predict.job import predict_once
 from ich.predict.method import Method
 from ich.scans import slice_geometry
-from ich.scans.ct import Window
 from ich.scans.scan import Scan
+from ich.scans.window import Window
 
 NO = np.nan
 PIXELS = (512, 512)
@@ -168,7 +168,7 @@ def test_the_mask_on_file_has_the_volume_of_the_table(tmp_path: Path, bleeding: 
     work = job(tmp_path / "out", Method(64, (Window(40, 120),), 0.5, {}), lambda planes: (planes > 45) & (planes < 90))
     predict_once(work, only(tmp_path / "head"))
     mask = nib.load(tmp_path / "out" / "head" / "mask.nii.gz")
-    table = runs.read_json(tmp_path / "out" / "head" / "run.json")
+    table = read_json(tmp_path / "out" / "head" / "run.json")
     voxel_ml = abs(np.linalg.det(mask.affine[:3, :3])) / 1000
     assert table["measures"]["volume_ml"] == pytest.approx(np.count_nonzero(mask.dataobj) * voxel_ml, rel=1e-4)
     assert any(note.startswith("1 slice is missing (above slice 34 of 45") for note in table["notes"])

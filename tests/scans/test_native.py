@@ -8,7 +8,7 @@ import pytest
 
 from ich.base.errors import InputError
 from ich.scans import native, nifti
-from ich.scans.ct import square_mask
+from ich.scans.window import square_mask
 
 SHAPE = (24, 16, 3)  # not square: the PNG is padded
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ich.base.errors import InputError
-from ich.data.slices import Slicing, slice_pixels
+from ich.data.slicing import Slicing, slice_pixels
 from ich.scans import nifti
-from ich.scans.ct import Window, square, square_mask
 from ich.scans.nifti import Grid
+from ich.scans.window import Window, square, square_mask
 
 RIGHT, ANTERIOR, SUPERIOR = 0, 1, 2  # axes of nibabel's patient space (left to right, and so on)
 SPACING = (0.5, 0.75, 5.0)  # mm, along the patient's left-right, front-back and foot-head

@@ -12,8 +12,8 @@ from ich.base.errors import InputError
 from ich.predict import engines
 from ich.predict import job as jobs
 from ich.predict.method import Method
-from ich.scans.ct import Window
 from ich.scans.scan import check_axial, read_nifti
+from ich.scans.window import Window
 
 ORDERS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 MARK_HU = 3000

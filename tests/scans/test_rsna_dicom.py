@@ -18,7 +18,7 @@ from pydicom.uid import (
 
 from ich.base.errors import InputError
 from ich.scans import dicom_slice
-from ich.scans.ct import Window
+from ich.scans.window import Window
 
 
 def dataset(pixels: np.ndarray, **tags: object) -> Dataset:

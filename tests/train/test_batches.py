@@ -10,7 +10,7 @@ import pytest
 
 from config import RECIPES
 from ich.base.errors import InputError
-from ich.data.stack import Pairs, Slices
+from ich.data.pixels import Pairs, Slices
 from ich.train import device
 from ich.train.batches import EpochBatches, PlainBatches, TrainingBatches
 

@@ -11,10 +11,11 @@ from conftest import FOLDS, Project
 import config as settings
 import main
 import main_kfold
-from ich.base import paths, runs
+from ich.base import paths
 from ich.base.errors import InputError
-from ich.data import stack
-from ich.data.stack import Slices, Split
+from ich.base.files import write_csv, write_json
+from ich.data.pixels import Slices
+from ich.data.split import Split, read_split
 from ich.train import jobs, runner, training
 
 PRINTS = {"image_size": 32, "channels": 1}
@@ -94,7 +95,7 @@ def test_steps_of_an_epoch_are_those_of_the_largest_training() -> None:
 
 
 def test_training_and_validation_never_share_a_row(project: Project) -> None:
-    split = stack.read_split(settings.MainKfold(data=project.data), "kfold")
+    split = read_split(settings.MainKfold(data=project.data), "kfold")
     for part in ("1", "2"):
         train, valid = split.training(part), split.validation(part)
         assert not set(train.table["patient"]) & set(valid.table["patient"])
@@ -112,7 +113,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run(job: jobs.Job, *_: object) -> None:
         done.append(f"train {job.name}")
         job.files.folder.mkdir(parents=True, exist_ok=True)
-        runs.write_json(job.files.run, {})
+        write_json(job.files.run, {})
 
     monkeypatch.setattr(runner, "compiled", lambda job, split, build: done.append(f"compile {job.identity['model']}"))
     monkeypatch.setattr(training, "run", run)
@@ -170,8 +171,8 @@ def test_long_work_is_estimated_first(
 def test_summary_is_over_those_with_blood(tmp_path: Path, kind: str, unit: str) -> None:
     files = paths.Training(tmp_path / "dunet" / "fold_01")
     table = pd.DataFrame({"tp": [3, 0, 0], "fn": [1, 5, 0], "dice": [0.6, 0.0, np.nan]})
-    runs.write_csv(files.slices, table.assign(dice=0.9) if kind == "patients" else table)
+    write_csv(files.slices, table.assign(dice=0.9) if kind == "patients" else table)
     if kind == "patients":
-        runs.write_csv(files.patients, table)
+        write_csv(files.patients, table)
     job = replace(two_networks(tmp_path)[2], files=files)
     assert jobs.summary_line(job).startswith(f"validation Dice per {unit} with blood 0.300 (n = 2)")  # (0.6 + 0) / 2

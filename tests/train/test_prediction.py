@@ -9,7 +9,7 @@ import pytest
 
 from ich.base.errors import InputError
 from ich.base.paths import Training
-from ich.data.stack import Slices
+from ich.data.pixels import Slices
 from ich.score import evaluation
 from ich.train import prediction
 

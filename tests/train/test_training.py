@@ -13,9 +13,12 @@ import pytest
 from keras import layers
 
 import config as settings
-from ich.base import paths, runs
+from ich.base import paths, record
 from ich.base.errors import InputError
-from ich.data import stack
+from ich.base.files import read_csv, read_json
+from ich.base.progress import duration
+from ich.data.pixels import Slices
+from ich.data.split import Split
 from ich.train import checkpoint, device, jobs, network, prediction, runner, training
 
 SIZE, EPOCHS = 32, 4
@@ -23,7 +26,7 @@ RECIPE = replace(settings.RECIPES["fast"], epochs=EPOCHS, batch_size=4, learning
 PRINTS = {"image_size": SIZE, "channels": 1, "windows": ["40/120"], "data_fingerprint": "d", "split_fingerprint": "s"}
 
 
-def bright_squares(patients: int = 12, each: int = 4) -> stack.Slices:
+def bright_squares(patients: int = 12, each: int = 4) -> Slices:
     """Noise with, on every second slice, a bright square that is the lesion; two folds by patient."""
     rng = np.random.default_rng(0)
     number = patients * each
@@ -38,16 +41,16 @@ def bright_squares(patients: int = 12, each: int = 4) -> stack.Slices:
     table["lesion_pixels"], table["in_training"] = masks.sum((1, 2)), True
     table["part"] = np.where(np.arange(number) % (2 * each) < each, "1", "2")
     spacings = {"spacing_slice_mm": 5.0, "spacing_row_mm": 1.0, "spacing_column_mm": 1.0}
-    return stack.Slices(table.assign(**spacings), images[..., None], masks)
+    return Slices(table.assign(**spacings), images[..., None], masks)
 
 
 @pytest.fixture(scope="module")
-def split() -> stack.Split:
+def split() -> Split:
     return split_of(bright_squares(), whole_scans=True)
 
 
-def split_of(slices: stack.Slices, whole_scans: bool) -> stack.Split:
-    split = stack.Split(Path(), slices.table, PRINTS, {"fold 1": 0}, whole_scans)
+def split_of(slices: Slices, whole_scans: bool) -> Split:
+    split = Split(Path(), slices.table, PRINTS, {"fold 1": 0}, whole_scans)
     split.__dict__["slices"] = slices  # as if read
     return split
 
@@ -61,18 +64,18 @@ def small(name: str, image_size: int, channels: int, n_filters: int) -> keras.Mo
     return keras.Model(inputs, layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(x))
 
 
-def job(folder: Path, split: stack.Split, recipe: object = RECIPE, part: str = "1", **given: object) -> jobs.Job:
+def job(folder: Path, split: Split, recipe: object = RECIPE, part: str = "1", **given: object) -> jobs.Job:
     config = settings.MainKfold(runs=folder, quiet=True, checkpoint_seconds=0, workers=0, **given)
     config.resolved_recipe = lambda: recipe
     return jobs.job(config, split, "dunet", 2, part)
 
 
-def train(each: jobs.Job, split: stack.Split) -> None:
+def train(each: jobs.Job, split: Split) -> None:
     runner.run_all([each], split, small)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.Job:
+def finished(tmp_path_factory: pytest.TempPathFactory, split: Split) -> jobs.Job:
     """An undisturbed training of four epochs."""
     each = job(tmp_path_factory.mktemp("undisturbed"), split)
     train(each, split)
@@ -93,8 +96,8 @@ def test_files_of_a_training(finished: jobs.Job) -> None:
     found = {path.name for path in finished.files.folder.iterdir()}
     assert set(names.split()) <= found
     assert "checkpoint" not in found  # of use to an unfinished training only
-    facts = runs.read_json(finished.files.run)
-    assert facts["identity"] == runs.read_json(finished.files.config)
+    facts = read_json(finished.files.run)
+    assert facts["identity"] == read_json(finished.files.config)
     assert (facts["training_slices"], facts["valid_slices"]) == (24, 24)
 
 
@@ -106,21 +109,21 @@ def test_it_learns_what_is_easy(finished: jobs.Job) -> None:
     assert shown["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-9)
 
 
-def test_tables_are_of_the_last_weights_and_of_the_validation_part(finished: jobs.Job, split: stack.Split) -> None:
+def test_tables_are_of_the_last_weights_and_of_the_validation_part(finished: jobs.Job, split: Split) -> None:
     valid = split.validation("1")
     prob = prediction.predict(keras.models.load_model(finished.files.last, compile=False), valid)
-    table = runs.read_csv(finished.files.slices, ("score",), "")
+    table = read_csv(finished.files.slices, ("score",), "")
     assert list(table["id"]) == list(valid.table["id"])
     np.testing.assert_allclose(table["score"], prob.max((1, 2)), atol=1e-5)
     found = prob >= 0.5
     np.testing.assert_array_equal(table["tp"], (found & (valid.masks == 1)).sum((1, 2)))
-    patients = runs.read_csv(finished.files.patients, ("tp",), "").set_index("patient")
+    patients = read_csv(finished.files.patients, ("tp",), "").set_index("patient")
     assert patients["tp"].to_dict() == table.groupby("patient")["tp"].sum().to_dict()
     # 1 x 1 x 5 mm voxels: 5 / 1000 ml each
     np.testing.assert_allclose(patients["volume_true_ml"], (patients["tp"] + patients["fn"]) * 0.005)
 
 
-def test_best_is_the_epoch_with_the_highest_validation_dice(finished: jobs.Job, split: stack.Split) -> None:
+def test_best_is_the_epoch_with_the_highest_validation_dice(finished: jobs.Job, split: Split) -> None:
     valid = split.validation("1")
     best = keras.models.load_model(finished.files.best, compile=False)
     found, truth = prediction.predict(best, valid) >= 0.5, valid.masks == 1
@@ -144,7 +147,7 @@ def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.Job:
+def stopped(tmp_path_factory: pytest.TempPathFactory, split: Split) -> jobs.Job:
     """The same training, stopped after epoch 2. Copy it before it goes on."""
     each = job(tmp_path_factory.mktemp("stopped"), split)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
@@ -154,7 +157,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> job
 
 
 def test_a_stopped_training_ends_as_an_undisturbed_one(
-    stopped: jobs.Job, finished: jobs.Job, split: stack.Split, capsys: pytest.CaptureFixture
+    stopped: jobs.Job, finished: jobs.Job, split: Split, capsys: pytest.CaptureFixture
 ) -> None:
     assert not stopped.files.finished
     assert len(history(stopped)) == 2
@@ -167,7 +170,7 @@ def test_a_stopped_training_ends_as_an_undisturbed_one(
 
 
 def test_a_finished_training_is_not_run_again(
-    finished: jobs.Job, split: stack.Split, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    finished: jobs.Job, split: Split, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "run", lambda *_: pytest.fail("trained again"))
     before = {path: path.stat().st_mtime_ns for path in finished.files.folder.iterdir()}
@@ -186,7 +189,7 @@ def test_a_finished_training_is_not_run_again(
     ],
 )
 def test_another_configuration_in_the_same_run_is_refused(
-    finished: jobs.Job, split: stack.Split, changed: dict, told: str
+    finished: jobs.Job, split: Split, changed: dict, told: str
 ) -> None:
     other = job(finished.config.runs, split, **changed)
     with pytest.raises(InputError, match=told) as caught:
@@ -196,7 +199,7 @@ def test_another_configuration_in_the_same_run_is_refused(
 
 
 @pytest.mark.parametrize("protocol", ["patient", "slice"])
-def test_validation_gives_what_keras_gives(tmp_path: Path, split: stack.Split, protocol: str) -> None:
+def test_validation_gives_what_keras_gives(tmp_path: Path, split: Split, protocol: str) -> None:
     """The last batch is filled up for the network; 24 slices in batches of 5 leave 4."""
     each = job(tmp_path, split, protocol=protocol)
     network, valid = runner.compiled(each, split, small), split.validation("1")
@@ -208,7 +211,7 @@ def test_validation_gives_what_keras_gives(tmp_path: Path, split: stack.Split, p
 
 
 def test_several_steps_at_once_change_nothing(
-    finished: jobs.Job, tmp_path: Path, split: stack.Split, monkeypatch: pytest.MonkeyPatch
+    finished: jobs.Job, tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU; 6 steps an epoch, 4 at once."""
     monkeypatch.setattr(device, "steps_an_execution", lambda steps: 4)
@@ -217,7 +220,7 @@ def test_several_steps_at_once_change_nothing(
     pd.testing.assert_frame_equal(history(each), history(finished), rtol=1e-5)
 
 
-def test_another_network_in_the_same_run_is_refused(finished: jobs.Job, split: stack.Split) -> None:
+def test_another_network_in_the_same_run_is_refused(finished: jobs.Job, split: Split) -> None:
     config = replace(finished.config, run="dunet")
     config.resolved_recipe = lambda: RECIPE
     with pytest.raises(InputError, match="model dunet, now unet"):
@@ -253,9 +256,7 @@ def test_checkpoint_of_another_network_is_refused(finished: jobs.Job, tmp_path: 
         checkpoint.restore(tmp_path / "checkpoint", compiled(finished, n_filters=3).model)
 
 
-def test_random_state_of_dropout_and_optimizer_come_back(
-    finished: jobs.Job, split: stack.Split, tmp_path: Path
-) -> None:
+def test_random_state_of_dropout_and_optimizer_come_back(finished: jobs.Job, split: Split, tmp_path: Path) -> None:
     """The step after a restart is the step that would have come: same loss, which dropout and momentum decide."""
     images, masks = split.slices.images[:4], split.slices.masks[:4, ..., None]
     one = compiled(finished).model
@@ -276,7 +277,7 @@ def test_random_state_of_dropout_and_optimizer_come_back(
         np.testing.assert_allclose(own, wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_reset_is_a_fresh_build(finished: jobs.Job, split: stack.Split) -> None:
+def test_reset_is_a_fresh_build(finished: jobs.Job, split: Split) -> None:
     used, fresh = compiled(finished), compiled(finished)
     used.model.train_on_batch(split.slices.images[:4], split.slices.masks[:4, ..., None])
     used.reset()
@@ -284,7 +285,7 @@ def test_reset_is_a_fresh_build(finished: jobs.Job, split: stack.Split) -> None:
         np.testing.assert_array_equal(own, wanted)
 
 
-def test_saved_network_predicts_what_the_trained_one_does(finished: jobs.Job, split: stack.Split) -> None:
+def test_saved_network_predicts_what_the_trained_one_does(finished: jobs.Job, split: Split) -> None:
     """`bare` shares its layers with `model`: batch normalisation statistics travel too."""
     net = compiled(finished)
     net.model.train_on_batch(split.slices.images[:4], split.slices.masks[:4, ..., None])
@@ -293,7 +294,7 @@ def test_saved_network_predicts_what_the_trained_one_does(finished: jobs.Job, sp
 
 
 def test_loss_that_is_no_number_ends_the_training(
-    tmp_path: Path, split: stack.Split, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     each = job(tmp_path, split, replace(RECIPE, epochs=1))
     monkeypatch.setattr(training.keras.Model, "fit", lambda model, *_, **given: end_with_nan(given["callbacks"][0]))
@@ -310,14 +311,14 @@ def end_with_nan(keeper: training.Keeper) -> None:
 
 @pytest.mark.parametrize(("every", "epochs", "expected"), [(1, 3, {1, 2, 3}), (3, 7, {3, 6, 7}), (9, 4, {4})])
 def test_the_last_epoch_is_always_validated(
-    tmp_path: Path, split: stack.Split, every: int, epochs: int, expected: set[int]
+    tmp_path: Path, split: Split, every: int, epochs: int, expected: set[int]
 ) -> None:
     each = job(tmp_path, split, replace(RECIPE, epochs=epochs, validate_every=every))
     assert training.validated_epochs(each) == expected
 
 
 @pytest.fixture(scope="module")
-def paper(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.Job:
+def paper(tmp_path_factory: pytest.TempPathFactory, split: Split) -> jobs.Job:
     """Five epochs of the paper's recipe, weights kept every two, validated every three, started from weights."""
     folder = tmp_path_factory.mktemp("paper")
     keras.utils.set_random_seed(77)
@@ -344,7 +345,7 @@ def test_history_of_the_papers_recipe(paper: jobs.Job) -> None:
     assert shown["learning_rate"].iloc[1] == pytest.approx(1e-4 / (1 + 12 * 1e-4 / 5), rel=1e-6)
 
 
-def test_published_metric_of_validation_is_pooled_over_32_slices(paper: jobs.Job, split: stack.Split) -> None:
+def test_published_metric_of_validation_is_pooled_over_32_slices(paper: jobs.Job, split: Split) -> None:
     """24 slices are one batch of the published metric, though training has batches of four."""
     from ich.score import metrics
 
@@ -360,12 +361,12 @@ def test_initial_weights_are_used_and_their_content_is_part_of_the_identity(pape
     started = compiled(paper, init_weights=paper.config.init_weights)
     for own, wanted in zip(started.bare.get_weights(), weights(paper.config.init_weights), strict=True):
         np.testing.assert_array_equal(own, wanted)
-    assert paper.identity["init_weights"] == runs.fingerprint(paper.config.init_weights)
+    assert paper.identity["init_weights"] == record.fingerprint(paper.config.init_weights)
 
 
 @pytest.mark.parametrize("kind", ["missing", "damaged", "another network", "another ending"])
 def test_initial_weights_that_do_not_fit_are_told_in_one_line(
-    finished: jobs.Job, split: stack.Split, tmp_path: Path, kind: str
+    finished: jobs.Job, split: Split, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / ("start.txt" if kind == "another ending" else "start.keras")
     if kind == "another network":
@@ -397,7 +398,7 @@ def test_cosine_schedule_peaks_after_the_warm_up_and_ends_at_zero() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (720, "12 min"), (12_600, "3.5 h"), (181_440, "2.1 days")])
 def test_durations_in_words(seconds: float, text: str) -> None:
-    assert training.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_history_survives_json(tmp_path: Path, finished: jobs.Job) -> None:
@@ -408,7 +409,7 @@ def test_history_survives_json(tmp_path: Path, finished: jobs.Job) -> None:
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.Job:
+def mixed(tmp_path_factory: pytest.TempPathFactory, split: Split) -> jobs.Job:
     """A training in mixed bfloat16, the default on a GPU."""
     each = job(tmp_path_factory.mktemp("mixed"), split, precision="mixed_bfloat16")
     train(each, split)
@@ -418,17 +419,17 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, split: stack.Split) -> jobs.
 
 @pytest.mark.parametrize("kept", ["last", "best"])
 def test_network_trained_in_bfloat16_is_kept_in_float32(mixed: jobs.Job, kept: str) -> None:
-    assert runs.read_json(mixed.files.run)["precision"] == "mixed_bfloat16"
+    assert read_json(mixed.files.run)["precision"] == "mixed_bfloat16"
     network = keras.models.load_model(getattr(mixed.files, kept), compile=False)
     assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
 
 
-def test_network_trained_in_bfloat16_is_scored_in_float32(mixed: jobs.Job, split: stack.Split) -> None:
+def test_network_trained_in_bfloat16_is_scored_in_float32(mixed: jobs.Job, split: Split) -> None:
     """bfloat16 has three digits: its scores would differ in the third."""
     valid = split.validation("1")
     network = keras.models.load_model(mixed.files.last, compile=False)
     prob = prediction.predict(network, valid)
-    table = runs.read_csv(mixed.files.slices, ("score",), "")
+    table = read_csv(mixed.files.slices, ("score",), "")
     np.testing.assert_allclose(table["score"], prob.max((1, 2)), rtol=1e-5)
     pooled = 2 * (prob[valid.masks == 1] >= 0.5).sum() / ((prob >= 0.5).sum() + valid.masks.sum())
     assert history(mixed)["val_dice"].iloc[-1] == pytest.approx(pooled, abs=1e-5)
@@ -466,7 +467,7 @@ def test_the_loss_that_is_no_number_is_named(row: dict, line: str) -> None:
 
 
 def test_a_validation_loss_that_is_no_number_ends_the_training(
-    tmp_path: Path, split: stack.Split, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def one_epoch(*_: object, callbacks: list, **__: object) -> None:
         callbacks[0].on_epoch_begin(0)

@@ -1,11 +1,13 @@
-"""Curves over thresholds and scans, from tables that trainings and tests leave behind."""
+"""Scores by threshold, by type of hemorrhage and by size of lesion."""
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
+from ich.data.table import TYPES
 from ich.score import metrics
 from ich.score.metrics import with_blood
+from ich.score.patient import SIZE_CLASSES
 
 
 def by_threshold(thresholds: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
@@ -40,3 +42,34 @@ def scan_roc(patients: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["threshold", "sensitivity", "specificity"])
     false, true, threshold = roc_curve(blood, patients["score"].to_numpy(np.float64), drop_intermediate=False)
     return pd.DataFrame({"threshold": threshold, "sensitivity": true, "specificity": 1 - false})
+
+
+def by_type(scores: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
+    """One row a type, over slices of exactly that type: numbers, Dice, and sensitivity.
+
+    `scores` are rows of valid_slices.csv, `slices` those of slices.csv (joined by id). `slices_found` is the share of
+    slices with at least one lesion pixel found, `sensitivity_mean` the mean share of lesion pixels found. Slices of two
+    types are left out, since nothing says which pixels are which.
+    """
+    table = scores.merge(slices[["id", *TYPES]], on="id", validate="one_to_one")
+    table = table[(table["tp"] + table["fn"] > 0) & (table[list(TYPES)].sum(axis=1) == 1)]
+    return pd.DataFrame([_type_row(kind, table[table[kind] == 1]) for kind in TYPES])
+
+
+def _type_row(kind: str, rows: pd.DataFrame) -> dict:
+    patients = rows.groupby("patient")["dice"].mean()
+    return {
+        "type": kind, "patients": len(patients), "slices": len(rows),
+        "dice_mean": rows["dice"].mean(), "dice_sd": rows["dice"].std(ddof=1), "dice_mean_of_patients": patients.mean(),
+        "sensitivity_mean": rows["sensitivity"].mean(), "slices_found": (rows["tp"] > 0).mean(),
+    }  # fmt: skip
+
+
+def by_size(patients: pd.DataFrame) -> pd.DataFrame:
+    """One row a size class of 3-D lesions (ml): how many there are and how many were found."""
+    rows = []
+    for size, ending in SIZE_CLASSES.items():
+        true, found = (int(patients[f"lesions_{kind}_{ending}"].sum()) for kind in ("true", "found"))
+        rows.append({"size_ml": size, "lesions_true": true, "lesions_found": found,
+                     "sensitivity": found / true if true else float("nan")})  # fmt: skip
+    return pd.DataFrame(rows)

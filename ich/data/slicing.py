@@ -9,18 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ich.base.errors import InputError
-from ich.base.runs import fingerprint, png_bytes, write_bytes, write_png
+from ich.base.files import write_bytes
+from ich.base.record import fingerprint
 from ich.data import ct_ich
+from ich.data.table import CRC
 from ich.scans import nifti
-from ich.scans.ct import Window, pair_crc32, square, square_mask
-
-COLUMNS = (
-    "id", "patient", "slice", "image", "label", "lesion_pixels", *ct_ich.FLAGS,
-    "spacing_row_mm", "spacing_column_mm", "spacing_slice_mm", "source",
-)  # fmt: skip
-
-
-CRC = "crc32"  # of image and label as read; not needed, so that older tables stay readable
+from ich.scans.png import pair_crc32, png_bytes, write_png
+from ich.scans.window import Window, square, square_mask
 
 
 @dataclass(frozen=True)

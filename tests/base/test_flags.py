@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import config as settings
-from ich.base import cli
+from ich.base import flags, script
 from ich.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ SHARED = ("--raw", "--data", "--runs", "--reports", "--protocol", "--seed", "--q
 def help_of(step: type, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     """Help text by flag, white space made even."""
     with pytest.raises(SystemExit) as stop:
-        cli.parse(step, "what it does, 100 % of it", ["--help"])
+        flags.parse(step, "what it does, 100 % of it", ["--help"])
     assert stop.value.code == 0
     options = capsys.readouterr().out.split("options:")[1]
     parts = [" ".join(part.split()) for part in options.split("\n  --")[1:]]
@@ -51,15 +51,15 @@ def test_help_shows_the_comment_and_the_value_of_config_py(capsys: pytest.Captur
 
 
 def test_values_become_the_type_of_the_field() -> None:
-    flags = "--image-size 128 --windows 40/120 80/200 --test-share 0.25 --patients-csv p.csv --protocol slice --check"
-    config = cli.parse(settings.CreateDataSet, "", flags.split())
+    given = "--image-size 128 --windows 40/120 80/200 --test-share 0.25 --patients-csv p.csv --protocol slice --check"
+    config = flags.parse(settings.CreateDataSet, "", given.split())
     assert (config.image_size, config.windows, config.test_share) == (128, ("40/120", "80/200"), 0.25)
     assert (config.patients_csv, config.protocol, config.check) == (Path("p.csv"), "slice", True)
-    assert cli.parse(settings.CreateDataSet, "", []) == settings.CreateDataSet()
+    assert flags.parse(settings.CreateDataSet, "", []) == settings.CreateDataSet()
 
 
 def test_optional_number_and_models() -> None:
-    config = cli.parse(settings.Main, "", ["--epochs", "3", "--models", "unet=16", "dunet=8"])
+    config = flags.parse(settings.Main, "", ["--epochs", "3", "--models", "unet=16", "dunet=8"])
     assert config.epochs == 3
     assert config.models == {"unet": 16, "dunet": 8}
     assert config.resolved_recipe().epochs == 3
@@ -67,7 +67,7 @@ def test_optional_number_and_models() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("given", "message"),
     [
         ("--image-siz 128", "unrecognized arguments: --image-siz"),  # no guessing of shortened names
         ("--colour red", "--help` lists the flags"),
@@ -81,26 +81,26 @@ def test_optional_number_and_models() -> None:
         ("--seed -1", "--seed is -1"),
     ],
 )
-def test_flags_that_are_refused(flags: str, message: str) -> None:
+def test_flags_that_are_refused(given: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        cli.parse(settings.CreateDataSet, "", flags.split())
+        flags.parse(settings.CreateDataSet, "", given.split())
 
 
 @pytest.mark.parametrize("models", ["unet", "unet=", "=32", "unet=x", "unet=-1", "unet=0", "unet=4096", "a=1 a=2"])
 def test_models_that_are_refused(models: str) -> None:
     with pytest.raises(InputError, match="--models"):
-        cli.parse(settings.Main, "", ["--models", *models.split()])
+        flags.parse(settings.Main, "", ["--models", *models.split()])
 
 
 def test_what_differs_from_config_py_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.parse(settings.CreateDataSet, "", ["--folds", "5", "--seed", "0", "--windows", "80/200"])
+    flags.parse(settings.CreateDataSet, "", ["--folds", "5", "--seed", "0", "--windows", "80/200"])
     assert capsys.readouterr().out.splitlines() == [
         "--folds 5  (config.py: 10)", "--windows 80/200  (config.py: 40/120)",
     ]  # fmt: skip
 
 
 def test_quiet_prints_no_overrides(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.parse(settings.CreateDataSet, "", ["--folds", "5", "--quiet"])
+    flags.parse(settings.CreateDataSet, "", ["--folds", "5", "--quiet"])
     assert capsys.readouterr().out == ""
 
 
@@ -127,7 +127,7 @@ def test_run_turns_errors_into_one_line_and_a_status(
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        cli.run(main)
+        script.run(main)
     assert stop.value.code == status
     assert capsys.readouterr().err == line
 
@@ -135,10 +135,10 @@ def test_run_turns_errors_into_one_line_and_a_status(
 def test_run_ends_with_0_and_lets_programming_errors_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(SystemExit) as stop:
-        cli.run(lambda: None)
+        script.run(lambda: None)
     assert stop.value.code == 0
     with pytest.raises(ZeroDivisionError):
-        cli.run(lambda: 1 / 0)
+        script.run(lambda: 1 / 0)
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypat
         raise InputError("a.nii: is bad")
 
     with pytest.raises(SystemExit):
-        cli.run(main)
+        script.run(main)
     error = capsys.readouterr().err
     assert "Traceback" in error
     assert error.endswith("error: a.nii: is bad\n")
@@ -166,7 +166,8 @@ def test_a_script_refuses_in_one_line_of_stderr(tmp_path: Path) -> None:
 
 def test_output_that_nobody_reads_ends_it_in_one_line(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text("from ich.base import cli\ndef main():\n    for k in range(99999): print(k)\ncli.run(main)\n")
+    code = "from ich.base import script\ndef main():\n    for k in range(99999): print(k)\nscript.run(main)\n"
+    script.write_text(code)
     command = f"'{sys.executable}' '{script}' | head -1"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)

@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 
 import config as settings
-from ich.base import parallel, runs
+from ich.base import parallel, record
 from ich.base.errors import InputError
+from ich.base.files import as_json, atomic, read_csv, read_json, write_csv, write_json
+from ich.base.progress import progress
+from ich.scans.png import write_png
 
 
 def write_and_fail(path: Path) -> None:
-    with runs.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text("half of the ne", encoding="utf-8")
         raise RuntimeError("power cut")
 
@@ -23,7 +26,7 @@ def write_and_fail(path: Path) -> None:
 @pytest.mark.parametrize("sync", [True, False])
 def test_atomic_writes_the_whole_file_and_makes_its_folder(tmp_path: Path, sync: bool) -> None:
     path = tmp_path / "neuer Ordner" / "täble.csv"
-    with runs.atomic(path, sync) as temporary:
+    with atomic(path, sync) as temporary:
         assert temporary.suffix == ".csv"
         temporary.write_text("new", encoding="utf-8")
         assert not path.exists()
@@ -45,9 +48,9 @@ def test_an_exception_in_the_middle_leaves_the_old_file_and_no_other(tmp_path: P
 
 def test_json_takes_paths_and_numpy_numbers(tmp_path: Path) -> None:
     content = {"path": Path("a/b"), "n": np.int64(3), "x": np.float32(0.5), "pair": (1, 2), "name": "Köpfe"}
-    runs.write_json(tmp_path / "a.json", content)
+    write_json(tmp_path / "a.json", content)
     expected = {"path": "a/b", "n": 3, "x": 0.5, "pair": [1, 2], "name": "Köpfe"}
-    assert runs.read_json(tmp_path / "a.json") == expected == runs.as_json(content)
+    assert read_json(tmp_path / "a.json") == expected == as_json(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"[1, 2]", b"null", b"\xff\xfe\x00"])
@@ -55,21 +58,21 @@ def test_damaged_json_is_refused_by_name(tmp_path: Path, content: bytes) -> None
     path = tmp_path / "run.json"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"run\.json"):
-        runs.read_json(path)
+        read_json(path)
 
 
 def test_missing_json_and_csv_name_the_step(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run the step"):
-        runs.read_json(tmp_path / "run.json")
+        read_json(tmp_path / "run.json")
     with pytest.raises(InputError, match=r"slices\.csv: not found; run `python split_raw_data\.py` first"):
-        runs.read_csv(tmp_path / "slices.csv", (), "split_raw_data.py")
+        read_csv(tmp_path / "slices.csv", (), "split_raw_data.py")
 
 
 def test_ids_and_patients_stay_text(tmp_path: Path) -> None:
     table = pd.DataFrame({"id": ["049_001", "NA"], "patient": ["049", "None"], "dice": [1 / 3, np.nan], "n": [1, 2]})
-    runs.write_csv(tmp_path / "t.csv", table)
+    write_csv(tmp_path / "t.csv", table)
     assert (tmp_path / "t.csv").read_bytes() == b"id,patient,dice,n\n049_001,049,0.333333,1\nNA,None,,2\n"
-    read = runs.read_csv(tmp_path / "t.csv", ("id",), "x.py")
+    read = read_csv(tmp_path / "t.csv", ("id",), "x.py")
     assert list(read["id"]) == ["049_001", "NA"]  # not a missing value
     assert list(read["patient"]) == ["049", "None"]
     assert read["dice"].isna().tolist() == [False, True]
@@ -93,7 +96,7 @@ def test_tables_that_are_refused(tmp_path: Path, content: bytes, message: str) -
     path = tmp_path / "kfold.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as refused:
-        runs.read_csv(path, ("fold",), "create_data_set.py")
+        read_csv(path, ("fold",), "create_data_set.py")
     assert "kfold.csv" in str(refused.value)
 
 
@@ -101,7 +104,7 @@ def test_tables_that_are_refused(tmp_path: Path, content: bytes, message: str) -
 def test_png_keeps_pixels_and_the_order_of_channels(tmp_path: Path, shape: tuple[int, ...]) -> None:
     pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     path = tmp_path / "ein Bild ä.png"
-    assert runs.write_png(path, pixels) == path.read_bytes()
+    assert write_png(path, pixels) == path.read_bytes()
     stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # colour as blue, green, red
     np.testing.assert_array_equal(stored if len(shape) == 2 else stored[:, :, ::-1], pixels)
 
@@ -110,12 +113,12 @@ def test_fingerprint_depends_on_the_contents_not_on_the_kind(tmp_path: Path) -> 
     path = tmp_path / "a"
     path.write_text("abc", encoding="utf-8")
     # the first 16 digits of SHA-256("abc"), FIPS 180-2 appendix B.1
-    assert runs.fingerprint("abc") == runs.fingerprint(b"abc") == runs.fingerprint(path) == "ba7816bf8f01cfea"
-    assert runs.fingerprint("abd") != runs.fingerprint("abc")
+    assert record.fingerprint("abc") == record.fingerprint(b"abc") == record.fingerprint(path) == "ba7816bf8f01cfea"
+    assert record.fingerprint("abd") != record.fingerprint("abc")
 
 
 def test_manifest_is_json_and_says_what_ran() -> None:
-    made = json.loads(json.dumps(runs.as_json(runs.manifest(settings.SplitRawData(), 0.0, slices=7))))
+    made = json.loads(json.dumps(as_json(record.manifest(settings.SplitRawData(), 0.0, slices=7))))
     assert made["slices"] == 7
     assert made["config"]["windows"] == ["40/120"]
     assert made["packages"]["numpy"] == np.__version__
@@ -135,6 +138,6 @@ def test_a_killed_worker_is_told_in_one_line() -> None:
 
 
 def test_progress_without_a_terminal_is_about_five_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(parallel.progress(range(12), 12, "patients read")) == list(range(12))
+    assert list(progress(range(12), 12, "patients read")) == list(range(12))
     # 12 items, a line each ceil(12/5) = 3: after 3, 6, 9, 12
     assert capsys.readouterr().out.splitlines() == [f"patients read: {n} of 12" for n in (3, 6, 9, 12)]

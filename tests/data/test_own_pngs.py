@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import create_data_set
-from ich.base import runs
 from ich.base.errors import InputError
-from ich.data import own_pngs, splits
-from ich.scans.ct import read_image, read_label
+from ich.base.files import read_json
+from ich.data import own_pngs
+from ich.data.table import read_parts, read_slices
+from ich.scans.png import read_image, read_label
 
 SIZE = 16
 NAMES = tuple(f"p{patient}_{number}" for patient in range(6) for number in (1, 2, 3))  # slice 2 holds blood
@@ -81,12 +82,12 @@ def test_ready_folders_are_the_split(tmp_path: Path) -> None:
     for part, names in where.items():
         pairs(tmp_path / part, names)
     create(tmp_path)
-    holdout = splits.read(tmp_path, "patient", "holdout").set_index("id")["part"]
+    holdout = read_parts(tmp_path, "patient", "holdout").set_index("id")["part"]
     assert holdout.to_dict() == {name: part for part, names in where.items() for name in names}
-    kfold = splits.read(tmp_path, "patient", "kfold")
+    kfold = read_parts(tmp_path, "patient", "kfold")
     assert set(kfold.loc[kfold["id"].isin(where["test"]), "part"]) == {"test"}
     assert set(kfold.loc[~kfold["id"].isin(where["test"]), "part"]) == {"1", "2"}
-    assert runs.read_json(tmp_path / "patient" / "run.json")["leak_audit"]["holdout valid"] == 0
+    assert read_json(tmp_path / "patient" / "run.json")["leak_audit"]["holdout valid"] == 0
 
 
 @pytest.mark.usefixtures("without_preview")
@@ -97,7 +98,7 @@ def test_ready_folders_that_share_a_patient_are_counted_as_a_leak(
     pairs(tmp_path / "valid", NAMES[14:15])  # the last slice of p4, whose others are trained on
     pairs(tmp_path / "test", NAMES[15:])
     create(tmp_path)
-    assert runs.read_json(tmp_path / "patient" / "run.json")["leak_audit"]["holdout valid"] == 1
+    assert read_json(tmp_path / "patient" / "run.json")["leak_audit"]["holdout valid"] == 1
     assert "scores are too high for new patients" in capsys.readouterr().out
 
 
@@ -213,11 +214,11 @@ def test_step_2_takes_them_in_changes_none_and_sees_new_ones(tmp_path: Path) -> 
     before = {path: path.read_bytes() for path in data.rglob("*.png")}
     create(data)
     assert {path: path.read_bytes() for path in data.rglob("*.png") if path in before} == before
-    assert runs.read_json(data / "run.json")["own_data"] is True
+    assert read_json(data / "run.json")["own_data"] is True
     pair(data, "p9_1", blood=False)
     create(data)
-    assert set(splits.read_slices(data)["id"]) == {"$x_^$_2", *NAMES, "p9_1"}
-    assert set(splits.read(data, "patient", "kfold")["id"]) == {"$x_^$_2", *NAMES, "p9_1"}
+    assert set(read_slices(data)["id"]) == {"$x_^$_2", *NAMES, "p9_1"}
+    assert set(read_parts(data, "patient", "kfold")["id"]) == {"$x_^$_2", *NAMES, "p9_1"}
 
 
 def test_check_of_own_pngs_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
+from surface_distance import metrics as metrics_of_package
 
-from ich.score import metrics, scan_metrics, surfaces
+from ich.score import metrics, surfaces
+from ich.score.patient import invented_lesions, lesions, patient_row, size_class, volume_ml
+from ich.score.summary import patient_summary, slice_summary, summarize
+from ich.score.surfaces import surface_scores
 
 pytestmark = pytest.mark.filterwarnings("error")
 SPACING = (5.0, 0.5, 0.5)
@@ -36,7 +40,7 @@ def volume(*voxels, shape=(8, 16, 16)):
     ],
 )
 def test_surfaces_of_two_voxels_with_unequal_spacing(other, hd95, nsd):
-    scores = scan_metrics.surface_scores(volume((2, 4, 4)), volume(other), SPACING)
+    scores = surface_scores(volume((2, 4, 4)), volume(other), SPACING)
     assert scores == pytest.approx({"hd95_mm": hd95, "nsd_2mm": nsd})
 
 
@@ -44,7 +48,7 @@ def test_surfaces_of_two_voxels_with_unequal_spacing(other, hd95, nsd):
 def test_spacing_belongs_to_its_axis(axis, expected):
     shifted = [3, 3, 3]
     shifted[axis] += 2
-    scores = scan_metrics.surface_scores(volume((3, 3, 3)), volume(tuple(shifted)), (5.0, 1.0, 2.0))
+    scores = surface_scores(volume((3, 3, 3)), volume(tuple(shifted)), (5.0, 1.0, 2.0))
     assert scores["hd95_mm"] == expected
 
 
@@ -55,8 +59,8 @@ def test_spacing_belongs_to_its_axis(axis, expected):
 @pytest.mark.parametrize(("length", "hd95"), [(4, 3.0), (11, 9.0)])
 def test_hd95_is_the_larger_directed_percentile_not_the_maximum(length, hd95):
     voxel, bar = volume((4, 4, 2)), volume((4, 4, slice(2, 2 + length)))
-    assert scan_metrics.surface_scores(voxel, bar, (1, 1, 1))["hd95_mm"] == pytest.approx(hd95)
-    assert scan_metrics.surface_scores(bar, voxel, (1, 1, 1))["hd95_mm"] == pytest.approx(hd95)
+    assert surface_scores(voxel, bar, (1, 1, 1))["hd95_mm"] == pytest.approx(hd95)
+    assert surface_scores(bar, voxel, (1, 1, 1))["hd95_mm"] == pytest.approx(hd95)
 
 
 def corners(mask, spacing_mm):
@@ -73,35 +77,35 @@ def test_surfaces_agree_with_distances_between_all_corners(truth, pred):
     assume(truth.any() and pred.any())
     distance = cdist(corners(truth, SPACING), corners(pred, SPACING))
     nearest = np.concatenate([distance.min(axis=0), distance.min(axis=1)])
-    scores = scan_metrics.surface_scores(truth, pred, SPACING)
+    scores = surface_scores(truth, pred, SPACING)
     assert np.isclose(nearest, scores["hd95_mm"]).any()
     assert scores["hd95_mm"] <= nearest.max() + 1e-9
     if (nearest <= 2).all() or (nearest > 2).all():
         assert scores["nsd_2mm"] == pytest.approx((nearest <= 2).mean())
-    assert scan_metrics.surface_scores(pred, truth, SPACING) == pytest.approx(scores)
+    assert surface_scores(pred, truth, SPACING) == pytest.approx(scores)
 
 
 def test_surfaces_of_empty_masks():
     empty, one = volume(), volume((1, 1, 1))
     missed = {"hd95_mm": np.inf, "nsd_2mm": 0.0}
-    assert scan_metrics.surface_scores(one, empty, SPACING) == missed
-    assert scan_metrics.surface_scores(empty, one, SPACING) == missed
-    assert np.isnan(list(scan_metrics.surface_scores(empty, empty, SPACING).values())).all()
+    assert surface_scores(one, empty, SPACING) == missed
+    assert surface_scores(empty, one, SPACING) == missed
+    assert np.isnan(list(surface_scores(empty, empty, SPACING).values())).all()
 
 
 @pytest.mark.parametrize("spacing", [(5.0, 0.5), (5.0, 0.0, 0.5), (5.0, float("nan"), 0.5), (float("nan"), 1, 1)])
 def test_a_spacing_that_measures_nothing_is_refused(spacing):
     with pytest.raises(ValueError, match="3 spacings above 0"):
-        scan_metrics.surface_scores(volume((1, 1, 1)), volume((1, 1, 1)), spacing)
+        surface_scores(volume((1, 1, 1)), volume((1, 1, 1)), spacing)
 
 
 def test_volume_in_millilitres():
-    assert scan_metrics.volume_ml(volume((slice(0, 4), slice(0, 10), slice(0, 10))), SPACING) == 0.5  # 400 * 1.25 mm3
+    assert volume_ml(volume((slice(0, 4), slice(0, 10), slice(0, 10))), SPACING) == 0.5  # 400 * 1.25 mm3
 
 
 @pytest.mark.parametrize(("ml", "expected"), [(0.99, "<1"), (1, "1-10"), (10, "1-10"), (10.01, ">10")])
 def test_size_classes(ml, expected):
-    assert scan_metrics.size_class(ml) == expected
+    assert size_class(ml) == expected
 
 
 def test_lesions_worked_by_hand():
@@ -109,14 +113,14 @@ def test_lesions_worked_by_hand():
     block = (slice(4, 6), slice(4, 8), slice(4, 8))  # 32 voxels of 50 mm3 = 1.6 ml
     truth = volume(*one_lesion, block)
     pred = volume((5, 7, 7), (5, 8, 8), (0, 12, 12), (7, 15, 0), (7, 14, 0))  # on the block twice joined; two invented
-    assert scan_metrics.lesions(truth, pred, (2, 5, 5)) == [
+    assert lesions(truth, pred, (2, 5, 5)) == [
         {"volume_ml": 0.1, "size_class": "<1", "found": False},
         {"volume_ml": 1.6, "size_class": "1-10", "found": True},
     ]
-    assert scan_metrics.invented_lesions(truth, pred) == 2
-    assert scan_metrics.lesions(volume(), pred, SPACING) == []
-    assert scan_metrics.invented_lesions(volume(), pred) == 3
-    assert scan_metrics.invented_lesions(truth, volume()) == 0
+    assert invented_lesions(truth, pred) == 2
+    assert lesions(volume(), pred, SPACING) == []
+    assert invented_lesions(volume(), pred) == 3
+    assert invented_lesions(truth, volume()) == 0
 
 
 def components(mask):
@@ -137,10 +141,10 @@ def components(mask):
 def test_lesions_agree_with_a_flood_fill(truth, seed):
     pred = np.random.default_rng(seed).random(truth.shape) < 0.15
     blood, predicted = (set(map(tuple, np.argwhere(mask))) for mask in (truth, pred))
-    found = scan_metrics.lesions(truth, pred, (10, 10, 10))
+    found = lesions(truth, pred, (10, 10, 10))
     expected = sorted((float(len(part)), bool(part & predicted)) for part in components(truth))
     assert sorted((lesion["volume_ml"], lesion["found"]) for lesion in found) == expected
-    assert scan_metrics.invented_lesions(truth, pred) == sum(not part & blood for part in components(pred))
+    assert invented_lesions(truth, pred) == sum(not part & blood for part in components(pred))
 
 
 COLUMNS = (
@@ -155,7 +159,7 @@ def test_patient_row_worked_by_hand():
     prob = np.zeros(truth.shape, np.float32)
     prob[6, 0:4, 0:4] = 0.5  # the larger lesion, exactly at the threshold
     prob[0, 15, 12:16] = 0.75  # an invented one of 4 voxels
-    row = scan_metrics.patient_row(truth, prob, (4.0, 5.0, 5.0))
+    row = patient_row(truth, prob, (4.0, 5.0, 5.0))
     assert list(row) == COLUMNS.split()
     assert (row["tp"], row["fp"], row["fn"], row["tn"]) == (16, 4, 2, 2048 - 22)
     expected = {"dice": 32 / 38, "iou": 16 / 22, "precision": 0.8, "sensitivity": 16 / 18, "score": 0.75}
@@ -171,13 +175,13 @@ def clean_and_bloody_patients():
     alarm = volume((7, 0, 0), (7, 0, 1))
     truths, preds = (blood, blood, blood, empty, empty), (blood, half, empty, empty, alarm)
     probs = [np.where(pred, 0.9, 0.1).astype(np.float32) for pred in preds]
-    rows = [scan_metrics.patient_row(t, p, (10, 10, 10)) for t, p in zip(truths, probs, strict=True)]
+    rows = [patient_row(t, p, (10, 10, 10)) for t, p in zip(truths, probs, strict=True)]
     slices = [pd.DataFrame(metrics.slice_table(t, p)) for t, p in zip(truths, probs, strict=True)]
     return pd.DataFrame(rows), pd.concat(slices, ignore_index=True)
 
 
 def test_summary_worked_by_hand():
-    result = scan_metrics.summary(*clean_and_bloody_patients())
+    result = summarize(*clean_and_bloody_patients())
     expected = {"n_patients": 5, "n_with_blood": 3, "n_clean": 2, "n_empty": 1, "n_hd95_undefined": 1}
     expected |= {"dice_mean": 5 / 9, "dice_median": 2 / 3, "iou_mean": 0.5}  # Dice 1, 2/3, 0; IoU 1, 1/2, 0
     expected |= {"dice_sd": np.sqrt(((4 / 9) ** 2 + (1 / 9) ** 2 + (5 / 9) ** 2) / 2)}
@@ -201,29 +205,29 @@ def test_summary_worked_by_hand():
 
 def test_summary_of_one_class_or_of_nothing():
     patients, slices = clean_and_bloody_patients()
-    clean = scan_metrics.summary(patients[3:], slices[24:])
+    clean = summarize(patients[3:], slices[24:])
     assert np.isnan([clean[name] for name in ("dice_mean", "hd95_mm_median", "scan_auroc", "slice_auroc")]).all()
     assert np.isnan([clean["scan_sensitivity"], clean["lesion_sensitivity"]]).all()
     assert np.isnan(clean["lesion_sensitivity_over_10ml"])
     assert (clean["scan_specificity"], clean["pooled_dice"], clean["n_hd95_undefined"]) == (0.5, 0, 0)
-    bloody = scan_metrics.summary(patients[:3], slices[:24])
+    bloody = summarize(patients[:3], slices[:24])
     assert np.isnan([bloody["scan_specificity"], bloody["false_positive_ml_per_clean_patient"]]).all()
-    nothing = scan_metrics.summary(patients[:0], slices[:0])
+    nothing = summarize(patients[:0], slices[:0])
     assert nothing["n_patients"] == 0
     assert np.isnan([nothing["dice_mean"], nothing["pooled_dice"]]).all()
 
 
 def test_summary_without_whole_scans_has_no_patient_values():
     _, slices = clean_and_bloody_patients()
-    result = scan_metrics.summary(None, slices)
-    assert result == scan_metrics.slice_summary(slices)
+    result = summarize(None, slices)
+    assert result == slice_summary(slices)
     assert not any("scan" in name or "patient" in name or "hd95" in name for name in result)
 
 
 def test_the_worst_hd95_counts_in_the_median():
     patients, _ = clean_and_bloody_patients()
-    assert scan_metrics.patient_summary(patients.iloc[[0, 2, 2]])["hd95_mm_median"] == np.inf
-    assert scan_metrics.patient_summary(patients.iloc[[1, 2]])["hd95_mm_median"] == np.inf
+    assert patient_summary(patients.iloc[[0, 2, 2]])["hd95_mm_median"] == np.inf
+    assert patient_summary(patients.iloc[[1, 2]])["hd95_mm_median"] == np.inf
 
 
 def test_sorting_is_that_of_the_package() -> None:
@@ -232,4 +236,4 @@ def test_sorting_is_that_of_the_package() -> None:
     distances, areas = rng.integers(0, 9, 500) / 2, rng.random(500).round(1)
     expected = np.array(sorted(zip(distances, areas, strict=True)))
     np.testing.assert_array_equal(np.column_stack(surfaces.sort_by_distance(distances, areas)), expected)
-    assert surfaces.metrics._sort_distances_surfels is surfaces.sort_by_distance  # the one that is called
+    assert metrics_of_package._sort_distances_surfels is surfaces.sort_by_distance  # the one that is called

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ich.base import runs
 from ich.base.errors import InputError
-from ich.data import audit, splits
-from ich.data.ct_ich import TYPES
-from ich.data.slices import COLUMNS
+from ich.base.files import write_csv
+from ich.data import audit, deal
+from ich.data.table import COLUMNS, TYPES, read_parts, read_slices
 
 FOLDS = 3
 
@@ -27,9 +26,9 @@ def slices_of(patients: dict[str, list[int]]) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna(dict.fromkeys(TYPES, 0))
 
 
-def deal(slices: pd.DataFrame, protocol: str, seed: int = 0, share: float = 0.2, ratio: float = 1.0) -> pd.DataFrame:
-    by = {"patient": splits.by_patient, "slice": splits.by_slice}[protocol]
-    return by(splits.balanced(slices, ratio, seed), FOLDS, share, seed)
+def dealt(slices: pd.DataFrame, protocol: str, seed: int = 0, share: float = 0.2, ratio: float = 1.0) -> pd.DataFrame:
+    by = {"patient": deal.by_patient, "slice": deal.by_slice}[protocol]
+    return by(deal.balanced(slices, ratio, seed), FOLDS, share, seed)
 
 
 # 12 patients of 10 slices with blood in 1 to 6 of them, and 12 clean ones of 8 slices
@@ -49,7 +48,7 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
 @given(table=tables(), seed=st.integers(0, 5), share=st.sampled_from([0.0, 0.1, 0.2]))
 @settings(max_examples=25, deadline=None)
 def test_no_patient_is_in_two_parts_and_no_slice_is_lost(table: pd.DataFrame, seed: int, share: float) -> None:
-    made = deal(table, "patient", seed, share)
+    made = dealt(table, "patient", seed, share)
     assert made["id"].tolist() == table["id"].tolist()
     per_patient = made.groupby("patient")[["split", "fold"]].nunique()
     assert (per_patient == 1).all(axis=None)
@@ -64,14 +63,14 @@ def test_no_patient_is_in_two_parts_and_no_slice_is_lost(table: pd.DataFrame, se
 
 @pytest.mark.parametrize("protocol", ["patient", "slice"])
 def test_the_same_seed_gives_the_same_split_and_another_one_another(protocol: str) -> None:
-    first, again, other = deal(MANY, protocol), deal(MANY, protocol), deal(MANY, protocol, seed=1)
+    first, again, other = dealt(MANY, protocol), dealt(MANY, protocol), dealt(MANY, protocol, seed=1)
     pd.testing.assert_frame_equal(first, again)
     for column in ("split", "fold"):
         assert first.set_index("id")[column].to_dict() != other.set_index("id")[column].to_dict()
 
 
 def test_serpentine_by_hand() -> None:
-    dealt = splits.serpentine(list("abcdefgh"), 3)
+    dealt = deal.serpentine(list("abcdefgh"), 3)
     # 1 2 3, back 3 2 1, and again 1 2
     assert dealt == {"a": 1, "b": 2, "c": 3, "d": 3, "e": 2, "f": 1, "g": 1, "h": 2}
 
@@ -79,7 +78,7 @@ def test_serpentine_by_hand() -> None:
 def test_folds_by_patient_follow_the_lesion_load() -> None:
     # loads 6 5 4 3 2 1 are dealt 1 2 3 3 2 1: 6 + 1, 5 + 2 and 4 + 3 lesion slices, 7 in each fold
     table = slices_of({f"p{load}": [9] * load + [0] for load in (3, 6, 1, 5, 2, 4)})
-    made = deal(table, "patient", share=0)
+    made = dealt(table, "patient", share=0)
     fold_of = made.groupby("patient")["fold"].first().to_dict()
     assert fold_of == {"p6": "1", "p5": "2", "p4": "3", "p3": "3", "p2": "2", "p1": "1"}
     assert made[made["lesion_pixels"] > 0]["fold"].value_counts().to_dict() == {"1": 7, "2": 7, "3": 7}
@@ -87,7 +86,7 @@ def test_folds_by_patient_follow_the_lesion_load() -> None:
 
 def test_clean_patients_go_on_where_those_with_blood_ended() -> None:
     table = slices_of({f"b{n}": [9] for n in range(4)} | {f"c{n}": [0] for n in range(4)})
-    made = deal(table, "patient", share=0)
+    made = dealt(table, "patient", share=0)
     # 1 2 3 3 for blood, then 2 1 1 2: three, three and two patients
     assert made["fold"].value_counts().to_dict() == {"1": 3, "2": 3, "3": 2}
     assert made[made["lesion_pixels"] > 0]["fold"].value_counts().to_dict() == {"1": 1, "2": 1, "3": 2}
@@ -96,16 +95,16 @@ def test_clean_patients_go_on_where_those_with_blood_ended() -> None:
 @pytest.mark.parametrize(("share", "bleeding", "clean"), [(0.0, 0, 0), (0.01, 1, 1), (0.1, 1, 1), (0.25, 3, 3),
                                                           (0.4, 5, 5)])  # fmt: skip
 def test_test_share_is_of_patients_and_stratified(share: float, bleeding: int, clean: int) -> None:
-    made = deal(MANY, "patient", share=share)
+    made = dealt(MANY, "patient", share=share)
     test = made[made["split"] == "test"].groupby("patient")["lesion_pixels"].sum()
     # 12 of each kind: 0.1 * 12 = 1.2 -> 1, 0.25 * 12 = 3, 0.4 * 12 = 4.8 -> 5; a share above 0 is one at least
     assert ((test > 0).sum(), (test == 0).sum()) == (bleeding, clean)
 
 
 def test_the_test_set_holds_large_and_small_loads() -> None:
-    load = splits.lesion_load(MANY)
+    load = deal.lesion_load(MANY)
     for seed in range(5):
-        made = deal(MANY, "patient", seed, share=0.25)
+        made = dealt(MANY, "patient", seed, share=0.25)
         chosen = [load[patient] for patient in made.loc[made["split"] == "test", "patient"].unique() if load[patient]]
         # loads 6 6 5 5 | 4 4 3 3 | 2 2 1 1: one of each stretch
         assert sorted(value > 4 for value in chosen) == [False, False, True]
@@ -116,11 +115,11 @@ def test_the_test_set_holds_large_and_small_loads() -> None:
 def test_too_few_patients_with_blood(patients: int, advice: str) -> None:
     table = slices_of({f"b{n}": [9, 0] for n in range(patients)} | {f"c{n}": [0] for n in range(9)})
     with pytest.raises(InputError, match=f"{patients} patients with blood outside the test set for 3 folds.*{advice}"):
-        deal(table, "patient", share=0)
+        dealt(table, "patient", share=0)
 
 
 def test_the_published_protocol_is_balanced_stratified_and_complete() -> None:
-    made = deal(MANY, "slice")
+    made = dealt(MANY, "slice")
     blood = made["lesion_pixels"] > 0
     # 2 * (1 + 2 + 3 + 4 + 5 + 6) = 42 slices with blood, and as many without
     assert (len(made), blood.sum()) == (84, 42)
@@ -136,7 +135,7 @@ def test_the_published_protocol_is_balanced_stratified_and_complete() -> None:
 
 
 def test_folds_are_disjoint_and_complete() -> None:
-    made = deal(MANY, "slice")
+    made = dealt(MANY, "slice")
     assert made["id"].is_unique
     parts = [set(part["id"]) for _, part in made.groupby("fold")]
     assert sum(map(len, parts)) == len(set.union(*parts)) == len(made)
@@ -151,33 +150,33 @@ def test_folds_are_disjoint_and_complete() -> None:
 )
 def test_shares_that_cannot_be_stratified_are_refused(share: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        deal(slices_of({f"b{n}": [9, 0] for n in range(18)}), "slice", share=share)
+        dealt(slices_of({f"b{n}": [9, 0] for n in range(18)}), "slice", share=share)
 
 
 def test_too_few_slices_of_a_kind_are_refused() -> None:
     with pytest.raises(InputError, match="42 slices with blood and 0 without are too few for 3 folds"):
-        deal(MANY, "slice", ratio=0)
+        dealt(MANY, "slice", ratio=0)
 
 
 @pytest.mark.parametrize(("ratio", "negatives"), [(0, 0), (0.5, 21), (1, 42), (2, 84), (1000, 174)])
 def test_negatives_per_positive(ratio: float, negatives: int) -> None:
-    made = splits.balanced(MANY, ratio, 0)  # 42 with blood; 120 - 42 + 96 = 174 without
+    made = deal.balanced(MANY, ratio, 0)  # 42 with blood; 120 - 42 + 96 = 174 without
     blood = made["lesion_pixels"] > 0
     assert made.loc[blood, "in_training"].all()
     assert made.loc[~blood, "in_training"].sum() == negatives
 
 
 def test_the_drawn_negatives_depend_on_the_seed_only() -> None:
-    first, other = splits.balanced(MANY, 1, 0), splits.balanced(MANY, 1, 1)
-    assert first["in_training"].equals(splits.balanced(MANY, 1, 0)["in_training"])
+    first, other = deal.balanced(MANY, 1, 0), deal.balanced(MANY, 1, 1)
+    assert first["in_training"].equals(deal.balanced(MANY, 1, 0)["in_training"])
     assert not first["in_training"].equals(other["in_training"])
 
 
 def test_ready_folders_stay_the_split() -> None:
-    table = splits.balanced(MANY, 1, 0)
+    table = deal.balanced(MANY, 1, 0)
     order = {patient: place for place, patient in enumerate(table["patient"].unique())}
     table["split"] = [("train", "valid", "test")[order[patient] % 3] for patient in table["patient"]]
-    made = splits.from_folders(table, FOLDS, 0, "patient")
+    made = deal.from_folders(table, FOLDS, 0, "patient")
     assert made["split"].tolist() == table["split"].tolist()
     assert ((made["split"] == "test") == (made["fold"] == "test")).all()
     assert len(made[["patient", "fold"]].drop_duplicates()) == made["patient"].nunique()
@@ -231,32 +230,32 @@ def test_unknown_types_stay_empty_in_the_summary() -> None:
 
 
 def write(data: Path, slices: pd.DataFrame, made: pd.DataFrame) -> None:
-    runs.write_csv(data / "slices.csv", slices)
+    write_csv(data / "slices.csv", slices)
     for kind, column in (("holdout", "split"), ("kfold", "fold")):
-        runs.write_csv(data / "patient" / f"{kind}.csv", made[["id", "in_training", column]])
+        write_csv(data / "patient" / f"{kind}.csv", made[["id", "in_training", column]])
 
 
 def test_rows_travel_by_id(tmp_path: Path) -> None:
-    made = deal(MANY, "patient")
+    made = dealt(MANY, "patient")
     write(tmp_path, MANY.sample(frac=1, random_state=0), made)
     for kind, column in (("holdout", "split"), ("kfold", "fold")):
-        read = splits.read(tmp_path, "patient", kind)
+        read = read_parts(tmp_path, "patient", kind)
         assert read["id"].tolist() == made["id"].tolist()
         assert read["part"].tolist() == made[column].tolist()
         assert read["lesion_pixels"].tolist() == made["lesion_pixels"].tolist()
 
 
 def test_a_split_of_other_slices_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, MANY.iloc[5:], deal(MANY, "patient"))
+    write(tmp_path, MANY.iloc[5:], dealt(MANY, "patient"))
     with pytest.raises(InputError, match=r"holdout\.csv: 5 of its slices are not in slices\.csv"):
-        splits.read(tmp_path, "patient", "holdout")
+        read_parts(tmp_path, "patient", "holdout")
 
 
 @pytest.mark.parametrize("change", [{"in_training": "yes"}, {"fold": None}, {"id": "000_001"}])
 def test_a_split_edited_into_nonsense_is_refused(change: dict[str, str | None], tmp_path: Path) -> None:
-    write(tmp_path, MANY, deal(MANY, "patient").assign(**change))
+    write(tmp_path, MANY, dealt(MANY, "patient").assign(**change))
     with pytest.raises(InputError, match=r"kfold\.csv: .* run create_data_set\.py --protocol patient again"):
-        splits.read(tmp_path, "patient", "kfold")
+        read_parts(tmp_path, "patient", "kfold")
 
 
 @pytest.mark.parametrize(
@@ -277,6 +276,6 @@ def test_a_split_edited_into_nonsense_is_refused(change: dict[str, str | None], 
 def test_slices_edited_into_nonsense_are_refused(column: str, value: str | None, message: str, tmp_path: Path) -> None:
     table = MANY.astype({column: object})
     table.loc[1, column] = value
-    runs.write_csv(tmp_path / "slices.csv", table)
+    write_csv(tmp_path / "slices.csv", table)
     with pytest.raises(InputError, match=rf"slices\.csv: row [23] .*{message}"):
-        splits.read_slices(tmp_path)
+        read_slices(tmp_path)

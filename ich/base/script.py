@@ -1,0 +1,84 @@
+"""Runs a script: starts the backend quietly, and turns an error into one line and an exit status."""
+
+import contextlib
+import errno
+import logging
+import os
+import signal
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Callable, Iterator
+
+from ich.base import quiet_stderr
+from ich.base.errors import InputError, MachineError, is_out_of_memory
+
+EXIT_INPUT, EXIT_SYSTEM = 2, 3
+STOPPED = (130, 141)  # as shells count them: 128 and the signal's number, SIGINT and SIGPIPE
+WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def run(main: Callable[[], object]) -> typing.NoReturn:
+    """Run a script's `main`; turn what a user can correct into one line and an exit status (2 input, 3 machine)."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    quiet_stderr.open_closed()
+    debug = "--debug" in sys.argv
+    try:
+        main()
+    except InputError as error:
+        _fail(str(error), EXIT_INPUT, debug)
+    except KeyboardInterrupt:
+        _fail("interrupted; rerun the same command to resume", 130, debug)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # for what is still to be flushed
+        _fail("stopped, since its output is no longer read; rerun the same command to resume", 141, debug)
+    except Exception as error:
+        status, line = _told(error)
+        if not line:
+            raise
+        _fail(line, status, debug)
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def starting_backend() -> Iterator[None]:
+    """Import Keras within this: TensorFlow's native start-up notes ignore its own log level and hide our lines.
+
+    An import that fails still raises, and the notes are shown then, as when the process is aborted. `--help` and
+    refusals of flags come before it, without the seconds it takes.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with quiet_stderr.hidden((InputError, MachineError, KeyboardInterrupt)):
+        yield
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Exit status and line for what the machine or a wrong folder is to blame for; no line for a bug."""
+    if isinstance(error, MachineError):
+        return EXIT_SYSTEM, str(error)
+    if is_out_of_memory(error):
+        return EXIT_SYSTEM, "out of memory; end other programs, or give a smaller --batch-size or fewer --workers"
+    if not isinstance(error, OSError):
+        return 0, ""
+    about = f"{error.filename or 'output'}: {error.strerror}"
+    if error.errno == errno.ENOENT:
+        return EXIT_INPUT, f"{about}; it was removed while this ran: run the step that writes it again"
+    if error.errno in WRONG_PATH:
+        return EXIT_INPUT, f"{about}; choose another folder"
+    return (EXIT_SYSTEM, f"{about}; make room or choose another folder") if error.errno in NO_ROOM else (0, "")
+
+
+def _interrupt(signum: int, frame: types.FrameType | None) -> typing.NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, status: int, debug: bool) -> typing.NoReturn:
+    if debug:
+        traceback.print_exc()
+    line = " ".join(message.splitlines())
+    print(line if status in STOPPED else f"error: {line}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,78 @@
+"""Slices and masks in memory."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ich.base import paths
+from ich.base.errors import InputError, MachineError
+from ich.data.table import CRC
+from ich.scans.png import pair_crc32, read_image, read_label
+
+READERS = 8  # threads that read PNGs
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Rows of a split and their pixels: `images` uint8 (n, size, size, channels), `masks` 0/1 uint8 (n, size, size)."""
+
+    table: pd.DataFrame
+    images: np.ndarray
+    masks: np.ndarray
+
+    @classmethod
+    def read(cls, data: Path, table: pd.DataFrame, size: int, channels: int) -> "Slices":
+        """Read the PNG pairs of `table`. Raises InputError for one that is missing, damaged or not the one of it."""
+        images, masks = _empty(len(table), size, channels)
+
+        def read_pair(row: int, image: str, label: str) -> int:
+            images[row], mask = read_image(data / image, channels, size), read_label(data / label, size)
+            if mask.any():
+                masks[row] = mask
+            return pair_crc32(images[row], mask)
+
+        with ThreadPoolExecutor(min(len(table), READERS)) as pool:
+            found = list(pool.map(read_pair, range(len(table)), table["image"], table["label"]))
+        _refuse_replaced(data, table, found)
+        return cls(table.reset_index(drop=True), images, masks)
+
+    def pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and mask of a row."""
+        return self.images[row], self.masks[row]
+
+    def part(self, chosen: pd.Series) -> "Slices":
+        """The rows where `chosen` (one bool per row) is true."""
+        where = chosen.to_numpy()
+        return Slices(self.table[where].reset_index(drop=True), self.images[where], self.masks[where])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Rows of a split whose pixels lie elsewhere: `pair(row)` gives image and mask, as Slices.pair does."""
+
+    table: pd.DataFrame
+    pair: Callable[[int], tuple[np.ndarray, np.ndarray]]
+
+
+def _empty(n: int, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Memory for images and masks. Raises MachineError where there is too little."""
+    try:
+        return np.empty((n, size, size, channels), np.uint8), np.zeros((n, size, size), np.uint8)
+    except MemoryError:
+        need = n * size**2 * (channels + 1) / 2**30
+        raise MachineError(f"{n} slices of {size} pixels need {need:.1f} GiB of memory, more than there is; "
+                           "make smaller ones (split_raw_data.py --image-size)") from None  # fmt: skip
+
+
+def _refuse_replaced(data: Path, table: pd.DataFrame, found: list[int]) -> None:
+    if CRC not in table:
+        return
+    if (other := (table[CRC].notna() & (table[CRC] != found)).to_numpy()).any():
+        raise InputError(
+            f"{data / table['image'][other].iloc[0]}: it or its label has changed since {data / paths.SLICES} was "
+            f"written ({other.sum()} of {len(table)} slices have); delete that table and run create_data_set.py again"
+        )

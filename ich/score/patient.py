@@ -1,0 +1,84 @@
+"""Values of one whole scan: volumes in ml, lesions, and the row of a patient.
+
+Volumes are arrays (slices, rows, columns); `spacing_mm` is the distance of voxel centres in that order.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+from ich.score import metrics
+from ich.score.metrics import Mask, Probabilities
+from ich.score.surfaces import Spacing, check_spacing, surface_scores
+
+TOUCHING = np.ones((3, 3, 3), dtype=bool)
+"""26-connected: voxels that share a face, an edge or a corner belong to one lesion."""
+SIZE_CLASSES = {"<1": "under_1ml", "1-10": "1_to_10ml", ">10": "over_10ml"}
+"""Size class of a lesion by its true volume in ml (1 and 10 are in the middle) -> ending of its columns."""
+
+
+def volume_ml(mask: Mask, spacing_mm: Spacing) -> float:
+    """Return the volume of a bool mask in millilitres (1 ml = 1000 mm3)."""
+    check_spacing(mask, spacing_mm)
+    return int(np.count_nonzero(mask)) * float(np.prod(spacing_mm)) / 1000
+
+
+def size_class(lesion_ml: float) -> str:
+    """Return "<1", "1-10" or ">10", the size class of a lesion of this volume in ml."""
+    if lesion_ml < 1:
+        return "<1"
+    return "1-10" if lesion_ml <= 10 else ">10"
+
+
+def lesions(truth: Mask, pred: Mask, spacing_mm: Spacing) -> list[dict[str, float | str | bool]]:
+    """List the true lesions: `volume_ml`, `size_class`, and `found` (at least one predicted voxel on it)."""
+    label, number = ndimage.label(truth, TOUCHING)
+    voxels = np.bincount(label.ravel(), minlength=number + 1)[1:]
+    hits = np.bincount(label[pred], minlength=number + 1)[1:]
+    volumes = voxels * float(np.prod(spacing_mm)) / 1000
+    return [
+        {"volume_ml": float(volume), "size_class": size_class(volume), "found": bool(hit)}
+        for volume, hit in zip(volumes, hits, strict=True)
+    ]
+
+
+def invented_lesions(truth: Mask, pred: Mask) -> int:
+    """Count the predicted 26-connected components that lie on no true voxel."""
+    label, number = ndimage.label(pred, TOUCHING)
+    on_blood = np.unique(label[truth])
+    return int(number - np.count_nonzero(on_blood))
+
+
+def patient_row(
+    truth: Mask, prob: Probabilities, spacing_mm: Spacing, threshold: float = 0.5
+) -> dict[str, float | int]:
+    """Return one patient's row of `valid_patients.csv`, apart from `patient` itself.
+
+    The definitions alone decide, whoever the patient: a clean one with a false alarm has Dice 0, HD95 infinite
+    and NSD 0, one without has NaN there. It is `summary` that leaves clean patients out of these means.
+    `score` is the highest probability of the scan; besides the totals, lesions are counted by `SIZE_CLASSES`.
+    """
+    pred = prob >= threshold
+    number = metrics.counts(truth, pred)
+    ratios = (metrics.dice, metrics.iou, metrics.precision, metrics.sensitivity)
+    return {
+        **{name: int(value) for name, value in number._asdict().items()},
+        **{ratio.__name__: float(ratio(*number[:3])) for ratio in ratios},
+        "score": float(prob.max()),
+        **surface_scores(truth, pred, spacing_mm),
+        "volume_true_ml": volume_ml(truth, spacing_mm),
+        "volume_pred_ml": volume_ml(pred, spacing_mm),
+        **_lesion_columns(truth, pred, spacing_mm),
+    }
+
+
+def _lesion_columns(truth: Mask, pred: Mask, spacing_mm: Spacing) -> dict[str, int]:
+    found = lesions(truth, pred, spacing_mm)
+    columns = {
+        "lesions_true": len(found),
+        "lesions_found": sum(lesion["found"] for lesion in found),
+        "lesions_invented": invented_lesions(truth, pred),
+    }
+    for size, ending in SIZE_CLASSES.items():
+        of_size = [lesion["found"] for lesion in found if lesion["size_class"] == size]
+        columns |= {f"lesions_true_{ending}": len(of_size), f"lesions_found_{ending}": sum(of_size)}
+    return columns
