@@ -21,7 +21,7 @@ import main_kfold
 import tests as test_set
 from ich.base import paths, script
 from ich.base.errors import InputError, MachineError
-from ich.train import checkpoint, device, jobs, training
+from ich.train import checkpoint, device, jobs, loop
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--models", "dunet=2", "--epochs", "2", "--checkpoint-seconds", "0", "--validate-every", "1"]
@@ -250,14 +250,14 @@ def test_want_of_memory_ends_with_3_and_one_line(
 
 def fail_in(epoch: int, what: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """From `epoch` (from 0) on the first thing that an epoch does is `what`."""
-    begin = training.Keeper.on_epoch_begin
+    begin = loop.Keeper.on_epoch_begin
 
-    def begin_and_fail(self: training.Keeper, number: int, logs: dict | None = None) -> None:
+    def begin_and_fail(self: loop.Keeper, number: int, logs: dict | None = None) -> None:
         begin(self, number, logs)
         if number == epoch:
             what()
 
-    monkeypatch.setattr(training.Keeper, "on_epoch_begin", begin_and_fail)
+    monkeypatch.setattr(loop.Keeper, "on_epoch_begin", begin_and_fail)
 
 
 def test_without_memory_what_is_trained_stays_and_a_smaller_batch_may_begin(
@@ -299,12 +299,12 @@ def test_a_loss_of_no_number_leaves_the_epochs_before(
     monkeypatch.setattr(models, "LEVELS", 2)
     flags = done.flags("patient", *TINY, "--fold", "1")
     files = paths.Training(tmp_path / "patient" / "dunet" / "fold_01")
-    end = training.Keeper.on_epoch_end
+    end = loop.Keeper.on_epoch_end
 
-    def spoilt(self: training.Keeper, number: int, logs: dict) -> None:
+    def spoilt(self: loop.Keeper, number: int, logs: dict) -> None:
         end(self, number, {**logs, "loss": float("nan")} if number == 1 else logs)
 
-    monkeypatch.setattr(training.Keeper, "on_epoch_end", spoilt)
+    monkeypatch.setattr(loop.Keeper, "on_epoch_end", spoilt)
     with pytest.raises(InputError, match="dunet/fold_01: the training loss is nan in epoch 2; lower --learning-rate"):
         main_kfold.main([*flags, "--model", "dunet", "--runs", str(tmp_path)])
     assert list(pd.read_csv(files.history)["epoch"]) == [1]

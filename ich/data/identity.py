@@ -58,7 +58,7 @@ def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
     return record.differences(*kept)
 
 
-def refuse_difference(path: Path, found: dict, wanted: dict, advice: str = "Give --run another name") -> None:
+def refuse_difference(path: Path, found: dict, wanted: dict, advice: str) -> None:
     """Raise InputError naming each setting in which a run that was begun differs from what is wanted now."""
     if pairs := differences(found, wanted):
         told = "; ".join(f"{key} {before}, now {now}" for key, before, now in pairs)

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich.base import lock, record
+from ich.base import record
 from ich.base.errors import InputError
-from ich.base.files import as_json, read_json, write_json
+from ich.base.files import read_json
 from ich.base.paths import Classification, Rsna
-from ich.data.identity import refuse_difference
 from ich.rsna.batches import Batches, Change
-from ich.train.jobs import is_begun
 
 SAME = ("task", "network", "image_size", "epochs", "learning_rates", "batch_size", "rotation_deg", "shift_px", "seed")
 
@@ -26,6 +24,13 @@ class Job:
     data: Rsna
     table: pd.DataFrame
     prints: dict
+
+    advice = "Give --runs another folder"
+
+    @property
+    def same_run(self) -> list[Classification]:
+        """Itself alone: variants are compared although their settings may differ; the comparison says so."""
+        return [self.files]
 
     @property
     def name(self) -> str:
@@ -71,18 +76,3 @@ def _fingerprint(weights: str) -> str:
     if not path.is_file():
         raise InputError(f"{path}: not found; --weights is imagenet, none or a file")
     return record.fingerprint(path)
-
-
-def begin(job: Job) -> None:
-    """Write config.json, or refuse a folder that holds another configuration, naming the differences."""
-    if is_begun(job.files):
-        refuse_other_configuration(job)
-    else:
-        with lock.writing(job.files.folder):
-            write_json(job.files.config, job.identity)
-
-
-def refuse_other_configuration(job: Job) -> None:
-    """Raise InputError when the folder was begun with another one."""
-    found, wanted = read_json(job.files.config), as_json(job.identity)
-    refuse_difference(job.files.config, found, wanted, "Give --runs another folder")

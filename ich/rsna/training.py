@@ -4,22 +4,18 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import pandas as pd
 
-from ich.base import lock, record
-from ich.base.files import atomic, read_csv, write_csv, write_json
+from ich.base.files import read_csv, write_csv
 from ich.base.progress import duration
 from ich.rsna import plots, scores
 from ich.rsna.batches import Batches, Change
 from ich.rsna.classifier import Classifier
-from ich.rsna.job import Job, begin, make, refuse_other_configuration
+from ich.rsna.job import Job, make
 from ich.rsna.layouts import LABELS, names_of
 from ich.rsna.split import PREDICT
-from ich.train import checkpoint, device
-from ich.train.jobs import tell_finished
-from ich.train.training import refuse_no_number
+from ich.train import device, jobs, loop
 
 WORTH_MEASURING_PX = 1e10  # pixels seen in all trainings; fewer take a CPU minutes
 LONG_S = 12 * 3600
@@ -50,14 +46,8 @@ def run_one(config: object, variant: str, repeat: int, table: pd.DataFrame) -> s
 
 def unfinished(config: object, variants: Sequence[str], table: pd.DataFrame) -> list[Job]:
     """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
-    jobs = [make(config, variant, repeat, table) for repeat in range(1, config.repeats + 1) for variant in variants]
-    for job in jobs:
-        begin(job)
-    todo = [job for job in jobs if not job.files.finished]
-    for job in jobs:
-        if job not in todo:
-            tell_finished(job.name, job.files)
-    return todo
+    repeats = range(1, config.repeats + 1)
+    return jobs.unfinished([make(config, variant, repeat, table) for repeat in repeats for variant in variants])
 
 
 def summary_line(job: Job) -> str:
@@ -68,42 +58,35 @@ def summary_line(job: Job) -> str:
 
 
 def _run(job: Job, classifier: Classifier) -> None:
-    """Train, unless another process is at it (InputError) or has finished it since this one looked."""
-    with lock.writing(job.files.folder), device.memory_for(job.name, job.config.batch_size):
-        refuse_other_configuration(job)
-        if not job.files.finished:
-            _train(job, classifier)
+    """Train, unless another process is training it (InputError) or has finished it in the meantime."""
+    loop.run_alone(job, job.config.batch_size, lambda: _train(job, classifier))
 
 
 def _train(job: Job, classifier: Classifier) -> None:
     """Train; then predict test and unlabelled slices with the weights of the lowest validation loss."""
-    started, how = time.time(), job.config
+    started, config = time.time(), job.config
     classifier.reset(job.seed)
-    epoch, history = checkpoint.restore(job.files.checkpoint, classifier.model)
-    if epoch:
-        print(f"{job.name}: resuming after epoch {epoch}")
-    change = Change(how.rotation_deg, how.shift_px / how.image_size)
+    change = Change(config.rotation_deg, config.shift_px / config.image_size)
     with contextlib.closing(job.batches("train", change)) as batches, contextlib.closing(job.batches("valid")) as valid:
-        batches.begin(epoch)
-        keeper = Keeper(job, classifier, batches, valid, history)
-        checkpoint.settle_best(job.files, keeper.best["epoch"])
-        classifier.model.fit(
-            device.feed(batches), epochs=how.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
-            shuffle=False,  # the batches are shuffled, in a way a restart repeats
-        )  # fmt: skip
+        history = loop.fit(loop.Plan(
+            job, classifier, batches, config.epochs, validate=lambda epoch: validate(classifier, valid, config.task),
+            rank=lambda row: -row["val_loss"], shown=("loss", "accuracy"), rate_flag="--learning-rates",
+            rate_of="first step",  # they are constant within an epoch, and the next one's follows its last step
+        ))  # fmt: skip
     classifier.bare.load_weights(job.files.best)
     table = pd.concat([_predictions(job, classifier, part) for part in ("test", PREDICT)])
     write_csv(job.files.predictions, table)
-    plots.loss_accuracy(job.files.curves, pd.DataFrame(keeper.history), job.name)
-    facts = {
-        "identity": job.identity, "results": record.fingerprints(job.files.results),
-        "device": device.gpu_name() or "CPU", "backend": keras.backend.backend(),
-        "parameters": classifier.bare.count_params(), "seed_used": job.seed,
-        "slices": job.table["split"].value_counts().to_dict(),
-        "training_seconds": round(sum(row["seconds"] for row in keeper.history), 1),
-    }  # fmt: skip
-    write_json(job.files.run, record.manifest(how, started, **facts))
-    job.files.checkpoint.unlink(missing_ok=True)
+    plots.loss_accuracy(job.files.curves, pd.DataFrame(history), job.name)
+    slices = job.table["split"].value_counts().to_dict()
+    loop.finish(job, classifier, history, started, seed_used=job.seed, slices=slices)
+
+
+def validate(classifier: Classifier, valid: Batches, task: str) -> dict[str, float]:
+    """Exact over all slices: the batches are filled up, so Keras's own would count some twice."""
+    prob, truth = classifier.predict(valid), valid.targets
+    found = scores.Predicted(truth, prob, np.arange(valid.n), task == "multilabel")
+    value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, valid.n))).items()}
+    return {"val_loss": value["log_loss"], "val_accuracy": value["accuracy"], "val_auroc": value["auroc"]}
 
 
 def _predictions(job: Job, classifier: Classifier, part: str) -> pd.DataFrame:
@@ -127,63 +110,8 @@ def _tell_duration(todo: list[Job], classifier: Classifier) -> None:
         return
     print(f"{len(todo)} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
     with contextlib.closing(job.batches("train")) as batches:
-        images, targets = batches[0]
-    classifier.model.train_on_batch(images, targets)  # compiles
-    began = time.perf_counter()
-    for _ in range(2):
-        classifier.model.train_on_batch(images, targets)
-    step = (time.perf_counter() - began) / 2
+        step = loop.seconds_per_step(classifier.model, batches)
     seconds = len(todo) * how.epochs * step * (n_train + n_valid / 3)  # a training step is about 3 passes
     print(f"estimated time: {duration(seconds)}", flush=True)
     if seconds > LONG_S:
         print("that is long: --network EfficientNetB0 --image-size 224 needs about a hundredth of it; so does a GPU")
-
-
-class Keeper(keras.callbacks.Callback):
-    """Before each epoch: its batches. After it: history, a printed line, the best weights, and a checkpoint."""
-
-    def __init__(self, job: Job, classifier: Classifier, batches: Batches, valid: Batches, history: list[dict]) -> None:
-        super().__init__()
-        self.job, self.classifier, self.batches, self.valid, self.history = job, classifier, batches, valid, history
-        self.saved = time.monotonic()
-
-    @property
-    def best(self) -> dict:
-        """The first epoch of those with the lowest validation loss."""
-        return min(self.history, key=lambda row: row["val_loss"], default={"epoch": 0})
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.began = time.monotonic()
-        self.learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        self.batches.begin(epoch)
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keep what the epoch gave. Raises InputError when a loss is no number any more."""
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}, **self._validated()}
-        refuse_no_number(self.job.name, row, "--learning-rates")
-        row |= {"learning_rate": self.learning_rate, "seconds": round(time.monotonic() - self.began, 2)}
-        self.history.append(row)
-        if self.best is row:
-            with atomic(self.job.files.waiting(row["epoch"])) as temporary:
-                self.classifier.exact.save(temporary)
-        last = row["epoch"] == self.job.config.epochs
-        if last or time.monotonic() - self.saved >= self.job.config.checkpoint_seconds:
-            self._checkpoint()
-        if not self.job.config.quiet:
-            shown = "  ".join(f"{name} {row[name]:.3f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
-            left = row["seconds"] * (self.job.config.epochs - row["epoch"])
-            told = f"{self.job.name} epoch {row['epoch']}/{self.job.config.epochs}  {shown}"
-            print(f"{told}  lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s, {duration(left)} left", flush=True)
-
-    def _validated(self) -> dict[str, float]:
-        """Exact over all slices: the batches are filled up, so Keras's own would count some twice."""
-        prob, truth = self.classifier.predict(self.valid), self.valid.targets
-        found = scores.Predicted(truth, prob, np.arange(self.valid.n), self.job.config.task == "multilabel")
-        value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, self.valid.n))).items()}
-        return {"val_loss": value["log_loss"], "val_accuracy": value["accuracy"], "val_auroc": value["auroc"]}
-
-    def _checkpoint(self) -> None:
-        write_csv(self.job.files.history, pd.DataFrame(self.history))
-        checkpoint.save(self.job.files.checkpoint, self.model, len(self.history), self.history)
-        checkpoint.settle_best(self.job.files, self.best["epoch"])
-        self.saved = time.monotonic()

@@ -2,12 +2,44 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from ich.base import lock, paths
 from ich.base.errors import InputError
 from ich.base.files import as_json, read_csv, write_json
 from ich.data import identity
 from ich.data.split import Split
+
+
+class AnyJob(Protocol):
+    """A training of either pipeline, as the loop knows it."""
+
+    @property
+    def name(self) -> str:
+        """As printed."""
+
+    @property
+    def files(self) -> paths.Training:
+        """Where it is kept."""
+
+    @property
+    def config(self) -> object:
+        """Settings; `quiet` and `checkpoint_seconds` are read."""
+
+    @property
+    def identity(self) -> dict:
+        """What makes it this training; goes into config.json."""
+
+    @property
+    def same_run(self) -> list[paths.Training]:
+        """The trainings, itself among them, that must have been begun with the same identity."""
+
+    @property
+    def advice(self) -> str:
+        """What to do where they were not."""
+
+
+Kind = TypeVar("Kind", bound=AnyJob)
 
 
 @dataclass(frozen=True)
@@ -21,10 +53,19 @@ class Job:
     config: object  # config.Train
     audit: dict
 
+    advice = "Give --run another name"
+
     @property
     def name(self) -> str:
         """Run and part, as printed: `dunet/fold_01`."""
         return f"{self.files.folder.parent.name}/{self.files.folder.name}"
+
+    @property
+    def same_run(self) -> list[paths.Training]:
+        """All folds of the run, or the hold-out training alone."""
+        folder = self.files.folder
+        folders = [folder] if folder.name == "holdout" else paths.numbered(folder.parent, "fold").values()
+        return [paths.Training(each) for each in folders]
 
 
 def job(config: object, split: Split, name: str, n_filters: int, part: str) -> Job:
@@ -41,7 +82,7 @@ def job(config: object, split: Split, name: str, n_filters: int, part: str) -> J
     )
 
 
-def begin(job: Job) -> None:
+def begin(job: AnyJob) -> None:
     """Write config.json, or refuse a run that holds another configuration, naming the differences."""
     refuse_other_configuration(job)
     if not is_begun(job.files):
@@ -49,14 +90,12 @@ def begin(job: Job) -> None:
             write_json(job.files.config, job.identity)
 
 
-def refuse_other_configuration(job: Job) -> None:
+def refuse_other_configuration(job: AnyJob) -> None:
     """Raise InputError when a fold was begun with another one: the mean over folds is that of one method."""
     wanted = as_json(job.identity)
-    folder = job.files.folder
-    for each in [folder] if folder.name == "holdout" else paths.numbered(folder.parent, "fold").values():
-        files = paths.Training(each)
+    for files in job.same_run:
         if files.config.exists() and is_begun(files):
-            identity.refuse_difference(files.config, identity.read(files.config), wanted)
+            identity.refuse_difference(files.config, identity.read(files.config), wanted, job.advice)
 
 
 def is_begun(files: paths.Training) -> bool:
@@ -85,7 +124,7 @@ def all_finished(config: object, split: Split, parts: list[str]) -> bool:
     return all(each.files.finished for each in found) and not unfinished(found)
 
 
-def unfinished(trainings: list[Job]) -> list[Job]:
+def unfinished(trainings: list[Kind]) -> list[Kind]:
     """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
     for each in trainings:
         begin(each)

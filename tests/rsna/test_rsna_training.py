@@ -19,8 +19,9 @@ import rsna_train
 from ich.base import paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv
-from ich.rsna import batches, classifier, layouts, scores, training, variants
+from ich.rsna import batches, classifier, layouts, scores, variants
 from ich.rsna.batches import Batches, Change
+from ich.train import loop
 
 SIZE = 32
 SMALL = ["--network", "EfficientNetB0", "--image-size", str(SIZE), "--weights", "none", "--batch-size", "8",
@@ -246,6 +247,7 @@ def test_augmentation_brings_in_zeros_and_mirrors_both_ways() -> None:
 
 def test_a_validation_loss_that_is_no_number_is_not_called_the_training_loss() -> None:
     validated = {"val_loss": float("nan"), "val_accuracy": 0.5}
-    keeper = SimpleNamespace(job=SimpleNamespace(name="1_roi"), _validated=lambda: validated)
+    job = SimpleNamespace(name="1_roi", files=None)
+    plan = loop.Plan(job, None, None, 3, lambda epoch: validated, None, ("loss",), "--learning-rates")
     with pytest.raises(InputError, match="1_roi: the validation loss is nan in epoch 2; lower --learning-rates"):
-        training.Keeper.on_epoch_end(keeper, 1, {"loss": 0.3, "accuracy": 0.5})
+        loop.Keeper(plan, []).on_epoch_end(1, {"loss": 0.3, "accuracy": 0.5})

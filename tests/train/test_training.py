@@ -19,7 +19,7 @@ from ich.base.files import read_csv, read_json
 from ich.base.progress import duration
 from ich.data.pixels import Slices
 from ich.data.split import Split
-from ich.train import checkpoint, device, jobs, network, prediction, runner, training
+from ich.train import checkpoint, device, jobs, loop, network, prediction, runner, training
 
 SIZE, EPOCHS = 32, 4
 RECIPE = replace(settings.RECIPES["fast"], epochs=EPOCHS, batch_size=4, learning_rate=0.02, validate_every=1)
@@ -136,14 +136,14 @@ class Stop(Exception):
 
 
 def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    end = training.Keeper.on_epoch_end
+    end = loop.Keeper.on_epoch_end
 
-    def end_and_stop(self: training.Keeper, number: int, logs: dict | None = None) -> None:
+    def end_and_stop(self: loop.Keeper, number: int, logs: dict | None = None) -> None:
         end(self, number, logs)
         if number + 1 == epoch:
             raise Stop
 
-    monkeypatch.setattr(training.Keeper, "on_epoch_end", end_and_stop)
+    monkeypatch.setattr(loop.Keeper, "on_epoch_end", end_and_stop)
 
 
 @pytest.fixture(scope="module")
@@ -297,14 +297,14 @@ def test_loss_that_is_no_number_ends_the_training(
     tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     each = job(tmp_path, split, replace(RECIPE, epochs=1))
-    monkeypatch.setattr(training.keras.Model, "fit", lambda model, *_, **given: end_with_nan(given["callbacks"][0]))
+    monkeypatch.setattr(loop.keras.Model, "fit", lambda model, *_, **given: end_with_nan(given["callbacks"][0]))
     with pytest.raises(InputError, match=r"dunet/fold_01: the training loss is nan in epoch 1; lower --learning-rate"):
         train(each, split)
     assert not each.files.finished
     assert not each.files.checkpoint.exists()
 
 
-def end_with_nan(keeper: training.Keeper) -> None:
+def end_with_nan(keeper: loop.Keeper) -> None:
     keeper.on_epoch_begin(0)
     keeper.on_epoch_end(0, {"loss": float("nan")})
 
@@ -463,7 +463,7 @@ def test_network_saved_in_bfloat16_by_an_earlier_version_is_loaded_in_float32(tm
 )
 def test_the_loss_that_is_no_number_is_named(row: dict, line: str) -> None:
     with pytest.raises(InputError, match=line) if line else contextlib.nullcontext():
-        training.refuse_no_number("fold_01", {"epoch": 3, **row}, "--learning-rate")
+        loop.refuse_no_number("fold_01", {"epoch": 3, **row}, "--learning-rate")
 
 
 def test_a_validation_loss_that_is_no_number_ends_the_training(
@@ -474,7 +474,7 @@ def test_a_validation_loss_that_is_no_number_ends_the_training(
         callbacks[0].on_epoch_end(0, {"loss": 0.3, "dice": 0.5, "iou": 0.4})
 
     each = job(tmp_path, split, replace(RECIPE, epochs=1))
-    monkeypatch.setattr(training.keras.Model, "fit", one_epoch)
+    monkeypatch.setattr(loop.keras.Model, "fit", one_epoch)
     validated = {"val_loss": math.nan, "val_dice": 0.0, "val_iou": 0.0}
     monkeypatch.setattr(training.Network, "validate", lambda *_: validated)
     with pytest.raises(InputError, match=r"dunet/fold_01: the validation loss is nan in epoch 1"):
