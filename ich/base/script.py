@@ -1,5 +1,6 @@
 """Runs a script: starts the backend quietly, and turns an error into one line and an exit status."""
 
+import atexit
 import contextlib
 import errno
 import logging
@@ -81,4 +82,12 @@ def _fail(message: str, status: int, debug: bool) -> typing.NoReturn:
         traceback.print_exc()
     line = " ".join(message.splitlines())
     print(line if status in STOPPED else f"error: {line}", file=sys.stderr)
+    if status in STOPPED:
+        atexit.register(_close_stderr)
     sys.exit(status)
+
+
+def _close_stderr() -> None:
+    """TensorFlow's threads may still be at work while Python ends, and would write their complaints below our line."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
