@@ -103,8 +103,8 @@ RECIPES = {
         checkpoint_every=0, validate_every=5, rotation_deg=15, shift=0.05, shear_deg=0, scale=0.1, flip=True,
         brightness=10, contrast=0.1, noise=4,
     ),
-    # The published recipe, but for two things: zoom is the same in both directions here, and batch normalization has
-    # the momentum of Keras (0.99).
+    # The published recipe, but for two things: zoom is the same in both directions here, and the momentum of batch
+    # normalization is 0.9 (models.py), not Keras' 0.99.
     "paper": Recipe(
         loss="dice", epochs=1000, batch_size=32, learning_rate=1e-4, schedule="inverse_time", negatives="once",
         checkpoint_every=100, validate_every=10, rotation_deg=0.2, shift=0.05, shear_deg=0.05, scale=0.05, flip=True,
