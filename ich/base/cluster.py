@@ -12,13 +12,16 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ich.base.errors import InputError, MachineError
 from ich.base.paths import ROOT
 from ich.base.progress import progress
 from ich.base.share import Ask, plan, share_out
 from ich.base.worker import Place, Shard
+
+if TYPE_CHECKING:
+    import config as settings
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,7 +36,7 @@ PASSED_ON = ("KERAS_", "TF_", "XLA_", "JAX_")  # environment that workers share 
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0"}
 
 
-def check(config: object) -> None:
+def check(config: "settings.Engine") -> None:
     """Raise InputError when the flags of the engine do not fit together, or Ray is not installed."""
     if config.engine == "ray":
         _ray(config)
@@ -41,7 +44,7 @@ def check(config: object) -> None:
         raise InputError(f"--address {config.address}: is for --engine ray; give both or neither")
 
 
-def train(work: Callable[[Item], str], todo: Mapping[str, Item], config: object) -> None:
+def train(work: Callable[[Item], str], todo: Mapping[str, Item], config: "settings.Engine") -> None:
     """Do each named training on some machine, in a process of its own; print the line that `work` returns.
 
     A training takes one GPU where the cluster has any, otherwise a share of the cores. A lost one is begun again up to
@@ -52,7 +55,9 @@ def train(work: Callable[[Item], str], todo: Mapping[str, Item], config: object)
         print(f"{number} of {len(todo)}: {name}: {line}", flush=True)
 
 
-def stream(work: Callable[[Item], Result], items: Sequence[Item], config: object, title: str) -> Iterator[Result]:
+def stream(
+    work: Callable[[Item], Result], items: Sequence[Item], config: "settings.Engine", title: str
+) -> Iterator[Result]:
     """As `parallel.stream`, on all cores of the cluster; results come as they are ready, not in order."""
     shards = {f"{title} from {k + 1}": items[k : k + SHARD] for k in range(0, len(items), SHARD)}
     results = _results(Shard(work), shards, config, trains=False)
@@ -60,7 +65,7 @@ def stream(work: Callable[[Item], Result], items: Sequence[Item], config: object
 
 
 def _results(
-    work: Callable[[Item], Result], items: Mapping[str, Item], config: object, trains: bool
+    work: Callable[[Item], Result], items: Mapping[str, Item], config: "settings.Engine", trains: bool
 ) -> Iterator[tuple[str, Result]]:
     """Name and result of each item, as it is ready."""
     ray = _ray(config)
@@ -166,7 +171,7 @@ def _machines(ray: types.ModuleType) -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _ray(config: object) -> types.ModuleType:
+def _ray(config: "settings.Engine") -> types.ModuleType:
     for name, value in (ENVIRONMENT | ({} if config.address else _secret())).items():
         os.environ.setdefault(name, value)  # read while it is imported
     try:
@@ -182,7 +187,7 @@ def _secret() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _connected(ray: types.ModuleType, config: object) -> Iterator[None]:
+def _connected(ray: types.ModuleType, config: "settings.Engine") -> Iterator[None]:
     """Within it Ray is there: the cluster at `config.address`, or one on this computer for the time being."""
     on_term = signal.getsignal(signal.SIGTERM)
     try:
@@ -193,7 +198,7 @@ def _connected(ray: types.ModuleType, config: object) -> Iterator[None]:
         ray.shutdown()
 
 
-def _connect(ray: types.ModuleType, config: object) -> None:
+def _connect(ray: types.ModuleType, config: "settings.Engine") -> None:
     passed_on = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     options = {"log_to_driver": not config.quiet, "logging_level": logging.ERROR,

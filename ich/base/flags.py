@@ -13,7 +13,10 @@ from pathlib import Path
 from ich.base.errors import InputError
 from ich.base.paths import is_file_name
 
-Config = typing.TypeVar("Config")
+if typing.TYPE_CHECKING:
+    import config as settings
+
+Config = typing.TypeVar("Config", bound="settings.Common")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,7 +56,7 @@ def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Con
     return config
 
 
-def check_limits(config: object) -> None:
+def check_limits(config: "settings.Common") -> None:
     """Raise InputError when a number of `config` is outside its class's LIMITS."""
     for name, (low, high) in type(config).LIMITS.items():
         value = getattr(config, name, None)

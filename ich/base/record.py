@@ -12,10 +12,14 @@ import time
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.base.paths import ROOT
+
+if TYPE_CHECKING:
+    import config as settings
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pandas", "nibabel", "pydicom",
             "opencv-python-headless", "openvino", "onnxruntime", "highdicom", "scikit-learn", "scipy",
@@ -58,7 +62,7 @@ def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
-def manifest(config: object, started: float, **facts: object) -> dict:
+def manifest(config: "settings.Common", started: float, **facts: object) -> dict:
     """What run.json says of a run: settings, facts given by the step, versions, machine, state of the code, seconds."""
     return {
         "note": RESEARCH_ONLY,

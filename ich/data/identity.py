@@ -3,17 +3,23 @@
 import ast
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ich.base import paths, record, source
 from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.scans.window import Window
 
+if TYPE_CHECKING:
+    import config as settings
+
 UNKNOWN = "unknown (own PNGs)"  # windows of earlier versions
 NETWORK = "network_code"  # fingerprint of the network's code; trainings of earlier versions have none
 
 
-def make(config: object, recipe: object, name: str, n_filters: int, part: str, prints: dict) -> dict:
+def make(
+    config: "settings.Train", recipe: "settings.Recipe", name: str, n_filters: int, part: str, prints: dict
+) -> dict:
     """What makes a training this one: network and its code, recipe, seed, part, and fingerprints of data and split."""
     if config.init_weights and not config.init_weights.is_file():
         raise InputError(f"{config.init_weights}: not found (--init-weights)")

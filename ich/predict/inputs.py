@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ich.base import guard
 from ich.base.errors import InputError
@@ -13,6 +14,9 @@ from ich.base.paths import is_file_name
 from ich.predict import results
 from ich.predict.folders import Walk
 from ich.scans import dicom_series, scan
+
+if TYPE_CHECKING:
+    import config as settings
 
 NIFTI = (".nii", ".nii.gz")
 NAMELESS = "scan"  # base name of a file whose own name no folder can have
@@ -112,7 +116,7 @@ def look(given: Sequence[Path], orientation: str = "", series: str = "", out: Pa
     return found
 
 
-def unused(config: object, scans: Sequence[Input]) -> list[str]:
+def unused(config: "settings.Predict", scans: Sequence[Input]) -> list[str]:
     """Notes on flags of config.Predict that none of the scans has a use for."""
     dicom = [bool(each.facts) for each in scans]
     notes = []

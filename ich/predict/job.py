@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +19,15 @@ from ich.scans import native, scan
 from ich.scans.dicom_slice import AIR_HU
 from ich.scans.png import write_png
 
+if TYPE_CHECKING:
+    import config as settings
+
 
 @dataclass(frozen=True)
 class Job:
     """What all scans of a call share. `config` is config.Predict; `facts` say what the results depend on."""
 
-    config: object
+    config: "settings.Predict"
     method: Method
     threshold: float
     engine: Engine

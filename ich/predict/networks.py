@@ -5,6 +5,7 @@ import errno
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ich.base import lock, paths, script
 from ich.base.errors import InputError
@@ -12,6 +13,9 @@ from ich.base.files import read_json
 from ich.predict import engines, method
 from ich.predict.job import Job
 from ich.report import folds
+
+if TYPE_CHECKING:
+    import config as settings
 
 CACHE = "exported"  # folder beside a run's folds
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -23,7 +27,7 @@ OF_A_PREDICTION = (
 )  # fmt: skip
 
 
-def check(config: object) -> None:
+def check(config: "settings.Predict") -> None:
     """Raise InputError for flags (`config` is config.Predict) that would have no effect, and for damaged ones."""
     method.parsed(config.windows)
     if config.export and (given := _given(config, OF_A_PREDICTION)):
@@ -33,14 +37,14 @@ def check(config: object) -> None:
                          f"leave out {given}, or leave out --model")  # fmt: skip
 
 
-def _given(config: object, names: tuple[str, ...]) -> str:
+def _given(config: "settings.Predict", names: tuple[str, ...]) -> str:
     """Those of the flags that differ from config.py."""
     usual = type(config)()
     return ", ".join("--" + name.replace("_", "-") if name != config.POSITIONAL else "the scans"
                      for name in names if getattr(config, name) != getattr(usual, name))  # fmt: skip
 
 
-def prepare(config: object) -> Job:
+def prepare(config: "settings.Predict") -> Job:
     """The job of a call (`config` is config.Predict): exported files where an engine for them is installed, or Keras.
 
     Files of a run are exported once, beside its folds. Raises InputError for what is missing.
@@ -60,7 +64,7 @@ def prepare(config: object) -> Job:
     return Job(config, how, threshold, engines.with_flip(engine) if config.flip else engine, facts)
 
 
-def _of_run(config: object, name: str) -> tuple[str, method.Method, engines.Engine]:
+def _of_run(config: "settings.Predict", name: str) -> tuple[str, method.Method, engines.Engine]:
     """The engine that is used in the end, the method and the engine itself, of a run's trainings."""
     run = method.choose_run(config.runs, config.protocol, config.run)
     how, trainings = method.of_run(run, config.fold, config.weights, config.windows)
@@ -76,13 +80,18 @@ def _of_run(config: object, name: str) -> tuple[str, method.Method, engines.Engi
         return name, how, _exported_engine(config, name, there)
 
 
-def _is_exported(config: object, name: str, folder: Path, how: method.Method) -> bool:
+def _is_exported(config: "settings.Predict", name: str, folder: Path, how: method.Method) -> bool:
     return method.is_exported(folder, how, engines.files(name, config.precision))
 
 
 @contextlib.contextmanager
 def _newly_exported(
-    config: object, name: str, folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run
+    config: "settings.Predict",
+    name: str,
+    folder: Path,
+    how: method.Method,
+    trainings: list[paths.Training],
+    run: folds.Run,
 ) -> Iterator[Path]:
     """Where the exported files are now: in `folder`, or where that is read only in a temporary one.
 
@@ -113,7 +122,7 @@ def _read_only(folder: Path) -> str:
         raise
 
 
-def export(config: object, folder: Path) -> None:
+def export(config: "settings.Predict", folder: Path) -> None:
     """Write the networks of the chosen run to `folder`. Raises InputError when packages or trainings are missing."""
     if lacking := engines.lacks_for_export():
         raise InputError(f"--export: needs {lacking}")
@@ -125,7 +134,9 @@ def export(config: object, folder: Path) -> None:
     print(f"{run.name}: {', '.join(how.facts['folds'])} -> {folder}: {written}")
 
 
-def _export(config: object, folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run) -> None:
+def _export(
+    config: "settings.Predict", folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run
+) -> None:
     with script.starting_backend():
         from ich.predict import export, model_card, quantize
     measured = quantize.read_slices(config, how) if config.precision == "int8" else None
@@ -134,17 +145,17 @@ def _export(config: object, folder: Path, how: method.Method, trainings: list[pa
         quantize.tell(read_json(folder / method.CARD)["int8_dice_with_float32"])
 
 
-def _cache(config: object, run: folds.Run) -> Path:
+def _cache(config: "settings.Predict", run: folds.Run) -> Path:
     fold = f"_{paths.fold_name(config.fold)}" if config.fold else ""
     best = "_best" if config.weights == "best" else ""
     return run.trainings[0].folder.parent / f"{CACHE}{fold}{best}"
 
 
-def _exported_engine(config: object, name: str, folder: Path) -> engines.Engine:
+def _exported_engine(config: "settings.Predict", name: str, folder: Path) -> engines.Engine:
     return engines.openvino(folder, config.precision) if name == "openvino" else engines.onnx(folder)
 
 
-def _without_export(config: object, name: str, run: folds.Run) -> str:
+def _without_export(config: "settings.Predict", name: str, run: folds.Run) -> str:
     """Keras instead of an engine whose files can't be written here; InputError where that can't be or was not asked."""
     lacking = f"run {run.name} is not exported for {name}, which needs {engines.lacks_for_export()}"
     if config.engine != "auto" or config.precision != "float32":
@@ -160,7 +171,7 @@ def _missing() -> str:
     return " and ".join(name for name in ("keras", engines.keras_backend()) if not engines.has(name))
 
 
-def _tell(config: object, name: str, how: method.Method, threshold: float) -> None:
+def _tell(config: "settings.Predict", name: str, how: method.Method, threshold: float) -> None:
     why = "the fastest that is installed" if config.engine == "auto" else "asked for"
     count = len(how.facts["folds"])
     of = f"the mean of {count} networks" if count > 1 else how.facts["folds"][0]

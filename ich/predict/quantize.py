@@ -4,6 +4,7 @@ The ranges of the integers are measured on slices of the training data, so this 
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from ich.predict.method import Method
 from ich.scans.png import read_image
 from ich.scans.window import Window
 
+if TYPE_CHECKING:
+    import config as settings
+
 EACH = 64  # slices with blood and as many without; half of them give the ranges, the others judge the result
 LEAST_AGREEMENT = 0.97  # Dice of the masks of integers and of float32
 # Window, resizing and the mean of the networks: next to no work, but rounding grey levels twice costs much.
@@ -29,7 +33,7 @@ def installed() -> bool:
     return engines.has("nncf") and engines.installed("openvino")
 
 
-def read_slices(config: object, method: Method) -> np.ndarray:
+def read_slices(config: "settings.Predict", method: Method) -> np.ndarray:
     """Training slices as HU, float32 (2 * EACH or fewer, size, size): with blood and without.
 
     Raises InputError when NNCF is missing, and when the data set of the run is not there or is another one.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,9 @@ from ich.base.errors import InputError
 from ich.base.files import read_csv
 from ich.data import identity
 from ich.score import metrics
+
+if TYPE_CHECKING:
+    import config as settings
 
 SAME = ("protocol", "image_size", "channels", "windows", "data_fingerprint", "split_fingerprint")
 
@@ -91,7 +95,7 @@ def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run
     return chosen
 
 
-def refuse_other_data(config: object, run: Run, prints: dict) -> None:
+def refuse_other_data(config: "settings.Common", run: Run, prints: dict) -> None:
     """Raise InputError unless a run was trained on the split that is there now, which has `prints` (stack)."""
     now = {"protocol": config.protocol, **prints}
     refuse_mixture(config.data / config.protocol, now, run.identity(), run.trainings[0].folder)

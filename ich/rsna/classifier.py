@@ -1,6 +1,7 @@
 """EfficientNet for one grey slice: six outputs, with or without ImageNet weights, compiled once for many trainings."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -12,13 +13,16 @@ from ich.rsna.scores import ANY_WEIGHT
 from ich.train import checkpoint, device
 from ich.train.network import Exact, load_weights
 
+if TYPE_CHECKING:
+    import config as settings
+
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of RGB in 0..1
 IMAGENET_SD = np.array([0.229, 0.224, 0.225])
 DROPOUT = dict(zip("01234567", (0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5), strict=True))  # as published for B0 to B7
 OUTPUTS = 6
 
 
-def build(config: object) -> keras.Model:
+def build(config: "settings.RsnaTrain") -> keras.Model:
     """(batch, image_size, image_size, 1) grey 0..255 -> six probabilities, with the weights that the user chose.
 
     Raises InputError when the weights can't be had or do not fit.
@@ -100,7 +104,7 @@ class Classifier:
     `reset` brings it back to the initial weights of a seed: those are the same for every variant.
     """
 
-    def __init__(self, config: object, steps: int) -> None:
+    def __init__(self, config: "settings.RsnaTrain", steps: int) -> None:
         keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
         self.config, self.steps = config, steps
         self.bare, self.model = self._made(config.seed)
@@ -132,7 +136,7 @@ class Classifier:
         return bare, model
 
 
-def schedule(config: object, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+def schedule(config: "settings.RsnaTrain", steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rates one after another, each for an equal share of the epochs; `steps` an epoch."""
     rates = list(config.learning_rates)
     ends = [round(config.epochs * k / len(rates)) * steps - 1 for k in range(1, len(rates))]  # last step of each

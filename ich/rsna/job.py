@@ -3,6 +3,7 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -12,6 +13,9 @@ from ich.base.files import read_json
 from ich.base.paths import Classification, Rsna
 from ich.rsna.batches import Batches, Change
 
+if TYPE_CHECKING:
+    import config as settings
+
 SAME = ("task", "network", "image_size", "epochs", "learning_rates", "batch_size", "rotation_deg", "shift_px", "seed")
 
 
@@ -19,7 +23,7 @@ SAME = ("task", "network", "image_size", "epochs", "learning_rates", "batch_size
 class Job:
     """One training: a variant, a seed, and the slices of all parts."""
 
-    config: object  # config.RsnaTrain
+    config: "settings.RsnaTrain"
     files: Classification
     data: Rsna
     table: pd.DataFrame
@@ -56,7 +60,7 @@ class Job:
                        change, self.seed, how.workers)  # fmt: skip
 
 
-def make(config: object, variant: str, repeat: int, table: pd.DataFrame) -> Job:
+def make(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> Job:
     """The training of a variant. Raises InputError when the variant or the weights to start from are not there."""
     data = Rsna(config.data)
     made = read_json(data.run, ("variants", "config"))

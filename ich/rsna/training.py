@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,14 @@ from ich.rsna.layouts import LABELS, names_of
 from ich.rsna.split import PREDICT
 from ich.train import device, jobs, loop
 
+if TYPE_CHECKING:
+    import config as settings
+
 WORTH_MEASURING_PX = 1e10  # pixels seen in all trainings; fewer take a CPU minutes
 LONG_S = 12 * 3600
 
 
-def run_all(config: object, variants: Sequence[str], table: pd.DataFrame) -> None:
+def run_all(config: "settings.RsnaTrain", variants: Sequence[str], table: pd.DataFrame) -> None:
     """Run the trainings that are not finished, all with one compiled network; all variants of a seed come together."""
     device.choose_kernels(config.deterministic)
     todo = unfinished(config, variants, table)
@@ -35,7 +39,7 @@ def run_all(config: object, variants: Sequence[str], table: pd.DataFrame) -> Non
             print(f"{job.name}: {summary_line(job)}")
 
 
-def run_one(config: object, variant: str, repeat: int, table: pd.DataFrame) -> str:
+def run_one(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> str:
     """Run one training while others run elsewhere; return what came of it in one line."""
     device.choose_kernels(config.deterministic)
     job = make(config, variant, repeat, table)
@@ -44,7 +48,7 @@ def run_one(config: object, variant: str, repeat: int, table: pd.DataFrame) -> s
     return summary_line(job)
 
 
-def unfinished(config: object, variants: Sequence[str], table: pd.DataFrame) -> list[Job]:
+def unfinished(config: "settings.RsnaTrain", variants: Sequence[str], table: pd.DataFrame) -> list[Job]:
     """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
     repeats = range(1, config.repeats + 1)
     return jobs.unfinished([make(config, variant, repeat, table) for repeat in repeats for variant in variants])

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ich.base import lock, paths
 from ich.base.errors import InputError
 from ich.base.files import as_json, read_csv, write_json
 from ich.data import identity
 from ich.data.split import Split
+
+if TYPE_CHECKING:
+    import config as settings
 
 
 class AnyJob(Protocol):
@@ -23,7 +26,7 @@ class AnyJob(Protocol):
         """Where it is kept."""
 
     @property
-    def config(self) -> object:
+    def config(self) -> "settings.Train | settings.RsnaTrain":
         """Settings; `quiet` and `checkpoint_seconds` are read."""
 
     @property
@@ -47,10 +50,10 @@ class Job:
     """What one training depends on. A run folder that was begun with another identity is refused."""
 
     files: paths.Training
-    recipe: object  # config.Recipe
+    recipe: "settings.Recipe"
     steps: int  # an epoch; the same in every fold, so that a network is compiled once
     identity: dict  # goes into config.json
-    config: object  # config.Train
+    config: "settings.Train"
     audit: dict
 
     advice = "Give --run another name"
@@ -68,7 +71,7 @@ class Job:
         return [paths.Training(each) for each in folders]
 
 
-def job(config: object, split: Split, name: str, n_filters: int, part: str) -> Job:
+def job(config: "settings.Train", split: Split, name: str, n_filters: int, part: str) -> Job:
     """The training of network `name` that is validated on `part` (`valid`, or the number of a fold)."""
     recipe = config.resolved_recipe()
     place = "holdout" if part == "valid" else paths.fold_name(int(part))
@@ -110,13 +113,15 @@ def tell_finished(name: str, files: paths.Training) -> None:
         files.checkpoint.unlink()
 
 
-def trainings(config: object, split: Split, parts: list[str], find: Callable[[str], str] = str) -> list[Job]:
+def trainings(
+    config: "settings.Main | settings.MainKfold", split: Split, parts: list[str], find: Callable[[str], str] = str
+) -> list[Job]:
     """Every network of the configuration on every part; `find` gives a network's own name (models.find)."""
     networks = chosen(config, find)
     return [job(config, split, name, filters, part) for name, filters in networks.items() for part in parts]
 
 
-def all_finished(config: object, split: Split, parts: list[str]) -> bool:
+def all_finished(config: "settings.Main | settings.MainKfold", split: Split, parts: list[str]) -> bool:
     """Whether nothing is left to train; finished ones are named, those of another configuration refused."""
     if config.model and config.model not in config.models:
         return False  # the published code's name for one of them, or none at all: models.find tells
@@ -135,7 +140,7 @@ def unfinished(trainings: list[Kind]) -> list[Kind]:
     return todo
 
 
-def chosen(config: object, find: Callable[[str], str] = str) -> dict[str, int]:
+def chosen(config: "settings.Main | settings.MainKfold", find: Callable[[str], str] = str) -> dict[str, int]:
     """Networks to train and their filters; `find` gives a network's own name (models.find).
 
     Raises InputError for a model that is not in the configuration, and for one `--run` name for several networks.

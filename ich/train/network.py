@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -10,6 +11,9 @@ from ich.base.errors import InputError, is_out_of_memory
 from ich.data.pixels import Slices
 from ich.train import checkpoint, device, prediction
 from ich.train.losses import LOSSES, epoch_metrics
+
+if TYPE_CHECKING:
+    import config as settings
 
 WARM_UP = 0.05  # share of all steps in which the cosine schedule climbs to its peak
 
@@ -46,7 +50,9 @@ class Exact:
 class Network:
     """`bare` is the network; `model` is compiled on the same layers, with the optimizer; `exact` is kept and scored."""
 
-    def __init__(self, build: Callable[[], keras.Model], config: object, recipe: object, steps: int) -> None:
+    def __init__(
+        self, build: Callable[[], keras.Model], config: "settings.Train", recipe: "settings.Recipe", steps: int
+    ) -> None:
         keras.utils.set_random_seed(config.seed)
         keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
         self.bare = build()
@@ -84,7 +90,7 @@ class Network:
         return {**values, "val_loss": total / len(prob)}
 
 
-def schedule(recipe: object, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+def schedule(recipe: "settings.Recipe", steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """Learning rate by step, for `steps` an epoch.
 
     `inverse_time`, as published: lr / (1 + step * lr / epochs). `cosine`: climb to lr, then down to 0.
