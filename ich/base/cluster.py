@@ -12,7 +12,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ich.base.errors import InputError, MachineError
 from ich.base.paths import ROOT
@@ -60,7 +60,7 @@ def stream(
 ) -> Iterator[Result]:
     """As `parallel.stream`, on all cores of the cluster; results come as they are ready, not in order."""
     shards = {f"{title} from {k + 1}": items[k : k + SHARD] for k in range(0, len(items), SHARD)}
-    results = _results(Shard(work), shards, config, trains=False)
+    results: Iterator[tuple[str, list[Result]]] = _results(Shard(work), shards, config, trains=False)
     return progress((each for _, shard in results for each in shard), len(items), title, config.quiet)
 
 
@@ -98,9 +98,10 @@ def _as_ready(
     names: Mapping[str, object],
     wanted: Ask,
     told_to_stop: threading.Event,
-) -> Iterator[tuple[str, object]]:
+) -> Iterator[tuple[str, Any]]:
     """Hand out no more than run at once, so that after a failure none waits in Ray's queue."""
-    waiting, running, failure = collections.deque(names), {}, None
+    waiting, failure = collections.deque(names), None
+    running: dict[object, str] = {}
     try:
         while waiting or running:
             at_once = max(1, sum(map(wanted.fit, _machines(ray))))  # machines come and go

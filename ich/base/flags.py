@@ -91,7 +91,7 @@ def _comments(cls: type) -> dict[str, str]:
     return found
 
 
-def _options(hint: object) -> dict[str, object]:
+def _options(hint: object) -> dict[str, typing.Any]:
     """How argparse reads a field of this type."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:  # int | None
@@ -108,7 +108,7 @@ def _options(hint: object) -> dict[str, object]:
 
 
 class _Tuple(argparse.Action):
-    def __call__(self, parser: object, namespace: object, values: object, option_string: object = None) -> None:
+    def __call__(self, parser: object, namespace: object, values: typing.Any, option_string: object = None) -> None:
         setattr(namespace, self.dest, tuple(values))
 
 

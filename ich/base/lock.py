@@ -186,7 +186,7 @@ def _parse(content: bytes) -> dict | None:
 
 def _is_same_task(owner: dict | None, mine: dict) -> bool:
     """The cluster begins a task again only after it has lost the process before."""
-    return bool(owner and owner["task"]) and owner["task"] == mine["task"]
+    return bool(owner and owner["task"] and owner["task"] == mine["task"])
 
 
 def _is_elsewhere(owner: dict, mine: dict) -> bool:

@@ -77,5 +77,6 @@ def _start_worker() -> None:
 
 def _end_with_parent() -> None:
     """A killed parent can't stop its pool; a worker that went on would write beside the next run."""
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)

@@ -81,7 +81,7 @@ def manifest(config: "settings.Common", started: float, **facts: object) -> dict
 
 
 def _flat(settings: dict, prefix: str = "") -> dict:
-    flat = {}
+    flat: dict = {}
     for key, value in settings.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat

@@ -6,6 +6,7 @@ Ids, patients and notes come from file names and headers that others wrote. A te
 
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -81,7 +82,7 @@ def _names(path: Path) -> list[str]:
     return names
 
 
-def _mapped(table: pd.DataFrame, change: object) -> pd.DataFrame:
+def _mapped(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     return table.assign(**{name: table[name].map(lambda x: change(x) if isinstance(x, str) else x) for name in texts})
 

@@ -46,7 +46,7 @@ class Shard(NamedTuple):
 
     work: Callable
 
-    def __call__(self, items: Sequence[object]) -> list[object]:
+    def __call__(self, items: Sequence) -> list:
         results = [self.work(item) for item in items]
         os.sync()  # what they wrote is on disk before it is told; the script can't do that for other machines
         return results

@@ -92,9 +92,11 @@ def _row(data: Path, part: str, image: Path, label: Path, image_size: int) -> di
     check_pair(image, label)
     marked = read_label(label, image_size)
     lesion = int(marked.sum())
-    row = {"id": image.stem, "image": image.relative_to(data).as_posix(), "label": label.relative_to(data).as_posix()}
-    row |= {"lesion_pixels": lesion, FLAGS[0]: int(lesion == 0)}
-    row[CRC] = pair_crc32(read_image(image, 1, image_size), marked)
+    row = {
+        "id": image.stem, "image": image.relative_to(data).as_posix(), "label": label.relative_to(data).as_posix(),
+        "lesion_pixels": lesion, FLAGS[0]: int(lesion == 0),
+        CRC: pair_crc32(read_image(image, 1, image_size), marked),
+    }  # fmt: skip
     return row | {"split": part} if part else row
 
 
@@ -108,7 +110,7 @@ def _with_patients(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.D
             raise InputError(f"{patients_csv}: no row for {unknown.iloc[0]} ({len(unknown)} ids are missing)")
         return table.assign(patient=table["id"].map(patient_of), slice=number), []
     if all(named):
-        return table.assign(patient=[match["patient"] for match in named], slice=number), []
+        return table.assign(patient=[match["patient"] for match in named if match], slice=number), []
     return table.assign(patient=table["id"], slice=np.ones(len(table), int)), [
         "patients are unknown: names are not PATIENT_SLICE.png and no --patients-csv was given. Each image counts as a "
         "patient of its own, so slices of one person may be in two parts and scores may be too high"

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from ich.base import paths, record
 from ich.data.pixels import Slices
-from ich.draw.plots import new_figure, save
+from ich.draw.plots import layout, new_figure, save
 from ich.scans.png import read_image, read_label
 
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (0, 190, 90), (255, 140, 0), (230, 30, 200)  # RGB
@@ -51,7 +51,7 @@ def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], tit
         above = line[0].text(0, 1.17, name, transform=line[0].transAxes, **style)
         above.set_in_layout(False)  # it runs over the tiles beside it
     figure.suptitle(title, fontsize=10)
-    figure.get_layout_engine().set(h_pad=0.12)  # inches; room for the rows' names
+    layout(figure).set(h_pad=0.12)  # inches; room for the rows' names
     if legend:
         handles = [_patch(label, colour) for label, colour in LEGEND.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)

@@ -2,12 +2,14 @@
 
 import itertools
 from pathlib import Path
+from typing import cast
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from ich.base.files import atomic
@@ -31,11 +33,16 @@ def new_figure(width: float = 8, height: float = 4.5, columns: int = 1) -> tuple
         return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
+def layout(figure: Figure) -> ConstrainedLayoutEngine:
+    """What places the axes of a figure of `new_figure`: its style asks for it."""
+    return cast(ConstrainedLayoutEngine, figure.get_layout_engine())
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG, atomically, with the note that it is for research."""
     figure.text(0.995, 0.003, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color=GREY)
     below = NOTE_INCHES / figure.get_figheight()
-    figure.get_layout_engine().set(rect=(0, below, 1, 1 - below))
+    layout(figure).set(rect=(0, below, 1, 1 - below))
     with mpl.rc_context(STYLE), atomic(path) as temporary:
         figure.savefig(temporary)
 

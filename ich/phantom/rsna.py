@@ -113,7 +113,8 @@ def _chosen(case: ct_ich.Case) -> pd.DataFrame:
     flags = case.flags
     blood = flags[list(TYPES)].max(axis=1) > 0
     clean = flags[~blood & flags["slice"].between(len(flags) // 4, 3 * len(flags) // 4)]
-    places = np.unique(np.linspace(0, len(clean) - 1, HEALTHY_EACH).round().astype(int)) if len(clean) else []
+    number = HEALTHY_EACH if len(clean) else 0
+    places = np.unique(np.linspace(0, len(clean) - 1, number).round().astype(int))
     return flags[blood | flags.index.isin(clean.index[places])]
 
 

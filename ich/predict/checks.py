@@ -23,7 +23,7 @@ def check_head_ct(hu: np.ndarray, spacing_mm: tuple[float, float, float], name: 
     if low < LOWEST or high > HIGHEST:
         raise InputError(f"{name}: values run from {low:.0f} to {high:.0f}, expected HU ({LOWEST} to {HIGHEST})")
     tissue = seen > TISSUE
-    total = max(1, np.count_nonzero(tissue))
+    total = max(1, int(np.count_nonzero(tissue)))
     shares = {
         f"air (below {AIR} HU)": (np.count_nonzero(seen < AIR) / seen.size, LEAST_AIR, "voxels"),
         f"brain ({BRAIN[0]} to {BRAIN[1]} HU)": (

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def predict(job: Job, given: Input, folder: Path) -> dict:
     prob = job.engine(planes)
     mask = measure.without_specks(read.as_filed(prob >= job.threshold), read, job.config.min_lesion_mm3)
     found = measure.measures(mask, read)
-    facts = {"scan": given.name, "source": given.record}
+    facts: dict[str, Any] = {"scan": given.name, "source": given.record}
     write_json(folder / paths.RUN, {**facts, "unfinished": True})
     written, note = _write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))
     notes = [*plausibility.warnings(planes, read.upright(mask), read, found), *read.notes, *note]

@@ -6,6 +6,7 @@ too few for a place such as 300.5, enough for a weight between 0 and 1 and for e
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from keras import ops
 
 from ich.scans.window import Window
 
+Length: TypeAlias = keras.KerasTensor | int  # a number of pixels
 HALF_WITHIN = 1e-4  # grey levels: twice what float32 may be off
 
 
@@ -98,7 +100,7 @@ def _resized(planes: keras.KerasTensor, down: keras.KerasTensor, across: keras.K
     return ops.matmul(ops.matmul(down, planes), across)
 
 
-def _to_square(size: int, length: object, side: object, across: bool = False) -> keras.KerasTensor:
+def _to_square(size: int, length: Length, side: Length, across: bool = False) -> keras.KerasTensor:
     """(1, size, length): `length` pixels, padded to `side`, become `size` by area (or linearly, if they are fewer).
 
     `across`: (1, length, size), to be multiplied from the right.
@@ -107,37 +109,37 @@ def _to_square(size: int, length: object, side: object, across: bool = False) ->
     return ops.where(side > size, _area(to, pixel, side, size), _linear(to, pixel, size, side))
 
 
-def _from_square(size: int, length: object, side: object, across: bool = False) -> keras.KerasTensor:
+def _from_square(size: int, length: Length, side: Length, across: bool = False) -> keras.KerasTensor:
     """(1, length, size): linear from `size` pixels to `side`, of which `length` are kept; `across` as above."""
     to, pixel = _crossed(_places(length, side), ops.arange(size, dtype="int32"), across)
     return _linear(to, pixel, side, size)
 
 
-def _places(length: object, side: object) -> keras.KerasTensor:
+def _places(length: Length, side: Length) -> keras.KerasTensor:
     """Where each of `length` pixels lies in the padded square, int32."""
     return ops.arange(length, dtype="int32") + (side - length) // 2
 
 
-def _crossed(to: object, pixel: object, across: bool) -> tuple:
+def _crossed(to: keras.KerasTensor, pixel: keras.KerasTensor, across: bool) -> tuple:
     """Both as sides of one table: (1, to, 1) and (1, 1, pixel), or the other way round."""
     shapes = ((1, 1, -1), (1, -1, 1)) if across else ((1, -1, 1), (1, 1, -1))
     return tuple(ops.reshape(each, shape) for each, shape in zip((to, pixel), shapes, strict=True))
 
 
-def _area(to: object, pixel: object, side: object, size: object) -> keras.KerasTensor:
+def _area(to: keras.KerasTensor, pixel: keras.KerasTensor, side: Length, size: Length) -> keras.KerasTensor:
     """Share of `pixel` of `side` in pixel `to` of `size`: both grids are cut into side * size equal parts."""
     begin = ops.maximum(to * side, pixel * size)
     end = ops.minimum((to + 1) * side, (pixel + 1) * size)
     return _share(end - begin, side)
 
 
-def _linear(to: object, pixel: object, new: object, old: object) -> keras.KerasTensor:
+def _linear(to: keras.KerasTensor, pixel: keras.KerasTensor, new: Length, old: Length) -> keras.KerasTensor:
     """1 - distance between `pixel` of `old` and where the centre of pixel `to` of `new` falls; 2 new steps a pixel."""
     steps = 2 * new
     centre = ops.minimum(ops.maximum((2 * to + 1) * old - new, 0), steps * (old - 1))
     return _share(steps - ops.abs(centre - steps * pixel), steps)
 
 
-def _share(part: object, whole: object) -> keras.KerasTensor:
+def _share(part: keras.KerasTensor, whole: Length) -> keras.KerasTensor:
     """part / whole, float32; 0 where `part` is negative."""
     return ops.cast(ops.maximum(part, 0), "float32") / ops.cast(whole, "float32")

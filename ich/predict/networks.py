@@ -118,7 +118,7 @@ def _read_only(folder: Path) -> str:
             return ""
     except OSError as error:
         if error.errno in READ_ONLY:
-            return error.strerror
+            return str(error.strerror)
         raise
 
 

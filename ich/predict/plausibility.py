@@ -24,7 +24,7 @@ def warnings(planes: np.ndarray, masks: np.ndarray, scan: Scan, found: dict) -> 
     if (tall_mm := scan.grid.shape[2] * scan.grid.spacing_mm[0]) > MOST_TALL_MM:
         reasons.append(f"the scan is {tall_mm:.0f} mm long, longer than a head and neck: are these two scans in one?")
     share = found["volume_ml"] / max(head_ml(planes, scan.voxel_mm3), 1e-9) if found["lesions"] else 0
-    touched = masks.any(axis=(1, 2))
+    touched = np.asarray(masks.any(axis=(1, 2)))
     if found["volume_ml"] > MOST_ML or share > MOST_OF_HEAD:
         reasons.append(f"{found['volume_ml']:.0f} ml of blood, {share:.0%} of the head")
     if found["largest_diameter_mm"] > MOST_LONG_MM:

@@ -19,6 +19,8 @@ from ich.scans.png import read_image
 from ich.scans.window import Window
 
 if TYPE_CHECKING:
+    import openvino as ov
+
     import config as settings
 
 EACH = 64  # slices with blood and as many without; half of them give the ranges, the others judge the result
@@ -80,7 +82,7 @@ def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
     return agreement
 
 
-def _thin(network: object) -> list[str]:
+def _thin(network: "ov.Model") -> list[str]:
     """Names of the convolutions with few channels on either side."""
     convolutions = [each for each in network.get_ordered_ops() if each.get_type_name() == "Convolution"]
     return [each.get_friendly_name() for each in convolutions

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,10 +32,10 @@ class Result:
     """The results of one scan, or what is left of them; `facts` is its run.json."""
 
     folder: Path
-    facts: Mapping[str, object]
+    facts: Mapping[str, Any]
 
     @property
-    def source(self) -> Mapping[str, object]:
+    def source(self) -> Mapping[str, Any]:
         """Where the scan came from; empty in results of an earlier version."""
         source = self.facts.get("source")
         return source if isinstance(source, dict) else {}
@@ -49,7 +50,7 @@ class Result:
         """Whether the process that wrote it was stopped."""
         return "unfinished" in self.facts
 
-    def is_from(self, source: Mapping[str, object]) -> bool:
+    def is_from(self, source: Mapping[str, Any]) -> bool:
         """Whether these are results of what lay at the same path, of DICOM of the same series."""
         if not self.source or self.source.get("series_uid") != source.get("series_uid"):
             return False
@@ -155,7 +156,8 @@ def write_volumes(out: Path) -> list[str]:
 
     A row needs its mask: without it nobody could see what its numbers are of.
     """
-    rows, notes, unknown, by_networks = [], [], [], {}
+    rows, notes, unknown = [], [], []
+    by_networks: dict[tuple[str, str], list[str]] = {}
     for name, result in read_all(out).items():
         if result.is_unfinished:
             continue

@@ -3,6 +3,7 @@
 import importlib.util
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
@@ -13,6 +14,9 @@ from ich.predict.montage import COLOUR
 from ich.predict.segmentation_sources import sources
 from ich.scans import dicom_file
 from ich.scans.scan import Scan
+
+if TYPE_CHECKING:
+    import highdicom as hd
 
 NOT_WRITTEN = "mask.dcm (DICOM-SEG) is not written"
 
@@ -50,7 +54,7 @@ def _segmentation(mask: np.ndarray, headers: list[pydicom.Dataset]) -> pydicom.D
 
     made = hd.seg.Segmentation(
         source_images=headers, pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY, segment_descriptions=[_description(hd)],
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY, segment_descriptions=[_description()],
         series_instance_uid=hd.UID(), series_number=9001, sop_instance_uid=hd.UID(), instance_number=1,
         manufacturer="ICH Detector", manufacturer_model_name="predict.py", software_versions=version(),
         device_serial_number="none", series_description="Predicted hemorrhage, for research only",
@@ -77,8 +81,10 @@ def _measure_each_frame(made: pydicom.Dataset, headers: list[pydicom.Dataset]) -
         frame.PixelMeasuresSequence = [own]
 
 
-def _description(hd: object) -> object:
-    codes = pydicom.sr.codedict.codes
+def _description() -> "hd.seg.SegmentDescription":
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
     blood = hd.sr.CodedConcept("50960005", "SCT", "Hemorrhage")
     return hd.seg.SegmentDescription(
         segment_number=1, segment_label="intracranial hemorrhage",

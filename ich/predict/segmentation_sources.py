@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -109,7 +110,7 @@ def _right_angled(orientation: Sequence[float]) -> np.ndarray:
     return np.concatenate([row, column / np.linalg.norm(column)]) + 0.0  # no negative zeros
 
 
-def _value(header: pydicom.Dataset, name: str) -> object:
+def _value(header: pydicom.Dataset, name: str) -> Any:
     """None for what is missing, and for what is not of its type: values are converted when they are asked for."""
     try:
         return header.get(name)

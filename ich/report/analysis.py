@@ -1,5 +1,6 @@
 """What trials.py writes beyond the comparison: subgroups, operating point, calibration, volumes, ROC."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +47,7 @@ def _of_patients(folder: Path, found: list[Run], slices: pd.DataFrame) -> dict[s
     return tables
 
 
-def _each(found: list[Run], make: object) -> pd.DataFrame:
+def _each(found: list[Run], make: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
     parts = [make(run) for run in found]
     for run, part in zip(found, parts, strict=True):
         part.insert(0, "run", run.name)

@@ -75,8 +75,8 @@ def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run
     A copied run (`dunet.bak`) is left out unless it is named, and so are fold folders of other names; both are said.
     Raises InputError when there is none, or when they were trained on different data, splits, windows or sizes.
     """
-    for run in [folder / protocol / name for name in names] or sorted((folder / protocol).glob("[!.]*")):
-        for path in paths.misnamed(run, "fold"):
+    for place in [folder / protocol / name for name in names] or sorted((folder / protocol).glob("[!.]*")):
+        for path in paths.misnamed(place, "fold"):
             print(f"note: {path}: left out, since its name is none of fold_01, fold_02, ...")
     found = paths.fold_trainings(folder, protocol)
     if not names:

@@ -147,15 +147,16 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
     second opinion. Empty where BASELINE was not trained.
     """
     base = next((result for result in results if result.name == BASELINE), None)
-    others = [result for result in results if base and result is not base]
     rows = []
-    for result in others:
-        row = {"variant": result.name, "minus": BASELINE}
+    for result in results:
+        if base is None or result is base:
+            continue
+        row: dict[str, str | float] = {"variant": result.name, "minus": BASELINE}
         for name in MEASURES:
             low, high = _interval(result.drawn[name] - base.drawn[name])
             change = result.whole[name].mean() - base.whole[name].mean()
             row |= {name: change, f"{name}_low": low, f"{name}_high": high}
-        rows.append(row | mcnemar(result.trainings[0].right, base.trainings[0].right))
+        rows.append({**row, **mcnemar(result.trainings[0].right, base.trainings[0].right)})
     if not rows:  # the columns only, so that the file is a table all the same
         return pd.DataFrame(columns=["variant", "minus", *MEASURES, "mcnemar_p", "mcnemar_p_holm"])
     table = pd.DataFrame(rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from ich.draw.plots import COLOURS, new_figure, save, whole_epochs
+from ich.draw.plots import COLOURS, layout, new_figure, save, whole_epochs
 from ich.rsna.variants import BASELINE
 
 LOWER_IS_BETTER = "log_loss"
@@ -79,6 +79,6 @@ def confusion(path: Path, tables: dict[str, pd.DataFrame], subtitle: str) -> Non
         axes.set_xticks(range(table.shape[1]), table.columns, rotation=45, ha="right", fontsize=8)
         axes.set_yticks(range(table.shape[0]), table.index, fontsize=8)
         axes.grid(visible=False)
-    figure.get_layout_engine().set(h_pad=0.12)  # inches
+    layout(figure).set(h_pad=0.12)  # inches
     figure.suptitle(f"Rows: truth; columns: prediction; numbers of slices, colour: share of the row\n{subtitle}")
     save(figure, path)

@@ -57,7 +57,7 @@ STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def apply(grey: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The named variants of one slice, uint8 (rows, columns); steps that several begin with are done once."""
-    done = {(): grey}
+    done: dict[tuple[str, ...], np.ndarray] = {(): grey}
 
     def after(steps: tuple[str, ...]) -> np.ndarray:
         if steps not in done:

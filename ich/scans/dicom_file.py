@@ -5,6 +5,7 @@ import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -27,8 +28,8 @@ class _Clamped(io.BufferedReader):
         super().__init__(io.FileIO(path))
         self._length = path.stat().st_size
 
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:  # pydicom takes all at once to inflate it, without a limit
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:  # pydicom takes all at once to inflate it, without a limit
             raise InputError("is deflated as a whole, which is not read; unpack it first (dcmconv, gdcmconv)")
         return super().read(min(size, self._length - self.tell()))
 
@@ -101,7 +102,9 @@ def pixel_array(header: pydicom.Dataset) -> np.ndarray:
     shape = int(header.Rows), int(header.Columns)
     guard.check_pixels("pixel data", (*shape, int(header.get("NumberOfFrames") or 1)))
     syntax = header.file_meta.TransferSyntaxUID
-    options = {"correct_unused_bits": False}  # pydicom cuts them off in uncompressed files alone; `_stored` does in all
+    options: dict[str, Any] = {
+        "correct_unused_bits": False
+    }  # pydicom cuts them off in uncompressed files alone; `_stored` does in all
     if syntax == RLELossless:  # pylibjpeg's decoder panics on damage, with a trace on the terminal
         options["decoding_plugin"] = "pydicom"
     elif syntax.is_encapsulated:

@@ -82,10 +82,14 @@ def read_image(path: Path) -> Image | LeftOut:
 
 
 def _image(path: Path, header: pydicom.Dataset) -> Image:
-    texts = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
-             "FrameOfReferenceUID", "AcquisitionNumber")  # fmt: skip
+    texts = {
+        "patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID", "number": "SeriesNumber",
+        "description": "SeriesDescription", "frame_of_reference": "FrameOfReferenceUID",
+        "acquisition": "AcquisitionNumber",
+    }  # fmt: skip
     return Image(
-        path, *(_text(header, name) for name in texts), size=(int(header.Rows), int(header.Columns)),
+        path, **{field: _text(header, name) for field, name in texts.items()},
+        size=(int(header.Rows), int(header.Columns)),
         place=np.array(header.ImagePositionPatient, float),
         axes=np.reshape(np.array(header.ImageOrientationPatient, float), (2, 3)),
         spacing=np.array(header.PixelSpacing, float), thickness=_thickness(header),

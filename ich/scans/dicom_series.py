@@ -11,7 +11,7 @@ from typing import NoReturn
 from ich.base.errors import InputError
 from ich.scans import dicom_scan
 from ich.scans.dicom_choice import Group, Survey, choose, first_few, gathered, reasons, survey
-from ich.scans.dicom_image import LeftOut
+from ich.scans.dicom_image import Image, LeftOut
 from ich.scans.scan import Scan
 
 FACTS = ("study_uid", "series_uid", "series_number", "series_description")
@@ -68,7 +68,8 @@ def _left_out(found: Survey, groups: Sequence[Group]) -> dict[Path, list[str]]:
     others: dict[Path, list[LeftOut]] = {}
     for each in found.left_out:
         others.setdefault(each.path.parent, []).append(each)
-    total = Counter(each.path.parent for each in (*found.images, *found.left_out))
+    read: list[Image | LeftOut] = [*found.images, *found.left_out]
+    total = Counter(each.path.parent for each in read)
     notes = {folder: reasons(some, total[folder]) for folder, some in others.items()}
     for group in groups:
         if group.why_not:

@@ -5,9 +5,11 @@ import logging
 import math
 import zlib
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.nifti1 import Nifti1Extensions
 
 from ich.base import guard
@@ -58,14 +60,16 @@ def without_trailing_axes(image: nib.Nifti1Image) -> nib.Nifti1Image:
     shape = image.shape[:3]
     if len(image.shape) <= 3 or any(extent != 1 for extent in image.shape[3:]):
         return image
-    return type(image)(image.dataobj.reshape(shape), image.affine, image.header, file_map=image.file_map)
+    return type(image)(_in_file(image).reshape(shape), image.affine, image.header, file_map=image.file_map)
 
 
 def check_declared(path: Path, image: nib.Nifti1Image) -> None:
     """Raise InputError for a file that is too short for what its header declares, or declares too much."""
     guard.check_voxels(path, image.shape)
-    if image.dataobj.offset > guard.MOST_HEADER_BYTES:
-        raise InputError(f"{path}: damaged: its voxels are said to begin at byte {image.dataobj.offset}; copy it again")
+    if _in_file(image).offset > guard.MOST_HEADER_BYTES:
+        raise InputError(
+            f"{path}: damaged: its voxels are said to begin at byte {_in_file(image).offset}; copy it again"
+        )
     end, found = _end(image), path.stat().st_size
     if found * (guard.INFLATION if _is_packed(path) else 1) < end:
         raise InputError(f"{path}: cut off or damaged: has {found} bytes, its header declares {end}; copy it again")
@@ -81,9 +85,14 @@ def _kind(path: Path) -> type[nib.Nifti1Image]:
     raise InputError(f"{path}: is not a readable NIfTI file (it begins with {start[:4]!r}); copy or convert it again")
 
 
+def _in_file(image: nib.Nifti1Image) -> ArrayProxy:
+    """The voxels of an opened file, not yet read."""
+    return cast(ArrayProxy, image.dataobj)
+
+
 def _end(image: nib.Nifti1Image) -> int:
     """Where the voxels end in the file, in bytes, once it is unpacked."""
-    return int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    return int(_in_file(image).offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
 
 
 def _is_packed(path: Path) -> bool:

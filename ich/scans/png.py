@@ -77,7 +77,7 @@ def _check_png(path: Path, content: memoryview) -> None:
     place, kind = len(_PNG), b""
     while kind != b"IEND":
         end = place + 8 + int.from_bytes(content[place : place + 4])
-        kind = content[place + 4 : place + 8]
+        kind = bytes(content[place + 4 : place + 8])
         if end + 4 > len(content) or zlib.crc32(content[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
             raise InputError(f"{path}: is not a readable PNG (cut off or damaged); run the step that writes it again")
         place = end + 4

@@ -101,7 +101,7 @@ def check_axial(affine: np.ndarray, name: str) -> tuple[str, ...]:
     ornt = io_orientation(affine)
     axial = int(np.flatnonzero(ornt[:, 0] == 2)[0])
     across = [affine[:3, axis] for axis in range(3) if axis != axial]
-    normal = np.cross(*across)
+    normal = np.cross(across[0], across[1])
     tilt = float(np.degrees(np.arccos(min(1.0, abs(normal[2]) / np.linalg.norm(normal)))))
     if tilt > MOST_OBLIQUE_DEG:
         raise InputError(

@@ -108,7 +108,7 @@ def check_one_acquisition(images: Sequence[Image], heights: np.ndarray, name: st
         if image.acquisition:
             spans.setdefault(image.acquisition, []).append(float(height))
     ordered = sorted(spans.items(), key=lambda item: (item[1][0], -item[1][-1]))
-    highest = ordered[0] if ordered else None
+    highest = ordered[0] if ordered else ("", [])
     for number, places in ordered[1:]:
         if places[0] < highest[1][-1] - SAME_PLACE_MM:
             both = [f"{each} with {images_text(len(spans[each]))}" for each in (highest[0], number)]

@@ -3,6 +3,8 @@
 Volumes are arrays (slices, rows, columns); `spacing_mm` is the distance of voxel centres in that order.
 """
 
+from typing import TypedDict
+
 import numpy as np
 from scipy import ndimage
 
@@ -14,6 +16,14 @@ TOUCHING = np.ones((3, 3, 3), dtype=bool)
 """26-connected: voxels that share a face, an edge or a corner belong to one lesion."""
 SIZE_CLASSES = {"<1": "under_1ml", "1-10": "1_to_10ml", ">10": "over_10ml"}
 """Size class of a lesion by its true volume in ml (1 and 10 are in the middle) -> ending of its columns."""
+
+
+class Lesion(TypedDict):
+    """A true lesion; `found`: at least one predicted voxel is on it."""
+
+    volume_ml: float
+    size_class: str
+    found: bool
 
 
 def volume_ml(mask: Mask, spacing_mm: Spacing) -> float:
@@ -29,8 +39,8 @@ def size_class(lesion_ml: float) -> str:
     return "1-10" if lesion_ml <= 10 else ">10"
 
 
-def lesions(truth: Mask, pred: Mask, spacing_mm: Spacing) -> list[dict[str, float | str | bool]]:
-    """List the true lesions: `volume_ml`, `size_class`, and `found` (at least one predicted voxel on it)."""
+def lesions(truth: Mask, pred: Mask, spacing_mm: Spacing) -> list[Lesion]:
+    """List the true lesions."""
     label, number = ndimage.label(truth, TOUCHING)
     voxels = np.bincount(label.ravel(), minlength=number + 1)[1:]
     hits = np.bincount(label[pred], minlength=number + 1)[1:]

@@ -25,7 +25,7 @@ def paired_by_patient(a: ArrayLike, b: ArrayLike, seed: int, draws: int = 10_000
     difference = _differences(a, b)
     n, n_nonzero = len(difference), np.count_nonzero(difference)
     note = "too few pairs" if n_nonzero < FEWEST_PAIRS else ""
-    result = {"n": n, "n_nonzero": int(n_nonzero), "note": note}
+    result: dict[str, float | int | str] = {"n": n, "n_nonzero": int(n_nonzero), "note": note}
     names = ("mean_difference", "ci_low", "ci_high", "p_value", "rank_biserial")
     if n == 0:
         return result | dict.fromkeys(names, float("nan"))

@@ -22,7 +22,7 @@ def patient_summary(patients: pd.DataFrame) -> dict[str, float | int]:
     """
     has_blood = patients["tp"] + patients["fn"] > 0
     blood, clean = patients[has_blood], patients[~has_blood]
-    result = {"n_patients": len(patients), "n_with_blood": len(blood), "n_clean": len(clean)}
+    result: dict[str, float | int] = {"n_patients": len(patients), "n_with_blood": len(blood), "n_clean": len(clean)}
     result["n_empty"] = int((clean["fp"] == 0).sum())
     for name in ("dice", "iou", "precision", "sensitivity", "nsd_2mm"):
         result |= _averages(name, blood[name])
@@ -58,7 +58,7 @@ def slice_summary(slices: pd.DataFrame) -> dict[str, float | int]:
 
 def _lesion_sensitivities(patients: pd.DataFrame) -> dict[str, float | int]:
     """Lesions of all patients together, in total and by size class, and the share of them that was found."""
-    result = {}
+    result: dict[str, float | int] = {}
     for ending in ("", *(f"_{ending}" for ending in SIZE_CLASSES.values())):
         true, found = (int(patients[f"lesions_{which}{ending}"].sum()) for which in ("true", "found"))
         result |= {f"lesions_true{ending}": true, f"lesions_found{ending}": found}

@@ -30,9 +30,9 @@ def augment(
     """
     size = mask.shape[0]
     matrix = random_affine(size, how, rng)
-    border = {"borderMode": cv2.BORDER_REPLICATE}
-    moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, **border).reshape(image.shape)
-    mask = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_NEAREST, **border)
+    border = cv2.BORDER_REPLICATE
+    moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border).reshape(image.shape)
+    mask = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=border)
     return change_greys(moved, how, rng), mask
 
 

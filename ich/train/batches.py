@@ -13,6 +13,7 @@ from ich.train.augment import Strength, augment
 
 AHEAD = 2  # batches a thread may be ahead of the training
 Batch = tuple[np.ndarray, np.ndarray]
+Read = Batch | np.ndarray  # images alone to predict
 
 
 class EpochBatches(keras.utils.PyDataset, abc.ABC):
@@ -34,7 +35,7 @@ class EpochBatches(keras.utils.PyDataset, abc.ABC):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Read:
         step = self._drawn[0] * self.steps + index
         return self._ahead.take(step) if self._ahead else self._batch(step)
 
@@ -47,7 +48,7 @@ class EpochBatches(keras.utils.PyDataset, abc.ABC):
         if self._ahead:
             self._ahead.close()
 
-    def _batch(self, step: int) -> Batch:
+    def _batch(self, step: int) -> Read:
         """Batch `step`, counted from the first epoch on."""
         epoch, index = divmod(step, self.steps)
         drawn, order = self._drawn
@@ -61,7 +62,7 @@ class EpochBatches(keras.utils.PyDataset, abc.ABC):
         """The rows of an epoch, from 0, as they are shown."""
 
     @abc.abstractmethod
-    def _read(self, epoch: int, rows: np.ndarray) -> Batch | np.ndarray:
+    def _read(self, epoch: int, rows: np.ndarray) -> Read:
         """The batch of some rows in an epoch; several threads call it at once."""
 
 
@@ -101,12 +102,12 @@ class TrainingBatches(EpochBatches):
 class _Ahead:
     """Makes what will be asked for next, in threads; nothing from step `end` on."""
 
-    def __init__(self, make: Callable[[int], Batch], workers: int, end: int) -> None:
+    def __init__(self, make: Callable[[int], Read], workers: int, end: int) -> None:
         self.make, self.most, self.end = make, AHEAD * workers, end
         self.pool = ThreadPoolExecutor(workers)
-        self.waiting: dict[int, Future[Batch]] = {}
+        self.waiting: dict[int, Future[Read]] = {}
 
-    def take(self, step: int) -> Batch:
+    def take(self, step: int) -> Read:
         """Batch `step`; those after it are begun."""
         wanted = range(step, min(step + self.most + 1, self.end))
         self.waiting = {each: future for each, future in self.waiting.items() if each in wanted}

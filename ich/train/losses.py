@@ -45,7 +45,7 @@ class PooledOverlap(keras.metrics.Metric):
         super().__init__(name=name)
         self.counts = self.add_weight(shape=(2,), initializer="zeros", name="overlap_and_sum")
 
-    def update_state(self, y_true: object, y_pred: object, sample_weight: object = None) -> None:
+    def update_state(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: object = None) -> None:
         truth, found = ops.cast(y_true, "float32"), ops.cast(y_pred >= 0.5, "float32")
         both = ops.sum(truth * found)
         self.counts.assign_add(ops.stack([both, ops.sum(truth) + ops.sum(found)]))
@@ -59,7 +59,7 @@ class PooledOverlap(keras.metrics.Metric):
 class PaperOverlap(keras.metrics.Mean):
     """The published metric: smoothed (100) soft Dice or IoU of each batch, averaged over batches."""
 
-    def update_state(self, y_true: object, y_pred: object, sample_weight: object = None) -> None:
+    def update_state(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: object = None) -> None:
         both, total = _soft_sums(y_true, y_pred)
         above, below = (2 * both, total) if self.name == "paper_dice" else (both, total - both)
         super().update_state((above + PAPER_SMOOTH) / (below + PAPER_SMOOTH))
