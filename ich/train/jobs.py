@@ -1,6 +1,6 @@
 """What there is to train: from settings and a split to jobs, known by their folder and identity. Needs no Keras."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -34,7 +34,7 @@ class AnyJob(Protocol):
         """What makes it this training; goes into config.json."""
 
     @property
-    def same_run(self) -> list[paths.Training]:
+    def same_run(self) -> Sequence[paths.Training]:
         """The trainings, itself among them, that must have been begun with the same identity."""
 
     @property

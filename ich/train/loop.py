@@ -135,7 +135,7 @@ class Keeper(keras.callbacks.Callback):
     def best_epoch(self) -> int:
         """The best of the validated epochs so far; 0 before any."""
         validated = [row for row in self.history if "val_loss" in row]
-        return max(validated, key=self.plan.rank, default={"epoch": 0})["epoch"]
+        return int(max(validated, key=self.plan.rank, default={"epoch": 0})["epoch"])
 
     def _rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.plan.network.model.optimizer.learning_rate))
