@@ -31,7 +31,7 @@ class Common:
         "validate_every": (1, 100_000),
         "checkpoint_seconds": (0, 86_400), "threshold": (0.0, 1.0),
         "valid_share": (0.0, 0.9), "rotation_deg": (0.0, 180.0), "shift_px": (0.0, 100.0), "repeats": (1, 100),
-        "draws": (100, 100_000), "min_lesion_mm3": (0.0, 1e6), "task_cpus": (0, 1024),
+        "min_lesion_mm3": (0.0, 1e6), "task_cpus": (0, 1024),
     }  # fmt: skip
 
 
@@ -218,7 +218,6 @@ class RsnaCompare(Common):
     """rsna_compare.py"""
 
     task: Literal["multiclass", "multilabel"] = "multiclass"  # which trainings to compare
-    draws: int = 1000  # of patients, for the bootstrap intervals
 
 
 @dataclass

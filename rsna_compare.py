@@ -25,7 +25,7 @@ FEW_PATIENTS = 20  # bootstrap intervals over fewer are too narrow
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = flags.parse(settings.RsnaCompare, __doc__, argv)
-    results = compare.gather(config.runs, config.task, config.draws, config.seed)
+    results = compare.gather(config.runs, config.task, config.seed)
     with lock.writing(paths.rsna_folder(config.reports, config.task)):
         _write(config, results)
 

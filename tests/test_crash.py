@@ -55,7 +55,7 @@ STEPS = {
     "predict": ["predict.py", "unseen/dicom", "unseen/scan.nii", *PLACES, "--engine", "keras", "--out", "predicted",
                 "--view", "--probabilities"],
     "train": ["rsna_train.py", *R_PLACES, *R_TINY, "--variant", "1_roi"],
-    "compare": ["rsna_compare.py", *R_PLACES, "--draws", "100"],
+    "compare": ["rsna_compare.py", *R_PLACES],
 }  # fmt: skip
 IN_ONE_PROCESS = """
 import importlib, json, pathlib, sys

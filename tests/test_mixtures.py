@@ -175,7 +175,7 @@ def test_predictions_for_other_slices(tmp_path: Path) -> None:
     finished(tmp_path, "0_dicom2png")
     finished(tmp_path, "1_roi", data_fingerprint="two")
     with pytest.raises(InputError, match=r"1_roi/run\.json: was trained otherwise .* data_fingerprint two, there one"):
-        compare.gather(tmp_path, "multiclass", 100, 0)
+        compare.gather(tmp_path, "multiclass", seed=0, draws=100)
 
 
 def test_predictions_that_were_replaced(tmp_path: Path) -> None:
@@ -184,14 +184,14 @@ def test_predictions_that_were_replaced(tmp_path: Path) -> None:
     table = pd.read_csv(path, dtype={"id": str, "patient": str})
     write_csv(path, table.assign(prob_healthy=0.5))
     with pytest.raises(InputError, match=r"1_roi/predictions\.csv: its fingerprint is .*, in .* it is "):
-        compare.gather(tmp_path, "multiclass", 100, 0)
+        compare.gather(tmp_path, "multiclass", seed=0, draws=100)
 
 
 def test_a_variant_that_is_a_copy_of_another(tmp_path: Path) -> None:
     finished(tmp_path, "0_dicom2png")
     shutil.copytree(tmp_path / "rsna" / "0_dicom2png", tmp_path / "rsna" / "1_roi")
     with pytest.raises(InputError, match="1_roi: was trained as variant 0_dicom2png; is it a copy of another"):
-        compare.gather(tmp_path, "multiclass", 100, 0)
+        compare.gather(tmp_path, "multiclass", seed=0, draws=100)
 
 
 def edited_network(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:

@@ -59,7 +59,7 @@ class Work:
 
     def compare(self, runs_folder: str = "runs") -> Path:
         places = ["--runs", str(self.root / runs_folder), "--reports", str(self.root / "reports"), "--quiet"]
-        rsna_compare.main([*places, "--task", self.task, "--draws", "100"])
+        rsna_compare.main([*places, "--task", self.task])
         return paths.rsna_folder(self.root / "reports", self.task)
 
 
