@@ -13,11 +13,6 @@ from typing import ClassVar, Literal
 class Common:
     """Flags that every script understands."""
 
-    raw: Path = Path("ct-ich")  # folder of CT-ICH as downloaded (ct_scans/, masks/, hemorrhage_diagnosis_raw_ct.csv)
-    data: Path = Path("data")  # folder for PNG slices and splits
-    runs: Path = Path("runs")  # folder for trained networks
-    reports: Path = Path("reports")  # folder for tables, plots and predicted masks
-    protocol: Literal["patient", "slice"] = "patient"  # split by patient (honest), or by slice (as published; leaks)
     seed: int = 0  # random seed for splits, initial weights and augmentation
     quiet: bool = False  # print results and problems only
     debug: bool = False  # show the traceback of an error (as a flag only)
@@ -33,6 +28,41 @@ class Common:
         "valid_share": (0.0, 0.9), "rotation_deg": (0.0, 180.0), "shift_px": (0.0, 100.0), "repeats": (1, 100),
         "min_lesion_mm3": (0.0, 1e6), "task_cpus": (0, 1024),
     }  # fmt: skip
+
+
+@dataclass
+class Raw(Common):
+    """Shared by the scripts that read CT-ICH as downloaded"""
+
+    raw: Path = Path("ct-ich")  # folder of CT-ICH as downloaded (ct_scans/, masks/, hemorrhage_diagnosis_raw_ct.csv)
+
+
+@dataclass
+class Data(Common):
+    """Shared by the scripts that write or read slices"""
+
+    data: Path = Path("data")  # folder for PNG slices and splits
+
+
+@dataclass
+class Runs(Common):
+    """Shared by the scripts that write or read trained networks"""
+
+    runs: Path = Path("runs")  # folder for trained networks
+
+
+@dataclass
+class Reports(Common):
+    """Shared by the scripts that write tables and plots"""
+
+    reports: Path = Path("reports")  # folder for tables, plots and predicted masks
+
+
+@dataclass
+class Protocol(Common):
+    """Shared by the scripts that write or read a split of CT-ICH"""
+
+    protocol: Literal["patient", "slice"] = "patient"  # split by patient (honest), or by slice (as published; leaks)
 
 
 @dataclass
@@ -54,7 +84,7 @@ class DemoData(Common):
 
 
 @dataclass
-class SplitRawData(Common):
+class SplitRawData(Data, Raw):
     """split_raw_data.py"""
 
     image_size: int = 256  # pixels per side of the PNG slices and of the network's input; a multiple of 16
@@ -65,7 +95,7 @@ class SplitRawData(Common):
 
 
 @dataclass
-class CreateDataSet(SplitRawData):
+class CreateDataSet(Protocol, SplitRawData):
     """create_data_set.py (runs split_raw_data.py when data/slices.csv is missing)"""
 
     folds: int = 10  # parts of the cross-validation
@@ -114,7 +144,7 @@ RECIPES = {
 
 
 @dataclass
-class Train(Common):
+class Train(Protocol, Runs, Data):
     """Shared by main.py and main_kfold.py"""
 
     # THE model choice: network -> filters of its first level. Names are those of models.MODELS.
@@ -155,14 +185,14 @@ class MainKfold(Train, Engine):
 
 
 @dataclass
-class Trials(Common):
+class Trials(Protocol, Reports, Runs, Data):
     """trials.py"""
 
     compare: tuple[str, ...] = ()  # runs to compare (folder names under runs/<protocol>); empty: all
 
 
 @dataclass
-class Tests(Common):
+class Tests(Protocol, Reports, Runs, Data):
     """tests.py"""
 
     run: str = ""  # only this run; empty: all
@@ -172,7 +202,7 @@ class Tests(Common):
 
 
 @dataclass
-class RsnaPreprocess(Engine):
+class RsnaPreprocess(Engine, Data):
     """rsna_preprocess.py"""
 
     raw: Path = Path("rsna")  # DICOM slices: folders named after the six classes, or the competition's folder
@@ -190,7 +220,7 @@ EfficientNet = Literal[
 
 
 @dataclass
-class RsnaTrain(Engine):
+class RsnaTrain(Engine, Runs, Data):
     """rsna_train.py"""
 
     LIMITS: ClassVar[dict[str, tuple[float, float]]] = {**Common.LIMITS, "image_size": (32, 1024)}  # of EfficientNet
@@ -214,14 +244,14 @@ class RsnaTrain(Engine):
 
 
 @dataclass
-class RsnaCompare(Common):
+class RsnaCompare(Reports, Runs):
     """rsna_compare.py"""
 
     task: Literal["multiclass", "multilabel"] = "multiclass"  # which trainings to compare
 
 
 @dataclass
-class Predict(Common):
+class Predict(Protocol, Runs, Data):
     """predict.py"""
 
     scans: tuple[Path, ...] = ()  # NIfTI files, DICOM folders, or folders of them

@@ -58,11 +58,12 @@ def main() -> None:
 
 def steps(root: Path, given: argparse.Namespace) -> dict[str, list[str]]:
     """The commands, in the order in which they need each other."""
-    flags, size = [*phantoms.flags(root), "--quiet"], ["--image-size", str(given.image_size)]
+    raw = [*phantoms.flags(root, "raw", "data"), "--image-size", str(given.image_size), "--quiet"]
+    flags, reports = [*phantoms.flags(root, "data", "runs"), "--quiet"], phantoms.flags(root, "reports")
     made = {
         "import keras": ["-c", "import keras"],
-        "split_raw_data.py": ["split_raw_data.py", *flags, *size, "--workers", "2"],
-        "create_data_set.py": ["create_data_set.py", *flags, *size],
+        "split_raw_data.py": ["split_raw_data.py", *raw, "--workers", "2"],
+        "create_data_set.py": ["create_data_set.py", *raw],
     }
     for batch in given.batches:
         made[f"main_kfold.py, batch {batch}"] = [
@@ -73,8 +74,8 @@ def steps(root: Path, given: argparse.Namespace) -> dict[str, list[str]]:
     out = ["--out", str(root / "predicted"), "--engine", "keras"]
     return {
         **made,
-        "trials.py": ["trials.py", *flags],
-        "tests.py": ["tests.py", *flags, *run],
+        "trials.py": ["trials.py", *flags, *reports],
+        "tests.py": ["tests.py", *flags, *reports, *run],
         "predict.py, one scan": ["predict.py", str(first_scan(root)), *flags, *run, *out],
     }
 

@@ -8,12 +8,10 @@ import create_data_set
 import split_raw_data
 from ich.phantom import ct_ich
 
-FOLDERS = ("raw", "data", "runs", "reports")
-
 
 def flags(root: Path, *names: str) -> list[str]:
-    """`--raw ROOT/raw --data ROOT/data ...`."""
-    return [part for name in names or FOLDERS for part in (f"--{name}", str(root / name))]
+    """`--raw ROOT/raw --data ROOT/data` and so on, of the named folders."""
+    return [part for name in names for part in (f"--{name}", str(root / name))]
 
 
 def prepare(root: Path, patients: int, size: int, protocols: tuple[str, ...]) -> None:
@@ -25,6 +23,7 @@ def prepare(root: Path, patients: int, size: int, protocols: tuple[str, ...]) ->
 def cut(root: Path, image_size: int, protocols: tuple[str, ...], folds: int) -> None:
     """Steps 1 and 2 on the volumes in `root/raw`."""
     with contextlib.redirect_stdout(io.StringIO()):
-        split_raw_data.main([*flags(root), "--image-size", str(image_size), "--quiet"])
+        split_raw_data.main([*flags(root, "raw", "data"), "--image-size", str(image_size), "--quiet"])
         for protocol in protocols:
-            create_data_set.main([*flags(root), "--folds", str(folds), "--protocol", protocol, "--quiet"])
+            given = ["--folds", str(folds), "--protocol", protocol, "--quiet"]
+            create_data_set.main([*flags(root, "raw", "data"), *given])

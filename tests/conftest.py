@@ -44,9 +44,14 @@ class Project:
         return self.root / "reports"
 
     @property
+    def slice_flags(self) -> list[str]:
+        """Of the scripts that cut and split."""
+        return ["--raw", str(self.raw), "--data", str(self.data)]
+
+    @property
     def flags(self) -> list[str]:
-        names = ("raw", "data", "runs", "reports")
-        return [part for name in names for part in (f"--{name}", str(getattr(self, name)))]
+        """Of the scripts that train and predict."""
+        return ["--data", str(self.data), "--runs", str(self.runs)]
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +60,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(tmp_path_factory.mktemp("project"))
     make_demo_data.main(["--out", str(made.root), "--patients", "12", "--size", "64", "--quiet"])
     size = ["--image-size", str(IMAGE_SIZE), "--workers", "1"]
-    split_raw_data.main([*made.flags, *size, "--quiet"])
+    split_raw_data.main([*made.slice_flags, *size, "--quiet"])
     for protocol in ("patient", "slice"):
         shares = ["--folds", str(FOLDS), "--test-share", "0.2", "--protocol", protocol]
-        create_data_set.main([*made.flags, *shares, "--quiet"])
+        create_data_set.main([*made.slice_flags, *shares, "--quiet"])
     return made
 
 
@@ -70,8 +75,12 @@ class Done:
     root: Path
 
     def flags(self, protocol: str, *given: str) -> list[str]:
-        folders = ["--runs", str(self.root / "runs"), "--reports", str(self.root / "reports")]
-        return [*self.project.flags, *folders, "--protocol", protocol, "--quiet", *given]
+        """Of the scripts that compare and test."""
+        return self.training_flags(protocol, "--reports", str(self.root / "reports"), *given)
+
+    def training_flags(self, protocol: str, *given: str) -> list[str]:
+        folders = ["--data", str(self.project.data), "--runs", str(self.root / "runs")]
+        return [*folders, "--protocol", protocol, "--quiet", *given]
 
     def run(self, protocol: str, name: str) -> Path:
         return self.root / "runs" / protocol / name
@@ -93,8 +102,9 @@ def done(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Done:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "LEVELS", 2)  # compiled in a third of the time
         for protocol in ("patient", "slice"):
-            main_kfold.main(made.flags(protocol, *tiny, *(["--model", "dunet"] if protocol == "slice" else [])))
+            one = ["--model", "dunet"] if protocol == "slice" else []
+            main_kfold.main(made.training_flags(protocol, *tiny, *one))
             trials.main(made.flags(protocol))
             test_set.main(made.flags(protocol))
-        main.main(made.flags("patient", *tiny))
+        main.main(made.training_flags("patient", *tiny))
     return made

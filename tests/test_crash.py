@@ -35,27 +35,26 @@ VARY = ("command", "config", "git_commit", "finished", "seconds", "training_seco
 TIMED = ("history.csv", "last.keras", "best.keras")
 STOPPED = "interrupted; rerun the same command to resume\n"
 
-PLACES = ["--raw", "ct-ich", "--data", "data", "--runs", "runs", "--reports", "reports"]
-SPLIT = ["split_raw_data.py", *PLACES, "--image-size", str(IMAGE_SIZE), "--workers", "2"]
-DATA_SET = ["create_data_set.py", *PLACES, "--image-size", str(IMAGE_SIZE), "--folds", str(FOLDS),
+RAW, DATA, RUNS, REPORTS = ["--raw", "ct-ich"], ["--data", "data"], ["--runs", "runs"], ["--reports", "reports"]
+SPLIT = ["split_raw_data.py", *RAW, *DATA, "--image-size", str(IMAGE_SIZE), "--workers", "2"]
+DATA_SET = ["create_data_set.py", *RAW, *DATA, "--image-size", str(IMAGE_SIZE), "--folds", str(FOLDS),
             "--test-share", "0.2", "--workers", "2"]  # fmt: skip
 SHORT = ["--epochs", "3", "--batch-size", "8", "--checkpoint-seconds", "0", "--deterministic"]
 TINY = ["--models", "dunet=2", "--validate-every", "1", *SHORT]
-R_PLACES = ["--raw", "rsna/classes", *PLACES[2:]]
 R_TINY = ["--network", "EfficientNetB0", "--image-size", "32", "--weights", "none", "--learning-rates", "1e-3",
           *SHORT]  # fmt: skip
 STEPS = {
     "demo": ["make_demo_data.py", "--out", "demo", "--patients", "4", "--size", "32"],
-    "preprocess": ["rsna_preprocess.py", *R_PLACES, "--valid-share", "0.2", "--test-share", "0.2", "--workers", "2",
-                   "--variants", "0_dicom2png", "1_roi"],
-    "holdout": ["main.py", *PLACES, *TINY],
-    "kfold": ["main_kfold.py", *PLACES, *TINY, "--model", "dunet"],
-    "trials": ["trials.py", *PLACES],
-    "tests": ["tests.py", *PLACES],
-    "predict": ["predict.py", "unseen/dicom", "unseen/scan.nii", *PLACES, "--engine", "keras", "--out", "predicted",
-                "--view", "--probabilities"],
-    "train": ["rsna_train.py", *R_PLACES, *R_TINY, "--variant", "1_roi"],
-    "compare": ["rsna_compare.py", *R_PLACES],
+    "preprocess": ["rsna_preprocess.py", "--raw", "rsna/classes", *DATA, "--valid-share", "0.2", "--test-share", "0.2",
+                   "--workers", "2", "--variants", "0_dicom2png", "1_roi"],
+    "holdout": ["main.py", *DATA, *RUNS, *TINY],
+    "kfold": ["main_kfold.py", *DATA, *RUNS, *TINY, "--model", "dunet"],
+    "trials": ["trials.py", *DATA, *RUNS, *REPORTS],
+    "tests": ["tests.py", *DATA, *RUNS, *REPORTS],
+    "predict": ["predict.py", "unseen/dicom", "unseen/scan.nii", *DATA, *RUNS, "--engine", "keras",
+                "--out", "predicted", "--view", "--probabilities"],
+    "train": ["rsna_train.py", *DATA, *RUNS, *R_TINY, "--variant", "1_roi"],
+    "compare": ["rsna_compare.py", *RUNS, *REPORTS],
 }  # fmt: skip
 IN_ONE_PROCESS = """
 import importlib, json, pathlib, sys

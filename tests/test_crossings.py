@@ -64,9 +64,9 @@ class Trained:
     def protocol(self) -> str:
         return "slice" if "slice" in self.way.train else "patient"
 
-    def flags(self, *given: str) -> list[str]:
-        folders = [part for name in ("data", "runs", "reports") for part in (f"--{name}", str(self.root / name))]
-        return ["--raw", str(self.project.raw), *folders, "--protocol", self.protocol, "--quiet", *given]
+    def flags(self, *given: str, names: tuple[str, ...] = ("data", "runs", "reports")) -> list[str]:
+        folders = [part for name in names for part in (f"--{name}", str(self.root / name))]
+        return [*folders, "--protocol", self.protocol, "--quiet", *given]
 
     def predict(self, scan: Path, out: str, *given: str, what: str = "mask") -> np.ndarray:
         """The mask (or the probabilities) of a scan, on the scan's own voxels."""
@@ -107,7 +107,7 @@ def trained(request: pytest.FixtureRequest, project: Project, tmp_path_factory: 
         patch.setattr(models, "LEVELS", 2)
         start_weights(made.root)
         small = ["--models", "dunet=2", "--epochs", "1", "--batch-size", "16"]
-        main_kfold.main(made.flags(*small, *given))
+        main_kfold.main(made.flags(*small, *given, names=("data", "runs")))
     keras.config.set_dtype_policy("float32")
     return made
 

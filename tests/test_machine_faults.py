@@ -266,7 +266,7 @@ def test_without_memory_what_is_trained_stays_and_a_smaller_batch_may_begin(
     import models
 
     monkeypatch.setattr(models, "LEVELS", 2)
-    flags = done.flags("patient", *TINY, "--fold", "1")
+    flags = done.training_flags("patient", *TINY, "--fold", "1")
     train = [*flags, "--model", "dunet", "--runs", str(tmp_path)]
     files = paths.Training(tmp_path / "patient" / "dunet" / "fold_01")
 
@@ -297,7 +297,7 @@ def test_a_loss_of_no_number_leaves_the_epochs_before(
     import models
 
     monkeypatch.setattr(models, "LEVELS", 2)
-    flags = done.flags("patient", *TINY, "--fold", "1")
+    flags = done.training_flags("patient", *TINY, "--fold", "1")
     files = paths.Training(tmp_path / "patient" / "dunet" / "fold_01")
     end = loop.Keeper.on_epoch_end
 

@@ -31,16 +31,18 @@ class Copy:
         for name in ("runs", "reports"):
             shutil.copytree(done.root / name, folder / name)
 
-    def flags(self, *given: str) -> list[str]:
-        named = [part for name in ("data", "runs", "reports") for part in (f"--{name}", str(self.folder / name))]
-        return ["--raw", str(self.raw), *named, "--quiet", *given]
+    def slice_flags(self, *given: str) -> list[str]:
+        return ["--raw", str(self.raw), "--data", str(self.folder / "data"), "--quiet", *given]
+
+    def flags(self, *given: str, names: tuple[str, ...] = ("data", "runs", "reports")) -> list[str]:
+        return [*(part for name in names for part in (f"--{name}", str(self.folder / name))), "--quiet", *given]
 
     def cut_and_deal(self, *given: str) -> None:
-        split_raw_data.main(self.flags("--workers", "1", *given))
+        split_raw_data.main(self.slice_flags("--workers", "1", *given))
         self.deal(*given)
 
     def deal(self, *given: str) -> None:
-        create_data_set.main(self.flags("--folds", str(FOLDS), "--test-share", "0.2", *given))
+        create_data_set.main(self.slice_flags("--folds", str(FOLDS), "--test-share", "0.2", *given))
 
 
 @pytest.fixture
@@ -49,7 +51,8 @@ def copy(done: Done, tmp_path: Path) -> Copy:
 
 
 def train(copy: Copy) -> None:
-    main_kfold.main(copy.flags("--models", "dunet=2", "--epochs", "1", "--batch-size", "16"))
+    tiny = ["--models", "dunet=2", "--epochs", "1", "--batch-size", "16"]
+    main_kfold.main(copy.flags(*tiny, names=("data", "runs")))
 
 
 def refused(copy: Copy, told: str, *scripts: object) -> None:
@@ -78,7 +81,7 @@ def test_another_split(copy: Copy) -> None:
 
 
 def test_a_split_that_is_older_than_the_slices(copy: Copy) -> None:
-    split_raw_data.main(copy.flags("--workers", "1", "--image-size", "16"))
+    split_raw_data.main(copy.slice_flags("--workers", "1", "--image-size", "16"))
     for script in (trials, test_set):
         refused(copy, r"kfold\.csv: is of slices with data_fingerprint .*, now it is .*; run create_data_set", script)
     with pytest.raises(InputError, match="data_fingerprint"):

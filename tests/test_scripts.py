@@ -146,7 +146,7 @@ def test_another_split_than_that_of_the_training_is_refused(done: Done, tmp_path
     data = tmp_path / "data"
     shutil.copytree(done.project.data, data)
     shares = ["--folds", str(FOLDS), "--test-share", "0.2", "--image-size", str(IMAGE_SIZE)]
-    create_data_set.main([*done.project.flags, "--data", str(data), *shares, "--seed", "1", "--quiet"])
+    create_data_set.main([*done.project.slice_flags, "--data", str(data), *shares, "--seed", "1", "--quiet"])
     with pytest.raises(InputError, match="split_fingerprint is "):
         test_set.main([*done.flags("patient"), "--data", str(data), "--reports", str(tmp_path)])
 

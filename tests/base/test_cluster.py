@@ -217,7 +217,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_refusals_come_before_ray_starts(done: Done, no_ray: None, tmp_path: Path) -> None:
-    flags = [*done.flags("patient"), *RAY]
+    flags = [*done.training_flags("patient"), *RAY]
     with pytest.raises(InputError, match=r"--fold 7: the split has folds 1 to 2"):
         main_kfold.main([*flags, "--fold", "7"])
     with pytest.raises(InputError, match=r"this run was begun with .*n_filters 2, now 5"):
@@ -232,7 +232,7 @@ def test_refusals_come_before_ray_starts(done: Done, no_ray: None, tmp_path: Pat
 
 def test_finished_trainings_need_no_ray(done: Done, no_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
     same = ["--models", "unet=2", "dunet=2", "--epochs", "1", "--batch-size", "16"]
-    main_kfold.main([*done.flags("patient"), *same, *RAY])
+    main_kfold.main([*done.training_flags("patient"), *same, *RAY])
     assert capsys.readouterr().out.count(": finished before") == 2 * FOLDS
 
 

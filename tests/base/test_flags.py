@@ -17,7 +17,16 @@ ROOT = Path(__file__).parents[2]
 STEPS = (settings.DemoData, settings.SplitRawData, settings.CreateDataSet, settings.Main, settings.MainKfold,
          settings.Trials, settings.Tests,
          settings.RsnaPreprocess, settings.RsnaTrain, settings.RsnaCompare, settings.Predict)  # fmt: skip
-SHARED = ("--raw", "--data", "--runs", "--reports", "--protocol", "--seed", "--quiet", "--debug")
+SHARED = ("--seed", "--quiet", "--debug")
+PLACES = {"--raw", "--data", "--runs", "--reports", "--protocol"}
+READ_BY = {
+    settings.DemoData: set(), settings.SplitRawData: {"--raw", "--data"},
+    settings.CreateDataSet: {"--raw", "--data", "--protocol"},
+    **dict.fromkeys((settings.Main, settings.MainKfold, settings.Predict), {"--data", "--runs", "--protocol"}),
+    **dict.fromkeys((settings.Trials, settings.Tests), {"--data", "--runs", "--reports", "--protocol"}),
+    settings.RsnaPreprocess: {"--raw", "--data"}, settings.RsnaTrain: {"--data", "--runs"},
+    settings.RsnaCompare: {"--runs", "--reports"},
+}  # fmt: skip
 
 
 def help_of(step: type, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
@@ -40,6 +49,11 @@ def test_every_field_is_a_flag_with_its_comment_and_default(step: type, capsys: 
         before_default = text.split("(default:")[0]
         assert "(default: " in text
         assert len(before_default.split()) >= 3, f"{flag} has no comment in config.py: {text}"
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+def test_a_script_has_flags_of_the_places_that_it_reads(step: type, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(help_of(step, capsys)) & PLACES == READ_BY[step]
 
 
 def test_help_shows_the_comment_and_the_value_of_config_py(capsys: pytest.CaptureFixture[str]) -> None:

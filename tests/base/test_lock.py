@@ -388,7 +388,7 @@ def test_a_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def scripts(project: Project, tmp_path: Path) -> dict[str, tuple[Path, list[str]]]:
     """Each script with the folder that it writes, and flags; none gets as far as to start Keras."""
-    folders = ["--raw", project.raw, "--data", tmp_path, "--runs", project.runs, "--reports", tmp_path]
+    folders = ["--raw", project.raw, "--data", tmp_path]
     return {
         "make_demo_data.py": (tmp_path, ["--out", tmp_path]),
         "split_raw_data.py": (tmp_path, folders),

@@ -30,7 +30,7 @@ def without_preview(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def create(project: Project, data: Path, *flags: str) -> None:
-    create_data_set.main([*project.flags, *SHARES, "--data", str(data), *flags])
+    create_data_set.main([*project.slice_flags, *SHARES, "--data", str(data), *flags])
 
 
 def tables(data: Path, protocol: str) -> dict[str, bytes]:
