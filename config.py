@@ -45,6 +45,13 @@ class Data(Common):
 
 
 @dataclass
+class Split(Data):
+    """Shared by the scripts that write or read a split"""
+
+    protocol: Literal["patient", "slice"] = "patient"  # split by patient (honest), or by slice (as published; leaks)
+
+
+@dataclass
 class Runs(Common):
     """Shared by the scripts that write or read trained networks"""
 
@@ -56,13 +63,6 @@ class Reports(Common):
     """Shared by the scripts that write tables and plots"""
 
     reports: Path = Path("reports")  # folder for tables, plots and predicted masks
-
-
-@dataclass
-class Protocol(Common):
-    """Shared by the scripts that write or read a split of CT-ICH"""
-
-    protocol: Literal["patient", "slice"] = "patient"  # split by patient (honest), or by slice (as published; leaks)
 
 
 @dataclass
@@ -95,7 +95,7 @@ class SplitRawData(Data, Raw):
 
 
 @dataclass
-class CreateDataSet(Protocol, SplitRawData):
+class CreateDataSet(Split, SplitRawData):
     """create_data_set.py (runs split_raw_data.py when data/slices.csv is missing)"""
 
     folds: int = 10  # parts of the cross-validation
@@ -144,7 +144,7 @@ RECIPES = {
 
 
 @dataclass
-class Train(Protocol, Runs, Data):
+class Train(Split, Runs):
     """Shared by main.py and main_kfold.py"""
 
     # THE model choice: network -> filters of its first level. Names are those of models.MODELS.
@@ -185,14 +185,14 @@ class MainKfold(Train, Engine):
 
 
 @dataclass
-class Trials(Protocol, Reports, Runs, Data):
+class Trials(Split, Reports, Runs):
     """trials.py"""
 
     compare: tuple[str, ...] = ()  # runs to compare (folder names under runs/<protocol>); empty: all
 
 
 @dataclass
-class Tests(Protocol, Reports, Runs, Data):
+class Tests(Split, Reports, Runs):
     """tests.py"""
 
     run: str = ""  # only this run; empty: all
@@ -251,7 +251,7 @@ class RsnaCompare(Reports, Runs):
 
 
 @dataclass
-class Predict(Protocol, Runs, Data):
+class Predict(Split, Runs):
     """predict.py"""
 
     scans: tuple[Path, ...] = ()  # NIfTI files, DICOM folders, or folders of them

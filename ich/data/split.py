@@ -52,7 +52,7 @@ class Split:
         return math.ceil((len(balanced) - balanced.value_counts().min()) / batch_size)
 
 
-def split_fingerprints(config: "settings.Common", kind: str) -> dict:
+def split_fingerprints(config: "settings.Split", kind: str) -> dict:
     """What tells one data set and split from another: sizes, windows and fingerprints."""
     data = read_json(config.data / paths.RUN)
     if not {"data_fingerprint", "image_size", "channels", "windows"} <= set(data):
@@ -77,7 +77,7 @@ def _refuse_other_split(path: Path, data_fingerprint: str, kind: str) -> None:
         raise InputError(f"{path}: was changed after create_data_set.py wrote it, and its leak audit with it; {again}")
 
 
-def read_split(config: "settings.Common", kind: str, test: bool = False) -> Split:
+def read_split(config: "settings.Split", kind: str, test: bool = False) -> Split:
     """Read `holdout` or `kfold`: what is trained and validated on, or the test set. Pixels are read when needed.
 
     Raises InputError when an earlier step is missing.

@@ -95,7 +95,7 @@ def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run
     return chosen
 
 
-def refuse_other_data(config: "settings.Common", run: Run, prints: dict) -> None:
+def refuse_other_data(config: "settings.Split", run: Run, prints: dict) -> None:
     """Raise InputError unless a run was trained on the split that is there now, which has `prints` (stack)."""
     now = {"protocol": config.protocol, **prints}
     refuse_mixture(config.data / config.protocol, now, run.identity(), run.trainings[0].folder)

@@ -21,9 +21,9 @@ SHARED = ("--seed", "--quiet", "--debug")
 PLACES = {"--raw", "--data", "--runs", "--reports", "--protocol"}
 READ_BY = {
     settings.DemoData: set(), settings.SplitRawData: {"--raw", "--data"},
-    settings.CreateDataSet: {"--raw", "--data", "--protocol"},
-    **dict.fromkeys((settings.Main, settings.MainKfold, settings.Predict), {"--data", "--runs", "--protocol"}),
-    **dict.fromkeys((settings.Trials, settings.Tests), {"--data", "--runs", "--reports", "--protocol"}),
+    settings.CreateDataSet: {"--raw", "--data", "--protocol"}, settings.Main: {"--data", "--runs", "--protocol"},
+    settings.MainKfold: {"--data", "--runs", "--protocol"}, settings.Predict: {"--data", "--runs", "--protocol"},
+    settings.Trials: PLACES - {"--raw"}, settings.Tests: PLACES - {"--raw"},
     settings.RsnaPreprocess: {"--raw", "--data"}, settings.RsnaTrain: {"--data", "--runs"},
     settings.RsnaCompare: {"--runs", "--reports"},
 }  # fmt: skip
