@@ -12,6 +12,7 @@ from broken import at, instead, moved
 from conftest import IMAGE_SIZE, Project
 from predict_files import bright_is_blood
 
+import config as settings
 import create_data_set
 import main_kfold
 import predict
@@ -111,13 +112,25 @@ def rsna(place: Place, change: Change) -> tuple[ModuleType, Sequence[object]]:
     return rsna_preprocess, ["--raw", raw, "--data", place.root / "out", "--workers", 1, "--variants", "1_roi"]
 
 
+SETTINGS = {
+    "main": settings.Main, "main_kfold": settings.MainKfold, "tests": settings.Tests, "rsna_train": settings.RsnaTrain,
+    "rsna_preprocess": settings.RsnaPreprocess,
+}  # fmt: skip
+
+
 def flags(script: ModuleType, *given: object) -> Given:
     """A script on the project's data, with flags."""
 
     def prepare(place: Place, change: Change) -> tuple[ModuleType, Sequence[object]]:
         change(place.root)
-        folders = ["--data", place.project.data, "--runs", place.root / "out", "--reports", place.root / "out"]
-        return script, [*folders, *(str(each).replace("HERE", str(place.root)) for each in given)]
+        names = [name for name in ("runs", "reports") if hasattr(SETTINGS[script.__name__], name)]
+        folders = [part for name in names for part in (f"--{name}", place.root / "out")]
+        return script, [
+            "--data",
+            place.project.data,
+            *folders,
+            *(str(each).replace("HERE", str(place.root)) for each in given),
+        ]
 
     return prepare
 

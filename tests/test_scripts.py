@@ -247,9 +247,15 @@ def test_missing_scans_cost_the_nifti_masks_only(
     assert (folder / "patients.csv").exists()
 
 
-@pytest.mark.parametrize("script", [main.main, main_kfold.main, test_set.main, trials.main])
-def test_steps_out_of_order_are_told_what_to_run(script: Callable, tmp_path: Path) -> None:
-    folders = [part for name in ("data", "runs", "reports") for part in (f"--{name}", str(tmp_path / name))]
+TRAINING, REPORTING = ("data", "runs"), ("data", "runs", "reports")
+
+
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [(main.main, TRAINING), (main_kfold.main, TRAINING), (test_set.main, REPORTING), (trials.main, REPORTING)],
+)
+def test_steps_out_of_order_are_told_what_to_run(script: Callable, names: tuple[str, ...], tmp_path: Path) -> None:
+    folders = [part for name in names for part in (f"--{name}", str(tmp_path / name))]
     with pytest.raises(InputError, match=r"run (the step|main_kfold|split_raw_data|create_data_set|`python)"):
         script([*folders, "--quiet"])
     assert not any(tmp_path.iterdir())
