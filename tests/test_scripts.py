@@ -247,12 +247,17 @@ def test_missing_scans_cost_the_nifti_masks_only(
     assert (folder / "patients.csv").exists()
 
 
-TRAINING, REPORTING = ("data", "runs"), ("data", "runs", "reports")
+TRAIN_READS, REPORT_READS = ("data", "runs"), ("data", "runs", "reports")
 
 
 @pytest.mark.parametrize(
     ("script", "names"),
-    [(main.main, TRAINING), (main_kfold.main, TRAINING), (test_set.main, REPORTING), (trials.main, REPORTING)],
+    [
+        (main.main, TRAIN_READS),
+        (main_kfold.main, TRAIN_READS),
+        (test_set.main, REPORT_READS),
+        (trials.main, REPORT_READS),
+    ],
 )
 def test_steps_out_of_order_are_told_what_to_run(script: Callable, names: tuple[str, ...], tmp_path: Path) -> None:
     folders = [part for name in names for part in (f"--{name}", str(tmp_path / name))]
