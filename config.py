@@ -26,7 +26,7 @@ class Common:
         "validate_every": (1, 100_000),
         "checkpoint_seconds": (0, 86_400), "threshold": (0.0, 1.0),
         "valid_share": (0.0, 0.9), "rotation_deg": (0.0, 180.0), "shift_px": (0.0, 100.0), "repeats": (1, 100),
-        "min_lesion_mm3": (0.0, 1e6), "task_cpus": (0, 1024),
+        "min_lesion_mm3": (0.0, 1e6),
     }  # fmt: skip
 
 
@@ -71,7 +71,6 @@ class Engine(Common):
 
     engine: Literal["local", "ray"] = "local"  # local: this process; ray: all GPUs and cores of a Ray cluster
     address: str = ""  # of the Ray cluster: auto, head:6379 or ray://head:10001; empty: one on this computer
-    task_cpus: int = 0  # cores that Ray keeps for a task; 0: an equal share, and one beside a GPU
 
 
 @dataclass

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ich.base.errors import InputError, MachineError
 from ich.base.paths import ROOT
 from ich.base.progress import progress
-from ich.base.share import Ask, plan, share_out
-from ich.base.worker import Place, Shard
+from ich.base.share import Ask, Place, Shard, plan, share_out
 
 if TYPE_CHECKING:
     import config as settings
@@ -71,7 +70,7 @@ def _results(
     ray = _ray(config)
     with _connected(ray, config), _noting_signals() as told_to_stop:
         machines = _machines(ray)
-        wanted = share_out(machines, len(items), trains, config.task_cpus)
+        wanted = share_out(machines, len(items), trains)
         if not config.quiet:
             print(plan(machines, wanted), flush=True)
         # A training ends its process: what TensorFlow took of a GPU it gives back in no other way.
@@ -161,7 +160,7 @@ def _plain(ray: types.ModuleType, error: Exception, name: str) -> Exception:
     """What went wrong on a worker, as if it had happened here."""
     if not isinstance(error, ray.exceptions.RayTaskError):
         told = f"{name}: its process was lost {RETRIES + 1} times; out of memory? ({type(error).__name__})"
-        return MachineError(f"{told}; with more --task-cpus fewer run at once")
+        return MachineError(f"{told}; start Ray with fewer cores (ray start --num-cpus), then fewer run at once")
     if isinstance(error.cause, ImportError | ray.exceptions.RaySystemError):  # the latter before the work begins
         first = str(error.cause).splitlines()[0]
         return InputError(f"{name}: {first} on a worker; all machines need the same packages, and {ROOT}")

@@ -1,11 +1,19 @@
-"""How the machines of a cluster are shared out among tasks. A machine is what Ray says of it: cores, GPUs."""
+"""How the machines of a cluster are shared out among tasks, and what a task does before and after its work."""
 
-from collections.abc import Mapping, Sequence
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+
+from ich.base import lock
 from ich.base.errors import InputError
 
-Machine = Mapping[str, float]
+Machine = Mapping[str, float]  # resources as Ray gives them: CPU, GPU
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")  # NPROC is XLA's; OMP_NUM_THREADS Ray sets
 
 
 class Ask(NamedTuple):
@@ -20,34 +28,34 @@ class Ask(NamedTuple):
         return min(most, int(machine.get("GPU", 0)) // self.gpus) if self.gpus else most
 
 
-def share_out(machines: Sequence[Machine], tasks: int, gpu: bool, cpus: int = 0) -> Ask:
-    """What each of `tasks` asks for; `gpu`: one GPU, if there are any.
+def share_out(machines: Sequence[Machine], tasks: int, gpu: bool) -> Ask:
+    """What each of `tasks` asks for; `gpu`: one GPU and a core, if there are any GPUs.
 
-    Otherwise the most cores with which all tasks run at once and the smallest machine takes part; `cpus` overrides.
-    Raises InputError when no machine has what is asked for.
+    Otherwise the most cores with which all tasks run at once and the smallest machine takes part. Raises InputError
+    when no machine has a core.
     """
     cores = [int(machine["CPU"]) for machine in machines if machine.get("CPU", 0) >= 1]
     if gpu and any(machine.get("GPU", 0) >= 1 for machine in machines):
-        wanted = Ask(cpus or 1, 1)
+        wanted = Ask(1, 1)
     else:
         shares = range(min(cores, default=1), 0, -1)
-        wanted = Ask(cpus or next((share for share in shares if sum(each // share for each in cores) >= tasks), 1))
+        wanted = Ask(next((share for share in shares if sum(each // share for each in cores) >= tasks), 1))
     if not any(map(wanted.fit, machines)):
-        raise InputError(f"--task-cpus {cpus}: no machine of the cluster has {_shown(wanted)}; found {told(machines)}")
+        raise InputError(f"--engine ray: no machine of the cluster has {_shown(wanted)}; found {_inventory(machines)}")
     return wanted
 
 
-def told(machines: Sequence[Machine]) -> str:
+def _inventory(machines: Sequence[Machine]) -> str:
     """As printed: `2 machines, 16 cores, 2 GPUs`."""
-    found = [(len(machines), "machine"), *((int(sum(machine.get(name, 0) for machine in machines)), unit)
+    numbers = [(len(machines), "machine"), *((int(sum(machine.get(name, 0) for machine in machines)), unit)
                                            for name, unit in (("CPU", "core"), ("GPU", "GPU")))]  # fmt: skip
-    return ", ".join(_counted(*each) for each in found if each[0])
+    return ", ".join(_counted(*each) for each in numbers if each[0])
 
 
 def plan(machines: Sequence[Machine], wanted: Ask) -> str:
     """As printed: what there is, how many tasks run at once and what each takes."""
     at_once = _counted(sum(map(wanted.fit, machines)), "task")
-    return f"Ray: {told(machines)}; {at_once} at once, {_shown(wanted)} each"
+    return f"Ray: {_inventory(machines)}; {at_once} at once, {_shown(wanted)} each"
 
 
 def _shown(wanted: Ask) -> str:
@@ -56,3 +64,39 @@ def _shown(wanted: Ask) -> str:
 
 def _counted(number: int, unit: str) -> str:
     return f"{number} {unit}" + ("s" if number != 1 else "")
+
+
+class Place(NamedTuple):
+    """Where a script was called, and what each of its tasks takes."""
+
+    folder: Path
+    command: list[str]
+    ask: Ask
+
+    def enter(self, task: str) -> None:
+        """Make this process like the script's. `task` names the work, the same when it is begun again elsewhere.
+
+        Raises InputError when the folder is not there.
+        """
+        try:
+            os.chdir(self.folder)
+        except OSError as error:
+            where = f"{self.folder}: {error.strerror} on {socket.gethostname()}"
+            raise InputError(f"{where}; all machines must see project and data at the same paths") from None
+        sys.argv = self.command  # goes into run.json
+        os.environ[lock.TASK] = task
+        cv2.setNumThreads(self.ask.cpus)
+        if not self.ask.gpus:
+            for name in THREADS:
+                os.environ.setdefault(name, str(self.ask.cpus))
+
+
+class Shard(NamedTuple):
+    """Work on many items in one task."""
+
+    work: Callable
+
+    def __call__(self, items: Sequence) -> list:
+        results = [self.work(item) for item in items]
+        os.sync()  # what they wrote is on disk before it is told; the script can't do that for other machines
+        return results

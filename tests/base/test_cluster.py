@@ -22,7 +22,7 @@ import config as settings
 import main_kfold
 import rsna_preprocess
 import rsna_train
-from ich.base import cluster, lock, paths, share, worker
+from ich.base import cluster, lock, paths, share
 from ich.base.errors import InputError, MachineError
 from ich.base.share import Ask
 from ich.data.table import read_parts
@@ -40,37 +40,33 @@ def machine(cores: int, gpus: int = 0) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("machines", "tasks", "gpu", "cpus", "expected", "at_once"),
+    ("machines", "tasks", "gpu", "expected", "at_once"),
     [
-        ([machine(2)], 20, True, 0, Ask(1), 2),
-        ([machine(16)], 3, True, 0, Ask(5), 3),
-        ([machine(6), machine(6)], 3, True, 0, Ask(3), 4),  # 4 cores each would leave the third waiting
-        ([machine(16), machine(4)], 1, True, 0, Ask(4), 5),  # the smallest takes part
-        ([machine(0), machine(8)], 4, True, 0, Ask(2), 4),  # a head without cores does not
-        ([machine(16)], 3, True, 8, Ask(8), 2),
-        ([machine(16, 4), machine(8)], 20, True, 0, Ask(1, 1), 4),
-        ([machine(3, 4)], 20, True, 2, Ask(2, 1), 1),
-        ([machine(16, 4)], 400, False, 0, Ask(1), 16),  # files need no GPU
+        ([machine(2)], 20, True, Ask(1), 2),
+        ([machine(16)], 3, True, Ask(5), 3),
+        ([machine(6), machine(6)], 3, True, Ask(3), 4),  # 4 cores each would leave the third waiting
+        ([machine(16), machine(4)], 1, True, Ask(4), 5),  # the smallest takes part
+        ([machine(0), machine(8)], 4, True, Ask(2), 4),  # a head without cores does not
+        ([machine(16, 4), machine(8)], 20, True, Ask(1, 1), 4),
+        ([machine(3, 4)], 20, True, Ask(1, 1), 3),
+        ([machine(16, 4)], 400, False, Ask(1), 16),  # files need no GPU
     ],
 )
-def test_what_a_task_asks_for(
-    machines: list[dict], tasks: int, gpu: bool, cpus: int, expected: Ask, at_once: int
-) -> None:
-    assert share.share_out(machines, tasks, gpu, cpus) == expected
+def test_what_a_task_asks_for(machines: list[dict], tasks: int, gpu: bool, expected: Ask, at_once: int) -> None:
+    assert share.share_out(machines, tasks, gpu) == expected
     assert sum(map(expected.fit, machines)) == at_once
 
 
 @pytest.mark.parametrize(
-    ("machines", "cpus", "told"),
+    ("machines", "line"),
     [
-        ([machine(4), machine(2)], 8, "no machine of the cluster has 8 cores; found 2 machines, 6 cores"),
-        ([machine(16), machine(2, 1)], 4, "has 4 cores and a GPU; found 2 machines, 18 cores, 1 GPU"),
-        ([machine(0)], 0, "has 1 core; found 1 machine"),
+        ([machine(0)], "has 1 core; found 1 machine"),
+        ([machine(4), machine(0, 1)], "has 1 core and a GPU; found 2 machines, 4 cores, 1 GPU"),
     ],
 )
-def test_what_no_machine_has_is_refused(machines: list[dict], cpus: int, told: str) -> None:
-    with pytest.raises(InputError, match=f"{told}$"):
-        share.share_out(machines, 5, True, cpus)
+def test_what_no_machine_has_is_refused(machines: list[dict], line: str) -> None:
+    with pytest.raises(InputError, match=f"{line}$"):
+        share.share_out(machines, 5, True)
 
 
 def test_the_plan_in_a_line() -> None:
@@ -182,11 +178,11 @@ def test_a_worker_works_where_the_script_was_called(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setattr(os, "environ", {"TF_NUM_INTEROP_THREADS": "7"})  # the user's own
     monkeypatch.setattr("cv2.setNumThreads", lambda _: None)
-    worker.Place(tmp_path, ["main_kfold.py", "--fold", "1"], Ask(3)).enter("task 7")
+    share.Place(tmp_path, ["main_kfold.py", "--fold", "1"], Ask(3)).enter("task 7")
     assert (Path.cwd(), sys.argv, os.environ[lock.TASK]) == (tmp_path, ["main_kfold.py", "--fold", "1"], "task 7")
-    assert [os.environ[name] for name in worker.THREADS] == ["3", "7", "3"]
+    assert [os.environ[name] for name in share.THREADS] == ["3", "7", "3"]
     with pytest.raises(InputError, match=r"not_here: No such file or directory on .*; all machines must see project"):
-        worker.Place(tmp_path / "not_here", [], Ask(1)).enter("task 8")
+        share.Place(tmp_path / "not_here", [], Ask(1)).enter("task 8")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
@@ -195,7 +191,6 @@ def test_a_worker_works_where_the_script_was_called(tmp_path: Path, monkeypatch:
     [
         (["--address", "auto"], "--address auto: is for --engine ray; give both or neither"),
         (["--engine", "slurm"], "invalid choice"),
-        (["--engine", "ray", "--task-cpus", "-1"], "--task-cpus is -1, expected 0 to 1024"),
     ],
 )
 def test_flags_that_are_refused(script: object, flags: list[str], told: str) -> None:
