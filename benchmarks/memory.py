@@ -26,8 +26,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, phantoms
+from ich.data.table import TYPES
 from ich.phantom import ct_ich
-from ich.phantom.head import KINDS, SMALLEST_SIZE, blood_kinds, make_patient
+from ich.phantom.head import SMALLEST_SIZE, blood_kinds, make_patient
 
 INTERVAL_S = 0.05
 SPLIT_TARGET_GIB = 1.5
@@ -152,7 +153,7 @@ def write_head(raw: Path, number: int, head: int, given: argparse.Namespace) -> 
     places = np.linspace(0, made.hu.shape[2] - 1, given.slices).round().astype(int)
     for part, volume in (("ct_scans", made.hu), ("masks", made.mask)):
         ct_ich.write_nifti(raw / part / f"{number:03d}.nii", volume[:, :, places], made.affine)
-    order = (*KINDS, "no_hemorrhage", "fracture")
+    order = (*TYPES, "no_hemorrhage", "fracture")
     return [tuple(made.slices[place][name] for name in order) for place in places]
 
 

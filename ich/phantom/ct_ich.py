@@ -11,7 +11,8 @@ import numpy as np
 from ich.base.errors import InputError
 from ich.base.files import atomic, read_json, write_json, write_text
 from ich.base.parallel import spread
-from ich.phantom.head import KINDS, make_patient
+from ich.data.table import TYPES
+from ich.phantom.head import make_patient
 
 FIRST_NUMBER, SKIPPED_NUMBERS = 49, range(59, 66)  # as in CT-ICH 1.3.1
 DIAGNOSIS_CSV, DEMOGRAPHICS_CSV = "hemorrhage_diagnosis_raw_ct.csv", "Patient_demographics.csv"
@@ -80,7 +81,7 @@ def write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
 
 def _diagnosis(records: list[Record]) -> str:
     rows = [
-        (number, at, *(flags[kind] for kind in KINDS), flags["no_hemorrhage"], flags["fracture"])
+        (number, at, *(flags[kind] for kind in TYPES), flags["no_hemorrhage"], flags["fracture"])
         for number, _, _, slices in records
         for at, flags in enumerate(slices, start=1)
     ]
@@ -96,7 +97,7 @@ def _demographics(records: list[Record], seed: int) -> str:
     ]
     rows = []
     for number, age, sex, slices in records:
-        found = [1 if any(flags[kind] for flags in slices) else "" for kind in (*KINDS, "fracture")]
+        found = [1 if any(flags[kind] for flags in slices) else "" for kind in (*TYPES, "fracture")]
         rows.append((number, age if rng.random() > 0.05 else "", sex if rng.random() > 0.1 else sex.lower(), *found))
     rows += [(number, int(rng.integers(5, 86)), "", *[""] * 6) for number in SKIPPED_NUMBERS]
     return _csv([*heads, *sorted(rows)])

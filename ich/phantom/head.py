@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ich.base.errors import InputError
+from ich.data.table import TYPES
 from ich.phantom.blood import WHOLE_SKULL, fracture_line, grow_blood, plan_blood
 from ich.phantom.brain import brain_fields
 from ich.phantom.face import face_fields
@@ -21,8 +22,7 @@ MIN_SLICES, MAX_SLICES = 24, 40
 HEAD_TOP_MM, EMPTY_MM = 126.0, 8.0  # height of the head above the sella, and of the air above it
 YOUNGEST, OLDEST = 5, 85  # years
 COARSE_CELLS = 96  # the anatomy is drawn on this grid, about 2.4 mm a cell
-KINDS = ("intraventricular", "intraparenchymal", "subarachnoid", "epidural", "subdural")
-FLAGS = (*KINDS, "no_hemorrhage", "fracture")
+FLAGS = (*TYPES, "no_hemorrhage", "fracture")
 BLOOD_DECK = ("epidural", "epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
 SECOND_KIND_ODDS = 0.15
 FLIPS = ((1, 1), (-1, 1), (-1, -1))  # file axes x and y against left and back: LPS, RPS, RAS
@@ -87,7 +87,7 @@ def blood_kinds(seed: int, patient: int) -> tuple[str, ...]:
     deck = np.random.default_rng([seed, pair // len(BLOOD_DECK), 2]).permutation(BLOOD_DECK)
     first = str(deck[pair % len(BLOOD_DECK)])
     rng = np.random.default_rng([seed, patient, 3])
-    others = [kind for kind in KINDS if kind != first]
+    others = [kind for kind in TYPES if kind != first]
     return (first, str(rng.choice(others))) if rng.random() < SECOND_KIND_ODDS else (first,)
 
 
@@ -125,7 +125,7 @@ def _flags(blood: Field, scene: Scene) -> tuple[dict[str, int], ...]:
     for k, row in enumerate(table):
         for lesion, fraction in zip(scene.lesions, blood, strict=True):
             row[lesion.kind] |= int((fraction[k] > 0.5).any())
-        row["no_hemorrhage"] = int(not any(row[kind] for kind in KINDS))
+        row["no_hemorrhage"] = int(not any(row[kind] for kind in TYPES))
         row["fracture"] = int(scene.crack is not None and scene.crack[k].min() < WHOLE_SKULL)
     return tuple(table)
 

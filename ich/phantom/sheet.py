@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ich.data.table import TYPES
 from ich.draw.pictures import FALSE_POSITIVE, contact_sheet, outline
-from ich.phantom.head import KINDS, Patient, blood_kinds, make_patient
+from ich.phantom.head import Patient, blood_kinds, make_patient
 from ich.scans.nifti import Grid
 from ich.scans.window import Window
 
@@ -25,7 +26,7 @@ def write(path: Path, size: int, seed: int) -> None:
     """One row of a clean head, then one a type: slices without and with the outline of the blood."""
     clean = next(patient for patient in count() if not blood_kinds(seed, patient))
     rows = {"no hemorrhage: from the skull base up": _levels(make_patient(seed, clean, size))}
-    for kind in KINDS:
+    for kind in TYPES:
         patient = next(patient for patient in count() if blood_kinds(seed, patient)[:1] == (kind,))
         rows[f"{kind}: {PLACES[kind]}"] = _bleeding(make_patient(seed, patient, size))
     title = "Phantom head CTs, window 40/120 HU, blood outlined; image left = patient's right"

@@ -15,8 +15,9 @@ import pandas as pd
 from ich.base import guard
 from ich.base.errors import InputError
 from ich.base.paths import is_file_name
+from ich.data.table import TYPES as CT_ICH_TYPES
 
-TYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
+TYPES = tuple(sorted(CT_ICH_TYPES))  # in the order of the competition
 CLASSES = ("healthy", *TYPES)  # six-way classification: exactly one of them
 LABELS = ("any", *TYPES)  # multilabel classification: any number of them
 TEST_FOLDER = "test"  # slices without classes: predicted, not scored

@@ -114,7 +114,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keep the result of the epoch. Raises InputError when a loss is NaN or infinite."""
         plan, files = self.plan, self.plan.job.files
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         refuse_no_number(plan.job.name, row, plan.rate_flag)
         row |= plan.validate(row["epoch"])
         refuse_no_number(plan.job.name, row, plan.rate_flag)

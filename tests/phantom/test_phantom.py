@@ -8,8 +8,9 @@ import pytest
 from scipy import ndimage
 
 from ich.base.errors import InputError
+from ich.data.table import TYPES
 from ich.phantom.ct_ich import DEMOGRAPHICS_CSV, DIAGNOSIS_CSV, DIAGNOSIS_HEADER, patient_number, write_ct_ich
-from ich.phantom.head import FLAGS, KINDS, Patient, blood_kinds, make_patient, make_scene
+from ich.phantom.head import FLAGS, Patient, blood_kinds, make_patient, make_scene
 
 SIZE, SEED, PATIENTS = 128, 3, 12
 BONE_HU = 300
@@ -83,10 +84,10 @@ def test_half_the_patients_and_a_ninth_of_the_slices_bleed(patients):
 
 def test_all_kinds_appear_among_twelve_patients_and_epidural_most_often():
     kinds = [kind for k in range(120) for kind in blood_kinds(SEED, k)[:1]]
-    counts = {kind: kinds.count(kind) for kind in KINDS}
-    assert {kind for k in range(PATIENTS) for kind in blood_kinds(SEED, k)} == set(KINDS)
+    counts = {kind: kinds.count(kind) for kind in TYPES}
+    assert {kind for k in range(PATIENTS) for kind in blood_kinds(SEED, k)} == set(TYPES)
     assert counts["epidural"] == 20
-    assert all(counts[kind] == 10 for kind in KINDS if kind != "epidural")
+    assert all(counts[kind] == 10 for kind in TYPES if kind != "epidural")
 
 
 def test_blood_is_brighter_than_brain_and_not_as_bright_as_bone(patients):
@@ -102,7 +103,7 @@ def test_flags_follow_the_mask(patients):
             bleeds = bool(patient.mask[:, :, at].any())
             assert set(row) == set(FLAGS)
             assert row["no_hemorrhage"] == (not bleeds)
-            assert any(row[kind] for kind in KINDS) == bleeds
+            assert any(row[kind] for kind in TYPES) == bleeds
 
 
 @pytest.mark.parametrize("kind", ["epidural", "subdural"])
