@@ -25,7 +25,7 @@ from ich.rsna import layouts, pictures, preprocessing, split, variants
 from ich.rsna.journal import Journal, Note
 from ich.scans.window import Window
 
-MEASURED = 200  # files after which the time for the rest is told
+MEASURED = 200  # files after which the time for the rest is estimated
 WORTH_TELLING_S = 600
 
 
@@ -42,7 +42,7 @@ def _write(config: settings.RsnaPreprocess) -> None:
     started = time.time()
     files, how = paths.Rsna(config.data), _how(config)
     found = layouts.find(config.raw)
-    print(found.told)
+    print(found.summary)
     journal = Journal(files.journal, how.key())
     _process(config, found.table, journal, how)
     table, rejected = preprocessing.tables(found.table, journal)

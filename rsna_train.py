@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def train(which: tuple[str, int], config: settings.RsnaTrain) -> str:
-    """One training (variant, repeat), on whatever machine this is called; return what came of it in one line."""
+    """One training (variant, repeat), on whatever machine this is called; return its result in one line."""
     with script.starting_backend():
         from ich.rsna import training
     slices = layouts.usable(split.read(paths.Rsna(config.data)), config.task)

@@ -45,7 +45,7 @@ def split(config: settings.SplitRawData) -> None:
         print(f"{config.data / paths.SLICES} is up to date; nothing to do")
         return
     if problems:
-        how = dataclasses.replace(how, write=False)  # the rest is read too: all problems are told at once
+        how = dataclasses.replace(how, write=False)  # the rest is read too, so that all problems are shown at once
     elif not config.check:
         _begin(config)
     outcomes = parallel.spread(
@@ -101,7 +101,7 @@ def _begin(config: settings.SplitRawData) -> None:
 def _finish(
     config: settings.SplitRawData, table: pd.DataFrame, outcomes: list[Outcome], source: str, started: float
 ) -> None:
-    os.sync()  # the PNGs first, so that slices.csv never speaks of files that a power cut took
+    os.sync()  # the PNGs first, so that slices.csv never lists files that a power cut destroyed
     facts = {
         "image_size": config.image_size, "channels": len(config.windows), "windows": config.windows, "source": source,
         "data_fingerprint": record.fingerprint(table.drop(columns="source").to_csv(), *(o.pixels for o in outcomes)),

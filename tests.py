@@ -107,9 +107,9 @@ def _other_trainings(config: settings.Tests) -> list[str]:
     now = folds.prints([folds.Run(name, there.get(name, [])) for name in runs_then])
     if not (changed := record.differences(then, now)):
         return []
-    told = f"the tables of trials.py are older than {changed[0][0]} ({len(changed)} trainings differ); run it again"
-    print(f"warning: {told}")
-    return [told]
+    warning = f"the tables of trials.py are older than {changed[0][0]} ({len(changed)} trainings differ); run it again"
+    print(f"warning: {warning}")
+    return [warning]
 
 
 def _threshold(config: settings.Tests, run: folds.Run) -> tuple[float, str]:

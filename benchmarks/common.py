@@ -140,8 +140,8 @@ def best_of(works: dict[str, Callable[[], float]], rounds: int) -> dict[str, flo
 
 def peak_gib() -> float:
     """The most memory that this process held; getrusage would give the parent's after a fork."""
-    told = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+)", told).group(1)) / 1024**2
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024**2
 
 
 def row(what: str, value: float | None, unit: str = "", target: str = "", met: bool | None = None) -> dict:
@@ -152,11 +152,11 @@ def row(what: str, value: float | None, unit: str = "", target: str = "", met: b
 def write(given: argparse.Namespace, began: float, result: dict, summary: list[dict]) -> None:
     """Write `<results>/<script>.json` and print the summary as a table."""
     settings = {name: value for name, value in vars(given).items() if name not in ("results", "part")}
-    told = record.manifest(argparse.Namespace(**settings), began, result=result, summary=summary)
-    told |= {"command": machine.command(sys.argv), "machine": machine.facts()}
-    told["platform"] = f"{platform.system()} {platform.machine()}"  # without the kernel's build
+    facts = record.manifest(argparse.Namespace(**settings), began, result=result, summary=summary)
+    facts |= {"command": machine.command(sys.argv), "machine": machine.facts()}
+    facts["platform"] = f"{platform.system()} {platform.machine()}"  # without the kernel's build
     script = Path(sys.argv[0]).stem
-    write_json(given.results / f"{script}.json", machine.without_folders(told))
+    write_json(given.results / f"{script}.json", machine.without_folders(facts))
     print(table([{"benchmark": script, **each} for each in summary]))
 
 

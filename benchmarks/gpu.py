@@ -24,7 +24,7 @@ PASSES = 3  # a step costs about three times its forward pass
 IMAGE_RATE_TARGET = 3000
 FULL = {"size": 256, "filters": 32, "steps": 50}, (16, 32)  # and batches
 SMALL = {"size": 32, "filters": 2, "steps": 2}, (4,)
-PART = ("network", "size", "filters", "steps", "backend", "precision", "jit", "batch")  # what a process is told
+PART = ("network", "size", "filters", "steps", "backend", "precision", "jit", "batch")  # the settings of one process
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def every_way(given: argparse.Namespace) -> list[dict]:
 
 
 def measured(part: dict, rounds: int) -> dict:
-    """Images a second, and shares of the device's peaks; a way that does not run here is told, not raised."""
+    """Images a second, and shares of the device's peaks; what does not run here is reported, not raised."""
     try:
         with common.Worker(__file__, part, part["backend"]) as worker:
             seconds = common.best_of({"step": worker}, rounds)["step"] / part["steps"]

@@ -28,7 +28,7 @@ if typing.TYPE_CHECKING:  # they bring Keras, which the asking process does with
 
 WORKERS = (0, 1, 2, 4)  # threads; 0: each batch is made when it is asked for
 EPOCHS = 2  # one after another, since batches are made ahead across their ends
-DELIVERED = 64  # batches, or the few that are made ahead in vain would count
+DELIVERED = 64  # batches, so many that the few made ahead and never used do not count
 TARGETS = {"cpu": 1.05, "gpu": 1.10}
 
 

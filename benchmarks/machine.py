@@ -14,14 +14,14 @@ def command(argv: list[str]) -> str:
     return " ".join(["python", f"benchmarks/{Path(argv[0]).name}", *(without_folders(text) for text in argv[1:])])
 
 
-def without_folders(told: object) -> object:
+def without_folders(facts: object) -> object:
     """A JSON value in which absolute paths are file names only."""
-    if isinstance(told, dict):
-        return {name: without_folders(value) for name, value in told.items()}
-    if isinstance(told, list | tuple):
-        return [without_folders(value) for value in told]
-    is_path = isinstance(told, Path) or (isinstance(told, str) and told.startswith("/"))
-    return Path(told).name if is_path else told
+    if isinstance(facts, dict):
+        return {name: without_folders(value) for name, value in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [without_folders(value) for value in facts]
+    is_path = isinstance(facts, Path) or (isinstance(facts, str) and facts.startswith("/"))
+    return Path(facts).name if is_path else facts
 
 
 def facts() -> dict[str, object]:

@@ -13,7 +13,7 @@ BN = {"eps": 1e-3, "momentum": 0.1}  # Keras counts the momentum from the other 
 class DUnet(nn.Module):
     """(batch, 1, size, size) grey levels 0..255 -> probabilities of the same shape, float32.
 
-    Modules stand in the order of Keras' layers, so that weights can be handed over one by one.
+    Modules are in the order of Keras' layers, so that weights can be copied one by one.
     """
 
     def __init__(self, n_filters: int, levels: int = LEVELS) -> None:

@@ -61,8 +61,8 @@ def main() -> None:
         for name, row in rows.items():
             row |= {"slices_per_s": SLICES / row["scan_s"], "speed_up": rows["keras"]["scan_s"] / row["scan_s"]}
             row |= {"gflops": GFLOP_A_SLICE * row["slices_per_s"], "dice": dice(mask(work, name), expected)}
-    told = {"engines": rows, "voxels_of_blood": int(expected.sum()), "matmul_gflops": matmul_gflops()}
-    common.write(given, began, told, summary(told, trained=given.network is not None))
+    result = {"engines": rows, "voxels_of_blood": int(expected.sum()), "matmul_gflops": matmul_gflops()}
+    common.write(given, began, result, summary(result, trained=given.network is not None))
 
 
 def usable(work: Path, engine: str) -> bool:
@@ -74,11 +74,11 @@ def usable(work: Path, engine: str) -> bool:
     return there
 
 
-def summary(told: dict, trained: bool) -> list[dict]:
+def summary(result: dict, trained: bool) -> list[dict]:
     """The rows of the table; Dice of a network without training means nothing."""
-    rows = [common.row("NumPy matrix product, float32", told["matmul_gflops"], "GFLOP/s")]
-    fastest = min(told["engines"], key=lambda name: told["engines"][name]["scan_s"])
-    for name, row in told["engines"].items():
+    rows = [common.row("NumPy matrix product, float32", result["matmul_gflops"], "GFLOP/s")]
+    fastest = min(result["engines"], key=lambda name: result["engines"][name]["scan_s"])
+    for name, row in result["engines"].items():
         time_met = "<= 1.5", row["scan_s"] <= 1.5
         ratio_met = ">= 2.5", row["speed_up"] >= 2.5
         asked = name == fastest

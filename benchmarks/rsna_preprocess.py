@@ -49,14 +49,14 @@ def main() -> None:
                  for name, work in works.items()}  # fmt: skip
         best = common.best_of(timed, given.rounds)
         png_bytes = sum(path.stat().st_size for path in (folder / "seven_variants0").rglob("*.png"))
-    told = {"files": len(names)} | {f"{name}_files_per_s": len(names) / value for name, value in best.items()}
-    told["one_variant_share_of_bare"] = best["bare"] / best["one_variant"]
-    told["seven_variants_mb_per_file"] = png_bytes / 1e6 / len(names)
-    common.write(given, began, told, [
-        common.row("step R1, one variant, one process", told["one_variant_files_per_s"], "files/s"),
-        common.row("step R1, one variant against a bare loop", told["one_variant_share_of_bare"], "of its rate"),
-        common.row("step R1, seven variants, one process", told["seven_variants_files_per_s"], "files/s"),
-        common.row("step R1, seven variants on disk", told["seven_variants_mb_per_file"], "MB a slice"),
+    result = {"files": len(names)} | {f"{name}_files_per_s": len(names) / value for name, value in best.items()}
+    result["one_variant_share_of_bare"] = best["bare"] / best["one_variant"]
+    result["seven_variants_mb_per_file"] = png_bytes / 1e6 / len(names)
+    common.write(given, began, result, [
+        common.row("step R1, one variant, one process", result["one_variant_files_per_s"], "files/s"),
+        common.row("step R1, one variant against a bare loop", result["one_variant_share_of_bare"], "of its rate"),
+        common.row("step R1, seven variants, one process", result["seven_variants_files_per_s"], "files/s"),
+        common.row("step R1, seven variants on disk", result["seven_variants_mb_per_file"], "MB a slice"),
     ])  # fmt: skip
 
 

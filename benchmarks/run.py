@@ -72,18 +72,18 @@ def report(results: Path) -> str:
     found = {name: read_json(path) for name in NAMES if (path := results / f"{name}.json").exists()}
     if not found:
         return "Not measured yet.\n"
-    rows = [{"benchmark": name, **row} for name, told in found.items() for row in told["summary"]]
-    measured = dict.fromkeys(f"{machine_line(told)} ({told['finished'][:10]})" for told in found.values())
+    rows = [{"benchmark": name, **row} for name, result in found.items() for row in result["summary"]]
+    measured = dict.fromkeys(f"{machine_line(result)} ({result['finished'][:10]})" for result in found.values())
     return "\n".join([*measured, "", common.table(rows), ""])
 
 
-def machine_line(told: dict) -> str:
+def machine_line(result: dict) -> str:
     """Processor, cores, memory, GPU and versions in one line."""
-    facts, packages = told["machine"], told["packages"]
+    facts, packages = result["machine"], result["packages"]
     parts = [facts["cpu"], f"{facts['cores']} cores"]
     parts += [f"{facts['memory_gib']} GiB"] if facts["memory_gib"] else []
     parts += [facts["gpu"]] if facts["gpu"] else []
-    parts += [f"Python {told['python']}", *(f"{name} {packages[name]}" for name in PACKAGES if name in packages)]
+    parts += [f"Python {result['python']}", *(f"{name} {packages[name]}" for name in PACKAGES if name in packages)]
     return ", ".join(parts)
 
 

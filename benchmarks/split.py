@@ -47,11 +47,11 @@ def main() -> None:
         best = common.best_of(works, given.rounds)
     rate = {name: slices / value for name, value in best.items()}
     share = rate["ours"] / rate["bare"]
-    told = {
+    result = {
         "volumes": len(cases), "slices": slices, "ours_slices_per_s": rate["ours"], "bare_slices_per_s": rate["bare"],
         "share_of_bare": share,
     }  # fmt: skip
-    common.write(given, began, told, [
+    common.write(given, began, result, [
         common.row("step 1, one process", rate["ours"], "slices/s"),
         common.row("step 1 against a bare loop", share, "of its rate"),
     ])  # fmt: skip

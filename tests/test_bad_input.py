@@ -149,7 +149,7 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         "cannot be read as CSV.*utf-8"),
     "binary table": (volumes, lambda raw: (raw / DIAGNOSIS).write_bytes(b"\0\xff\xfe" * 99), f"{DIAGNOSIS}: "),
     "slice twice": (volumes, table(lambda text: text + "49,1,0,0,0,0,0,1,0\n"),
-        "stand twice, the first is patient 049 sl"),
+        "appear twice, the first is patient 049 sl"),
     "gap in slices": (volumes, table(lambda text: text.replace("49,3", "49,4")),
         "049 has 3 slices in the volume, 3 .*to 4"),
     "slice too many": (volumes, table(lambda text: text + "49,4,0,0,0,0,0,1,0\n"), "3 slices in the volume, 4 slices"),

@@ -73,7 +73,7 @@ def _results(
         wanted = share_out(machines, len(items), trains)
         if not config.quiet:
             print(plan(machines, wanted), flush=True)
-        # A training ends its process: what TensorFlow took of a GPU it gives back in no other way.
+        # A process for each training: TensorFlow releases GPU memory only when its process ends.
         task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RETRIES, max_calls=int(trains))
         begin, shared = task(_on_worker), ray.put((work, Place(Path.cwd(), sys.argv, wanted)))
 
@@ -140,17 +140,17 @@ def _first(ray: types.ModuleType, running: list[object], told_to_stop: threading
 @contextlib.contextmanager
 def _noting_signals() -> Iterator[threading.Event]:
     """Within it the event is set by Ctrl-C and SIGTERM: what Python raises may get lost in Ray's code."""
-    told = threading.Event()
+    stop_asked = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: types.FrameType | None) -> None:
-        told.set()
+        stop_asked.set()
         raise KeyboardInterrupt
 
     for number in before:
         signal.signal(number, stop)
     try:
-        yield told
+        yield stop_asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -159,8 +159,8 @@ def _noting_signals() -> Iterator[threading.Event]:
 def _plain(ray: types.ModuleType, error: Exception, name: str) -> Exception:
     """What went wrong on a worker, as if it had happened here."""
     if not isinstance(error, ray.exceptions.RayTaskError):
-        told = f"{name}: its process was lost {RETRIES + 1} times; out of memory? ({type(error).__name__})"
-        return MachineError(f"{told}; start Ray with fewer cores (ray start --num-cpus), then fewer run at once")
+        line = f"{name}: its process was lost {RETRIES + 1} times; out of memory? ({type(error).__name__})"
+        return MachineError(f"{line}; start Ray with fewer cores (ray start --num-cpus), then fewer run at once")
     if isinstance(error.cause, ImportError | ray.exceptions.RaySystemError):  # the latter before the work begins
         first = str(error.cause).splitlines()[0]
         return InputError(f"{name}: {first} on a worker; all machines need the same packages, and {ROOT}")

@@ -20,7 +20,7 @@ class MachineError(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, TensorFlow, JAX, PyTorch or OpenCV ran out of memory; told by names, so that none is imported."""
+    """Whether Python, TensorFlow, JAX, PyTorch or OpenCV ran out of memory, by names, so that none is imported."""
     if isinstance(error, MemoryError) or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError"):
         return True
     if isinstance(error, OSError):

@@ -35,7 +35,7 @@ def atomic(path: Path, sync: bool = True) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            error.filename = str(path)  # a full disk is told without one
+            error.filename = str(path)  # the error of a full disk has none
         raise
 
 
@@ -69,7 +69,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def as_json(content: object) -> dict:
-    """What `read_json` gives back after `write_json`: tuples are lists, paths are text."""
+    """What `read_json` returns after `write_json`: tuples are lists, paths are text."""
     return json.loads(json.dumps(content, default=_plain))
 
 

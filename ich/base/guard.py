@@ -1,4 +1,4 @@
-"""What is asked of a file before memory is taken for it: that it is a file, and how much it may declare at most.
+"""Sanity checks before memory is allocated for a file: that it is a file, and that it declares no absurd size.
 
 A few bytes can declare any size. The limits are far above real data; docs/security.md lists who asks for which.
 """

@@ -30,7 +30,7 @@ LONGEST_RECORD = 65536  # bytes
 class _Busy(Exception):
     """Another process holds the lock.
 
-    `owner`: its record, None when it has not written any yet. `proven`: whether this kernel vouches that it runs.
+    `owner`: its record, None when it has not written any yet. `proven`: whether this kernel knows that it runs.
     """
 
     def __init__(self, owner: dict | None, proven: bool) -> None:
@@ -59,7 +59,7 @@ def writing(folder: Path, wait_s: float = 0) -> Iterator[None]:
 
 def _acquire(folder: Path, wait_s: float) -> Callable[[], None]:
     """Lock the folder; return what releases it."""
-    path, told, vanished = folder / NAME, not wait_s, 0
+    path, announced, vanished = folder / NAME, not wait_s, 0
     until = time.monotonic() + max(wait_s, GRACE_S)
     while True:
         try:
@@ -68,9 +68,9 @@ def _acquire(folder: Path, wait_s: float) -> Callable[[], None]:
         except _Busy as busy:
             if time.monotonic() >= until:
                 raise InputError(f"{folder}: is being written by {_advice(busy, path)}") from None
-            if not told:
+            if not announced:
                 print(f"{folder}: waiting for {_name(busy.owner)}, which is writing it", flush=True)
-            told = True
+            announced = True
             time.sleep(POLL_S)
         except FileNotFoundError:  # its owner ended between two of our steps, and took file or folder away
             vanished += 1
@@ -150,7 +150,7 @@ def _hand_over(path: Path, descriptor: int, mine: dict) -> None:
     """Replace what a killed process left in the lock by our record. Raises _Busy when it may run on another host."""
     left = os.pread(descriptor, LONGEST_RECORD, 0)
     owner = _parse(left)
-    # Of a process on this kernel the lock itself has told that it is dead. Not every network drive passes locks on.
+    # On this kernel, having got the lock proves that its process is dead. Not every network drive passes locks on.
     if owner and _is_elsewhere(owner, mine) and not _is_same_task(owner, mine):
         raise _Busy(owner, False)
     try:
@@ -199,7 +199,7 @@ def _name(owner: dict | None) -> str:
 
 
 def _advice(busy: _Busy, path: Path) -> str:
-    """Who writes, and what to do: only a lock that this kernel does not vouch for may be deleted by hand."""
+    """Who writes, and what to do: only a lock whose process this kernel does not know may be deleted by hand."""
     if not busy.owner:
         return f"another process, which has only just begun ({path} does not name it yet); wait for it"
     return f"{_name(busy.owner)}; wait for it, or {'end it' if busy.proven else f'delete {path} if it no longer runs'}"

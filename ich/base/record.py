@@ -37,14 +37,14 @@ def fingerprint(*parts: bytes | str | Path) -> str:
 
 
 def fingerprints(files: Iterable[Path]) -> dict[str, str]:
-    """Fingerprints by name of those of the files that are there."""
+    """Fingerprints of the files that exist, by name."""
     return {path.name: fingerprint(path) for path in files if path.exists()}
 
 
 def result_fingerprint(run: Path, path: Path) -> str:
     """The fingerprint of a training's result; `run` is its run.json.
 
-    Raises InputError when the file is not the one that run.json speaks of, such as one of another training.
+    Raises InputError when the file is not the one recorded in run.json, such as one of another training.
     """
     again = f"delete {path.parent} and train again"
     if not path.exists():

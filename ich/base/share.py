@@ -98,5 +98,5 @@ class Shard(NamedTuple):
 
     def __call__(self, items: Sequence) -> list:
         results = [self.work(item) for item in items]
-        os.sync()  # what they wrote is on disk before it is told; the script can't do that for other machines
+        os.sync()  # on disk before the results are reported; the script can't do that for other machines
         return results

@@ -27,7 +27,7 @@ def summary(table: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
 
 
 def leaks(table: pd.DataFrame) -> dict[str, int]:
-    """Patients of each validation or test part that also stand in what is trained on.
+    """Patients of each validation or test part that are also in the training part.
 
     Keys: `holdout valid`, `holdout test`, `fold 1` ... (validated on that fold, trained on the others), `kfold test`.
     """

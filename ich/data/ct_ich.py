@@ -90,7 +90,7 @@ def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     doubled = numbers[numbers.duplicated(["patient", "slice"])]
     if len(doubled):
         first = "patient {patient} slice {slice}".format(**doubled.iloc[0])
-        raise InputError(f"{path}: {len(doubled)} slices stand twice, the first is {first}; remove one row of each")
+        raise InputError(f"{path}: {len(doubled)} slices appear twice, the first is {first}; remove one row of each")
     return numbers
 
 

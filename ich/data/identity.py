@@ -67,6 +67,6 @@ def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
 def refuse_difference(path: Path, found: dict, wanted: dict, advice: str) -> None:
     """Raise InputError naming each setting in which a run that was begun differs from what is wanted now."""
     if pairs := differences(found, wanted):
-        told = "; ".join(f"{key} {before}, now {now}" for key, before, now in pairs)
+        changes = "; ".join(f"{key} {before}, now {now}" for key, before, now in pairs)
         code = "; its code in models.py has changed" if any(key == NETWORK for key, *_ in pairs) else ""
-        raise InputError(f"{path}: this run was begun with {told}{code}. {advice}, or delete its folder")
+        raise InputError(f"{path}: this run was begun with {changes}{code}. {advice}, or delete its folder")

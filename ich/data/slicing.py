@@ -31,7 +31,7 @@ class Slicing:
 
 @dataclass
 class Outcome:
-    """What came of one patient: rows of slices.csv, a fingerprint of its pixels, and what was wrong."""
+    """The result of slicing one patient: rows of slices.csv, a fingerprint of its pixels, and what was wrong."""
 
     rows: list[dict] = field(default_factory=list)
     pixels: str = ""

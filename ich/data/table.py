@@ -40,7 +40,7 @@ def read_slices(data: Path) -> pd.DataFrame:
 def read_parts(data: Path, protocol: str, kind: str) -> pd.DataFrame:
     """The rows of holdout.csv or kfold.csv (`kind`), with the columns of slices.csv and `part`: split or fold.
 
-    Raises InputError when a file is missing, or when the split speaks of slices that are no longer there.
+    Raises InputError when a file is missing, or when the split lists slices that no longer exist.
     """
     column, script = paths.PART_COLUMN[kind], f"create_data_set.py --protocol {protocol}"
     path = paths.split_csv(data, protocol, kind)

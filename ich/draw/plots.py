@@ -19,7 +19,7 @@ STYLE = {
     "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
     "font.size": 10, "axes.titlesize": 11, "savefig.dpi": 200, "figure.constrained_layout.use": True,
 }  # fmt: skip
-# Okabe and Ito 2008: told apart with every kind of colour vision.
+# Okabe and Ito 2008: distinguishable with every kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "0.45"
 NOTE_INCHES = 0.16  # kept free at the bottom for the note

@@ -14,7 +14,7 @@ from ich.phantom.head import Patient, blood_kinds, make_patient
 from ich.scans.nifti import Grid
 
 INTERCEPT = -1024
-NAME = "Phantom^Head"  # stands for a patient's name, which must not reach any result
+NAME = "Phantom^Head"  # in place of a patient's name, which must not reach any result
 MADE = datetime.datetime(2026, 1, 1)
 
 

@@ -73,7 +73,7 @@ def files(engine: str, precision: str) -> tuple[str, ...]:
 
 
 def choose(wanted: str, precision: str = "float32") -> str:
-    """The fastest installed engine for `auto`, else `wanted`. Raises InputError when it can't do what is asked."""
+    """The fastest installed engine for `auto`, else `wanted`. Raises InputError when it can't do that."""
     name = _installed(wanted)
     if precision != "float32" and name != "openvino":
         raise InputError(f"--precision {precision}: only OpenVINO computes in it, and the engine is {name}; "

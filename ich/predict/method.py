@@ -108,7 +108,7 @@ def of_export(folder: Path, files: Iterable[str]) -> Method:
             int8 = " --precision int8" if "int8" in name else ""
             raise InputError(f"{folder}: was exported without {name}; export again with predict.py --export{int8}")
         if not (folder / name).exists() or record.fingerprint(folder / name) != written[name]:
-            raise InputError(f"{folder / name}: is missing or not the one that {CARD} speaks of; "
+            raise InputError(f"{folder / name}: is missing or is not the one described in {CARD}; "
                              "copy the whole folder, or export again with predict.py --export")  # fmt: skip
     return found
 

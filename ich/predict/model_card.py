@@ -78,7 +78,7 @@ def scores_of(run: folds.Run) -> dict[str, float]:
     names = {"dice": "Dice", "iou": "IoU", "precision": "precision", "sensitivity": "sensitivity"}
     return {
         f"{which} with blood": len(table),
-        **{f"mean {told} over {which} with blood": float(table[name].mean()) for name, told in names.items()},
+        **{f"mean {label} over {which} with blood": float(table[name].mean()) for name, label in names.items()},
     }
 
 

@@ -65,5 +65,5 @@ def _tile(plane: np.ndarray, mask: np.ndarray, window: Window, number: int) -> n
 
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts know no other letters
+    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
     cv2.putText(canvas, plain, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)

@@ -1,7 +1,7 @@
 """What lies in the output folder: results of which scan, whether they are whole, and volumes.csv made of them.
 
 run.json of a result holds `source` (where the scan was, with `content`, its fingerprint) and `files`, all that was
-written. Until they are written it holds `unfinished`, so that a folder of this program can always be told from others.
+written. Until they are written it holds `unfinished`, so that a folder of this program can always be recognized.
 """
 
 import contextlib

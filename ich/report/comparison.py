@@ -45,7 +45,7 @@ def _paper_row(run: Run, history: pd.DataFrame, epoch: int, kind: str) -> dict:
 def comparison(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
     """One row a run: scores of the out-of-fold predictions at threshold 0.5, last weights.
 
-    Under the slice protocol the published figures stand in rows of their own, for their metric only.
+    Under the slice protocol the published figures have rows of their own, for their metric only.
     """
     table = pd.DataFrame([_comparison_row(run, protocol, seed) for run in runs])
     if protocol == "slice":

@@ -127,8 +127,8 @@ def _refuse_other_fold(training: paths.Training) -> None:
 
 def _refuse_other_method(training: paths.Training, run: Run) -> None:
     if pairs := identity.differences(identity.read(training.run), run.identity()):
-        told = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
-        raise InputError(f"{training.folder}: was trained otherwise than {run.folds[0]} of the same run: {told}")
+        changes = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
+        raise InputError(f"{training.folder}: was trained otherwise than {run.folds[0]} of the same run: {changes}")
 
 
 def missing_folds(run: Run, k: int) -> list[str]:

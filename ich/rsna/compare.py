@@ -87,12 +87,12 @@ def _refuse_mixture(
     apart = dict.fromkeys(("variant", "repeat", "seed", "steps"), "")
     own, other = (read_json(each.run, ("identity",))["identity"] | apart for each in (one, first))
     if pairs := record.differences(own, other):
-        told = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
-        raise InputError(f"{one.run}: was trained otherwise than {first.run}: {told}; they can't be compared")
+        changes = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
+        raise InputError(f"{one.run}: was trained otherwise than {first.run}: {changes}; they can't be compared")
 
 
 def _refuse_copy(training: paths.Classification) -> None:
-    """Raise InputError for predictions of another training than run.json tells of, or a folder of another variant."""
+    """Raise InputError for predictions other than those recorded in run.json, or a folder of another variant."""
     record.result_fingerprint(training.run, training.predictions)
     identity = read_json(training.run, ("identity",))["identity"]
     for name in ("variant", "repeat"):

@@ -13,7 +13,7 @@ FLUSH_SECONDS = 10.0  # the most work that a kill can cost
 
 
 class Note(NamedTuple):
-    """What came of one DICOM file. Kept as tuples: there may be 752,803 of them."""
+    """The result for one DICOM file. Kept as tuples: there may be 752,803 of them."""
 
     id: str
     source: str  # path relative to the raw folder
@@ -45,7 +45,7 @@ class Journal:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is waiting; the PNGs it speaks of are forced to disk first."""
+        """Write what is waiting; the PNGs it lists are forced to disk first."""
         if self._waiting:
             os.sync()
             with self.path.open("a", encoding="utf-8") as file:

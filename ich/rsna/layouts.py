@@ -1,7 +1,7 @@
 """Which DICOM files there are, and what is known of them: class folders, or the competition's table and folder.
 
 Both become one table: `id` (file name without `.dcm`), `source` (path relative to the raw folder), then 0 or 1 (NaN:
-unknown) under each name of LABELS. What is wrong with a file is told beside it as `id, source, reason`.
+unknown) under each name of LABELS. Unusable files go to a second table: `id, source, reason`.
 """
 
 import filecmp
@@ -30,7 +30,7 @@ class Found(NamedTuple):
 
     table: pd.DataFrame
     rejected: pd.DataFrame
-    told: str
+    summary: str
 
 
 def find(raw: Path) -> Found:
@@ -111,11 +111,11 @@ def _kaggle(raw: Path, stage: str) -> Found:
     odd = table.loc[table["any"] != table[list(TYPES)].max(axis=1), "id"]
     rejected = dict.fromkeys(odd, "label `any` disagrees with its types")
     rejected |= dict.fromkeys(table.loc[table["any"].isna(), "id"], f"has no row in {stage}_train.csv") | conflicts
-    told = f"{raw}: the competition's layout, {stage}_train.csv, {len(train)} DICOM files"
-    told += f" and {len(test)} without labels" if len(test) else ""
+    summary = f"{raw}: the competition's layout, {stage}_train.csv, {len(train)} DICOM files"
+    summary += f" and {len(test)} without labels" if len(test) else ""
     if absent := len(labels) - int(labels.index.isin(train["id"]).sum()):
-        told += f"; {absent} slices of the table have no file, and are left out"
-    return _without(pd.concat([table, test], ignore_index=True), rejected, told)
+        summary += f"; {absent} slices of the table have no file, and are left out"
+    return _without(pd.concat([table, test], ignore_index=True), rejected, summary)
 
 
 def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -155,7 +155,7 @@ def _dicoms(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _without(table: pd.DataFrame, rejected: dict[str, str], told: str) -> Found:
+def _without(table: pd.DataFrame, rejected: dict[str, str], summary: str) -> Found:
     out = table["id"].isin(list(rejected))
     reasons = table.loc[out, ["id", "source"]].assign(reason=table.loc[out, "id"].map(rejected))
-    return Found(table.loc[~out, ["id", "source", *LABELS]].reset_index(drop=True), reasons, told)
+    return Found(table.loc[~out, ["id", "source", *LABELS]].reset_index(drop=True), reasons, summary)

@@ -27,7 +27,7 @@ class How:
     names: tuple[str, ...]  # of the variants to write
 
     def key(self) -> dict:
-        """A journal made with another key is of no use."""
+        """A journal with another key is ignored."""
         steps = {name: variants.VARIANTS[name] for name in self.names}
         return {"raw": self.raw.resolve(), "window": asdict(self.window) if self.window else "tag", "steps": steps}
 

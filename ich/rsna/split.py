@@ -53,7 +53,7 @@ def _deal(load: pd.Series, shares: dict[str, float]) -> dict[str, str]:
 
 
 def leaks(table: pd.DataFrame) -> dict[str, int]:
-    """Patients of each validation or test part that also stand in another labelled part."""
+    """Patients of each validation or test part that are also in another labelled part."""
     known = table[table["split"] != PREDICT]
     patients = {name: set(known.loc[known["split"] == name, "patient"]) for name in PARTS}
     return {

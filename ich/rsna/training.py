@@ -40,7 +40,7 @@ def run_all(config: "settings.RsnaTrain", variants: Sequence[str], table: pd.Dat
 
 
 def run_one(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> str:
-    """Run one training while others run elsewhere; return what came of it in one line."""
+    """Run one training while others run elsewhere; return its result in one line."""
     device.choose_kernels(config.deterministic)
     job = make(config, variant, repeat, table)
     with device.all_devices(config.batch_size):

@@ -69,7 +69,7 @@ def _decoded(path: Path, mode: int) -> np.ndarray:
 def _check_png(path: Path, content: memoryview) -> None:
     """Refuse other formats, which OpenCV would decode too, declared sizes beyond the limit, and damaged chunks.
 
-    OpenCV takes memory for whatever length a chunk declares, and tells of damage on the terminal itself.
+    OpenCV allocates whatever length a chunk declares, and reports damage on the terminal by itself.
     """
     if content[:8] != _PNG or content[12:16] != b"IHDR":
         raise InputError(f"{path}: is not a readable PNG (it begins with {bytes(content[:8])!r}); save it as PNG")

@@ -29,7 +29,7 @@ def paired_by_patient(a: ArrayLike, b: ArrayLike, seed: int, draws: int = 10_000
     names = ("mean_difference", "ci_low", "ci_high", "p_value", "rank_biserial")
     if n == 0:
         return result | dict.fromkeys(names, float("nan"))
-    # equal models are told apart by nothing: p = 1 (SciPy fails on a single zero)
+    # equal models: p = 1 (SciPy fails on a single zero)
     p_value = stats.wilcoxon(difference, zero_method="zsplit").pvalue if n_nonzero else 1.0
     low, high = bootstrap_interval(difference, seed, draws)
     values = (difference.mean(), low, high, p_value, rank_biserial(difference))

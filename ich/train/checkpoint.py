@@ -35,7 +35,7 @@ def write_state(model: keras.Model, values: Sequence[np.ndarray]) -> None:
 def save(path: Path, model: keras.Model, epoch: int, history: list[dict]) -> None:
     """Write the whole state of a compiled `model` after `epoch` epochs, atomically.
 
-    An .npz file, written one array after another: `numpy.savez` wants a second copy of them all in memory.
+    An .npz file, written one array after another: `numpy.savez` needs a second copy of them all in memory.
     """
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         _add(archive, "epoch", np.array(epoch))

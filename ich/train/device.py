@@ -37,7 +37,7 @@ def choose_precision(wanted: str) -> str:
 
 
 def choose_jit(wanted: str) -> bool:
-    """Whether to compile with XLA: `auto` on a GPU, and always with JAX, which knows no other way."""
+    """Whether to compile with XLA: `auto` on a GPU, and always with JAX, which always compiles."""
     if wanted == "auto":
         return keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and gpu_name() is not None)
     return wanted == "on"
@@ -103,7 +103,7 @@ def memory_for(name: str, batch_size: int) -> Iterator[None]:
 def all_devices(batch_size: int) -> contextlib.AbstractContextManager:
     """Within it a network is built and trained on all GPUs, each taking a share of every batch; one or none: no change.
 
-    Without a GPU on all CPU devices, of which there is one unless the backend is told to make more. JAX computes as one
+    Without a GPU on all CPU devices, of which there is one unless the backend is set to more. JAX computes as one
     device would; under TensorFlow batch normalisation and pooled losses see a device's share only. PyTorch uses the
     first GPU. Raises InputError where JAX can't share the batch out evenly.
     """

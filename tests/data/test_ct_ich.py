@@ -65,7 +65,7 @@ def test_the_table_is_read_however_it_was_saved(
         ("<!DOCTYPE html>", ("<title>Please log in</title>",), "missing or doubled|cannot be read"),
         ("", (), "cannot be read as CSV"),
         (HEADER, (), "no rows"),
-        (HEADER, (CLEAN, BLEEDING, CLEAN), "1 slices stand twice, the first is patient 049 slice 1"),
+        (HEADER, (CLEAN, BLEEDING, CLEAN), "1 slices appear twice, the first is patient 049 slice 1"),
         (HEADER, (CLEAN, "49,2,0,2,0,0,0,0,0"), "row 3, intraparenchymal is '2', expected whole numbers, and 0 or 1"),
         (HEADER, (CLEAN, "49,2,0,,0,0,0,0,0"), "row 3, intraparenchymal is 'nan'"),
         (HEADER, ("x,1,0,0,0,0,0,1,0",), "row 2, patient is 'x'"),

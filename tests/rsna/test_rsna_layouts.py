@@ -33,7 +33,7 @@ def test_class_folders(tmp_path: Path) -> None:
         touch(tmp_path / name)
     found = layouts.find(tmp_path)
     table = found.table.set_index("id")
-    assert "class folders with 4 DICOM files (healthy 1, epidural 1, subdural 1, test 1)" in found.told
+    assert "class folders with 4 DICOM files (healthy 1, epidural 1, subdural 1, test 1)" in found.summary
     assert layouts.class_of(table).to_dict() == {"a": "healthy", "b": "epidural", "c": "subdural", "d": ""}
     assert table.loc["b", list(layouts.LABELS)].tolist() == [1, 1, 0, 0, 0, 0]
     assert table.loc["c", "source"] == "subdural/deep/c.dcm"
@@ -66,8 +66,8 @@ def test_the_competitions_layout(tmp_path: Path) -> None:
     rows = labels("ID_a") | labels("ID_b", any=1, epidural=1) | labels("ID_gone", any=1, subdural=1)
     touch(tmp_path / "stage_2_test" / "ID_t.dcm")
     found = kaggle(tmp_path, rows, ("ID_a", "ID_b"))
-    assert "the competition's layout, stage_2_train.csv, 2 DICOM files and 1 without labels" in found.told
-    assert "1 slices of the table have no file" in found.told
+    assert "the competition's layout, stage_2_train.csv, 2 DICOM files and 1 without labels" in found.summary
+    assert "1 slices of the table have no file" in found.summary
     table = found.table.set_index("id")
     assert layouts.class_of(table).to_dict() == {"ID_a": "healthy", "ID_b": "epidural", "ID_t": ""}
     assert table.loc["ID_b", "source"] == "stage_2_train/ID_b.dcm"
