@@ -234,7 +234,7 @@ def test_folds_of_two_networks_are_refused(copy: Copy) -> None:
     facts = read_json(path)
     facts["identity"]["network_code"] = "another"
     write_json(path, facts)
-    refused(copy, r"fold_02: was trained otherwise than fold_01 .*network_code another", trials, test_set)
+    refused(copy, r"fold_02: was trained differently from fold_01 .*network_code another", trials, test_set)
 
 
 def test_run_begun_by_an_earlier_version_goes_on(copy: Copy) -> None:

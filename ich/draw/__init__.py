@@ -1,1 +1,1 @@
-"""Every plot and picture, in one style."""
+"""All plots and pictures, in one style."""

@@ -1,4 +1,4 @@
-"""Plots of the operating point, the calibration, the volumes and the ROC, in the style of ich.plots."""
+"""Plots of operating point, calibration, volumes and ROC, in the style of `ich.draw.plots`."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from ich.draw.plots import COLOURS, new_figure, save
 
 
 def operating_point(path: Path, table: pd.DataFrame, thresholds: dict[str, float]) -> None:
-    """Precision against sensitivity over pooled pixels, and mean Dice by threshold; `thresholds` are marked by run."""
+    """Precision against sensitivity over pooled pixels, and mean Dice by threshold.
+
+    `thresholds`: the chosen threshold of each run, marked with a star.
+    """
     figure, (curve, dice) = new_figure(11, 4.5, 2)
     for colour, (run, rows) in zip(COLOURS, table.groupby("run", sort=False), strict=False):
         rows = rows[rows["threshold"] > 0]  # at 0 every pixel is blood
@@ -19,7 +22,9 @@ def operating_point(path: Path, table: pd.DataFrame, thresholds: dict[str, float
         dice.plot(rows["threshold"], rows["dice_mean"], color=colour, label=run)
         dice.plot(chosen["threshold"], chosen["dice_mean"], "*", color=colour, markersize=12)
     curve.set(xlabel="sensitivity (pixels)", ylabel="precision (pixels)", title="Out of fold, all pixels; star: chosen")
-    dice.set(xlabel="threshold of the probability", ylabel="mean Dice of patients with blood", title="The choice")
+    dice.set(
+        xlabel="threshold of the probability", ylabel="mean Dice of patients with blood", title="Choice of threshold"
+    )
     for axes in (curve, dice):
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.legend()
@@ -27,7 +32,7 @@ def operating_point(path: Path, table: pd.DataFrame, thresholds: dict[str, float
 
 
 def reliability(path: Path, bins: dict[str, dict[str, pd.DataFrame]]) -> None:
-    """Share of blood against predicted probability, pixels and slices; `bins` is run -> kind -> table."""
+    """Share of blood against predicted probability, for pixels and slices; `bins` is run -> kind -> table."""
     figure, panels = new_figure(10, 4.8, 2)
     titles = {"pixels": "Pixels with p ≥ 0.01 or reference blood", "slices": "Slices, by their highest probability"}
     for axes, (kind, title) in zip(panels, titles.items(), strict=True):
@@ -53,7 +58,7 @@ def roc(path: Path, table: pd.DataFrame) -> None:
 
 
 def bland_altman(path: Path, blood: pd.DataFrame, limits: pd.DataFrame) -> None:
-    """Difference of volumes (ml) against their mean, a panel a run, with bias and 95 % limits of agreement."""
+    """Volume difference (ml) against the mean, one panel per run, with bias and 95 % limits of agreement."""
     figure, panels = new_figure(5.5 * len(limits), 4.5, len(limits))
     for axes, colour, limit in zip(panels, COLOURS, limits.itertuples(), strict=False):
         rows = blood[blood["run"] == limit.run]

@@ -24,10 +24,10 @@ _BAR = 24  # pixels; height of the legend under an overlay
 
 
 def preview(path: Path, data: Path, slices: pd.DataFrame, table: pd.DataFrame, columns: int = 8) -> None:
-    """A contact sheet of the hold-out parts: slices with blood (outlined) and, in the last place, one without."""
+    """A contact sheet of the hold-out parts: slices with blood (outlined), and one without at the end of each row."""
     files = slices.set_index("id")
     sheet: dict[str, list[tuple[np.ndarray, str]]] = {}
-    for part in ("train", "valid", "test"):  # without a test set there is no row of it
+    for part in ("train", "valid", "test"):  # the test row stays empty if there is no test set
         rows = _spread(table[table[paths.PART_COLUMN["holdout"]] == part], columns)
         sheet[part] = [_outlined(data, files.loc[row.id], str(row.id)) for row in rows.itertuples()]
     protocol = path.parent.name
@@ -35,7 +35,7 @@ def preview(path: Path, data: Path, slices: pd.DataFrame, table: pd.DataFrame, c
 
 
 def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], title: str, legend: bool = False) -> None:
-    """Write rows of (RGB or grey uint8 tile, caption), empty ones left out; the key of `rows` is the row's title."""
+    """Write a sheet of (RGB or grey uint8 tile, caption) rows, keyed by row title; empty rows are left out."""
     rows = {name: tiles for name, tiles in rows.items() if tiles}
     columns = max((len(tiles) for tiles in rows.values()), default=1)
     figure, _ = new_figure(1.5 * columns, 1.9 * len(rows) + 0.5 + 0.5 * legend)
@@ -46,12 +46,12 @@ def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], tit
             axes.axis("off")
             if place < len(tiles):
                 axes.imshow(tiles[place][0], cmap="gray", vmin=0, vmax=255)
-                axes.set_title(tiles[place][1], fontsize=7, parse_math=False)  # a name may hold dollar signs
+                axes.set_title(tiles[place][1], fontsize=7, parse_math=False)  # names may contain dollar signs
         style = {"fontsize": 9, "fontweight": "bold", "parse_math": False}
         above = line[0].text(0, 1.17, name, transform=line[0].transAxes, **style)
-        above.set_in_layout(False)  # it runs over the tiles beside it
+        above.set_in_layout(False)  # the title may run over the next tiles
     figure.suptitle(title, fontsize=10)
-    layout(figure).set(h_pad=0.12)  # inches; room for the rows' names
+    layout(figure).set(h_pad=0.12)  # inches; room for the row titles
     if legend:
         handles = [_patch(label, colour) for label, colour in LEGEND.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
@@ -95,8 +95,8 @@ def _write(canvas: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int
 
 
 def enlarged(image: np.ndarray, size: int) -> np.ndarray:
-    """RGB (size, size, 3) of a slice (rows, columns, channels): its first channel, enlarged."""
-    grey = np.ascontiguousarray(image[:, :, 0])  # of several windows the first
+    """RGB (size, size, 3): the first channel of a slice (rows, columns, channels), enlarged."""
+    grey = np.ascontiguousarray(image[:, :, 0])  # the first of several windows
     return cv2.cvtColor(cv2.resize(grey, (size, size), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
 
 
@@ -106,7 +106,7 @@ def _outlined(data: Path, row: pd.Series, name: str) -> tuple[np.ndarray, str]:
 
 
 def _spread(part: pd.DataFrame, columns: int) -> pd.DataFrame:
-    """Slices with blood, spread over the patients, and one without."""
+    """Slices with blood, spread over patients, and one without."""
     blood, free = part[part["lesion_pixels"] > 0], part[part["lesion_pixels"] == 0]
     largest_first = blood.sort_values("lesion_pixels", ascending=False)
     turn = largest_first.groupby("patient").cumcount()
@@ -119,11 +119,11 @@ def _patch(label: str, colour: tuple[int, int, int]) -> Patch:
 
 
 def patient_sheet(path: Path, slices: Slices, found: np.ndarray, patients: pd.DataFrame, columns: int = 6) -> None:
-    """Contact sheet of the best, median and worst patients with blood (by Dice): their slices with most blood."""
+    """Contact sheet of the best, median and worst patient with blood (by Dice): their slices with the most blood."""
     blood = patients[patients["tp"] + patients["fn"] > 0].sort_values("dice", ascending=False, ignore_index=True)
     if blood.empty:
         return
-    places = dict.fromkeys((0, len(blood) // 2, len(blood) - 1))  # fewer rows with fewer patients
+    places = dict.fromkeys((0, len(blood) // 2, len(blood) - 1))  # no duplicate rows with few patients
     names = ("best", "median", "worst") if len(places) == 3 else ("best", "worst")
     sheet = {}
     for name, place in zip(names, places, strict=False):

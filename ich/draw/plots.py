@@ -1,4 +1,4 @@
-"""Curves and comparisons as PNG; the one place for plot style."""
+"""Curves and comparisons as PNG; the plot style is defined here."""
 
 import itertools
 from pathlib import Path
@@ -19,10 +19,10 @@ STYLE = {
     "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
     "font.size": 10, "axes.titlesize": 11, "savefig.dpi": 200, "figure.constrained_layout.use": True,
 }  # fmt: skip
-# Okabe and Ito 2008: distinguishable with every kind of colour vision.
+# Okabe and Ito 2008: distinguishable with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "0.45"
-NOTE_INCHES = 0.16  # kept free at the bottom for the note
+NOTE_INCHES = 0.16  # margin at the bottom for the note
 CURVES = {"loss": "loss", "dice": "Dice (pooled pixels)", "iou": "IoU (pooled pixels)"}
 
 
@@ -39,7 +39,7 @@ def layout(figure: Figure) -> ConstrainedLayoutEngine:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG, atomically, with the note that it is for research."""
+    """Write a PNG atomically, with the research-only note at the bottom."""
     figure.text(0.995, 0.003, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color=GREY)
     below = NOTE_INCHES / figure.get_figheight()
     layout(figure).set(rect=(0, below, 1, 1 - below))
@@ -48,7 +48,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def training_curves(folder: Path, history: pd.DataFrame, title: str) -> None:
-    """`loss.png`, `dice.png` and `iou.png` of one training: by epoch, training and validation."""
+    """Write `loss.png`, `dice.png` and `iou.png` of one training: training and validation by epoch."""
     for name, label in CURVES.items():
         figure, (axes,) = new_figure()
         axes.plot(history["epoch"], history[name], color=COLOURS[0], marker=_marker(history), label="training")
@@ -59,7 +59,7 @@ def training_curves(folder: Path, history: pd.DataFrame, title: str) -> None:
 
 
 def fold_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
-    """Mean over folds of training and validation with a band of one deviation; a panel a run, best epoch marked."""
+    """Mean over folds of training and validation with a band of one standard deviation; one panel per run."""
     figure, panels = new_figure(5.5 * len(histories), 4.5, len(histories))
     for axes in panels[1:]:
         axes.sharey(panels[0])
@@ -75,7 +75,7 @@ def fold_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, proto
 
 
 def versus_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
-    """Validation curves of all runs in one panel: fold mean and a band of one deviation."""
+    """Validation curves of all runs in one panel: fold mean with a band of one standard deviation."""
     figure, (axes,) = new_figure()
     for colour, (run, history) in zip(itertools.cycle(COLOURS), histories.items(), strict=False):
         _band(axes, history, f"val_{name}", colour, f"{run}, {_folds(history)}")
@@ -132,12 +132,12 @@ def _band(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: st
 
 
 def _marker(history: pd.DataFrame) -> str:
-    """A line through one point can't be seen."""
+    """A dot for a single epoch, since a line through one point is invisible."""
     return "." if len(history) == 1 else ""
 
 
 def whole_epochs(axes: Axes) -> None:
-    """No ticks at half epochs, not even where there are only one or two."""
+    """Put ticks at whole epochs only, even when there are just one or two epochs."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 

@@ -13,7 +13,7 @@ from ich.score.metrics import with_blood
 
 
 def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str) -> None:
-    """Write tables and plots of the out-of-fold predictions of all runs; `slices` are the rows of slices.csv."""
+    """Write tables and plots of the out-of-fold predictions of all runs; `slices` is the content of slices.csv."""
     tables = {"by_type": _each(found, lambda run: breakdown.by_type(run.table("slices"), slices))}
     bins = {run.name: _bins(run) for run in found}
     tables["calibration"] = pd.concat(

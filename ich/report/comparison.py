@@ -1,4 +1,4 @@
-"""The tables of trials.py: the paper's, the comparison of runs, and the tests between them."""
+"""The tables of trials.py: as in the paper, the comparison of runs, and the statistical tests between them."""
 
 import itertools
 
@@ -16,10 +16,10 @@ UNIT = {"patient": ("patients", "dice"), "slice": ("slices", "dice")}
 
 
 def paper_table(runs: list[Run]) -> pd.DataFrame:
-    """As in the publication: mean and deviation over folds of loss, Dice and IoU at every checkpoint epoch.
+    """As in the publication: mean and standard deviation over folds of loss, Dice and IoU at every checkpoint epoch.
 
-    Beside the checkpoint epochs stand the last one and that with the best mean validation Dice ("selected on the
-    same data": it flatters).
+    Adds the last epoch, and the epoch with the best mean validation Dice; the latter is selected on the data that it
+    is scored on, so its scores are too high.
     """
     rows = []
     for run in runs:
@@ -43,9 +43,9 @@ def _paper_row(run: Run, history: pd.DataFrame, epoch: int, kind: str) -> dict:
 
 
 def comparison(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
-    """One row a run: scores of the out-of-fold predictions at threshold 0.5, last weights.
+    """One row per run: scores of the out-of-fold predictions at threshold 0.5, with the weights of the last epoch.
 
-    Under the slice protocol the published figures have rows of their own, for their metric only.
+    Under the slice protocol the published figures are added as rows, with their own metric only.
     """
     table = pd.DataFrame([_comparison_row(run, protocol, seed) for run in runs])
     if protocol == "slice":
@@ -77,11 +77,14 @@ def _comparison_row(run: Run, protocol: str, seed: int) -> dict:
 
 
 def tests_between(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
-    """Every pair of runs, second minus first: by patient out of fold (primary) and by fold; Holm within a kind."""
+    """Test every pair of runs, second minus first: by patient, out of fold (primary), and by fold.
+
+    p-values are Holm-corrected within each kind of test and metric.
+    """
     pairs = list(itertools.combinations(runs, 2))
     rows = [_patient_test(a, b, metric, seed) for a, b in pairs for metric in ("dice", "iou") if protocol == "patient"]
     rows += [_fold_test(a, b, metric, protocol) for a, b in pairs for metric in ("dice", "iou")]
-    if not rows:  # one run: the columns only, so that the file is a table all the same
+    if not rows:  # a single run: write the header alone, so that the file is still a valid table
         return pd.DataFrame(columns=["test", "a", "b", "metric", "n", "mean_difference", "p_value", "p_holm"])
     table = pd.DataFrame(rows)
     together = table.groupby(["test", "metric"])["p_value"]
@@ -104,7 +107,7 @@ def _fold_test(a: Run, b: Run, metric: str, protocol: str) -> dict:
 
 
 def sentence(test: pd.Series) -> str:
-    """A test by patient or by fold in words."""
+    """One row of `tests_between` as a sentence."""
     by_patient = test["test"].startswith("patients")
     known = by_patient and not np.isnan(test["ci_low"])
     interval = f" (95 % interval {test['ci_low']:+.3f} to {test['ci_high']:+.3f})" if known else ""
@@ -119,7 +122,7 @@ def sentence(test: pd.Series) -> str:
 
 
 def strip_values(runs: list[Run], protocol: str) -> dict[str, dict[str, np.ndarray]]:
-    """For the strip plot: Dice of every patient (or slice) with blood, and the mean of every fold."""
+    """Values for the strip plot: Dice of every patient (or slice) with blood, and the mean of each fold."""
     kind = f"{protocol}s"
     return {
         f"each {protocol} with blood": {run.name: with_blood(run.table(kind))["dice"].to_numpy() for run in runs},

@@ -1,4 +1,4 @@
-"""Finished folds of several runs, gathered; refused together when they do not belong together."""
+"""Collects the finished folds of several runs, and refuses runs that cannot be compared."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ SAME = ("protocol", "image_size", "channels", "windows", "data_fingerprint", "sp
 
 @dataclass(frozen=True)
 class Run:
-    """A run and its finished folds, in order."""
+    """A run and its finished folds, in fold order."""
 
     name: str
     trainings: list[paths.Training]
@@ -33,20 +33,20 @@ class Run:
         return [training.folder.name for training in self.trainings]
 
     def members(self, fold: int) -> list[paths.Training]:
-        """All finished folds, or only `fold` (0: all). Raises InputError for a fold that is not finished."""
+        """All finished folds (`fold` 0) or just one. Raises InputError if that fold is not finished."""
         chosen = [each for each in self.trainings if not fold or each.folder.name == paths.fold_name(fold)]
         if not chosen:
             raise InputError(f"--fold {fold}: not finished in run {self.name}; finished are {', '.join(self.folds)}")
         return chosen
 
     def identity(self) -> dict:
-        """Of the first fold: model, recipe, fingerprints."""
+        """Model, recipe and fingerprints, as recorded by the first fold."""
         return identity.read(self.trainings[0].run)
 
     def table(self, kind: str) -> pd.DataFrame:
-        """`patients`, `slices`, `thresholds` or `history` of all folds, with the column `fold`; read once.
+        """`patients`, `slices`, `thresholds` or `history` of all folds, with the column `fold`; read from disk once.
 
-        Each call gives a table of its own, which may be changed.
+        Each call returns its own copy, which the caller may change.
         """
         if kind not in self._read:
             parts = []
@@ -57,10 +57,10 @@ class Run:
                 record.result_fingerprint(training.run, path)
                 parts.append(part.assign(fold=training.folder.name))
             self._read[kind] = pd.concat(parts, ignore_index=True)
-        return self._read[kind].copy(deep=False)  # pandas copies what is changed, when it is changed
+        return self._read[kind].copy(deep=False)  # copy-on-write: pandas copies a column when it is changed
 
     def mean_history(self) -> pd.DataFrame:
-        """By epoch: `folds`, and mean and standard deviation over folds of each column."""
+        """One row per epoch: `folds` (their number), and each column's mean and standard deviation over folds."""
         history = self.table("history").drop(columns="fold")
         grouped = history.groupby("epoch")
         mean, spread = grouped.mean().add_suffix("_mean"), grouped.std(ddof=1).add_suffix("_sd")
@@ -70,14 +70,14 @@ class Run:
 
 
 def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run]:
-    """The runs under `runs/<protocol>` with at least one finished fold; `names` chooses some.
+    """The runs under `runs/<protocol>` with at least one finished fold, or only those in `names`.
 
-    A copied run (`dunet.bak`) is left out unless it is named, and so are fold folders of other names; both are said.
-    Raises InputError when there is none, or when they were trained on different data, splits, windows or sizes.
+    Copies of a run (`dunet.bak`) are skipped unless named, and so are fold folders with other names; a note is printed
+    for each. Raises InputError if no run is left, or if they differ in data, split, windows or image size.
     """
     for place in [folder / protocol / name for name in names] or sorted((folder / protocol).glob("[!.]*")):
         for path in paths.misnamed(place, "fold"):
-            print(f"note: {path}: left out, since its name is none of fold_01, fold_02, ...")
+            print(f"note: {path}: skipped, since it is not named fold_01, fold_02, ...")
     found = paths.fold_trainings(folder, protocol)
     if not names:
         found = _without_copies(found)
@@ -96,13 +96,13 @@ def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run
 
 
 def refuse_other_data(config: "settings.Split", run: Run, prints: dict) -> None:
-    """Raise InputError unless a run was trained on the split that is there now, which has `prints` (stack)."""
+    """Raise InputError unless a run was trained on the current split, whose fingerprints are `prints`."""
     now = {"protocol": config.protocol, **prints}
     refuse_mixture(config.data / config.protocol, now, run.identity(), run.trainings[0].folder)
 
 
 def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
-    """Raise InputError naming the first of SAME in which two things differ."""
+    """Raise InputError naming the first setting of SAME that differs."""
     for key in SAME:
         if found.get(key) != wanted.get(key):
             raise InputError(
@@ -111,12 +111,12 @@ def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
 
 
 def prints(found: list[Run]) -> dict[str, str]:
-    """By name, such as dunet/fold_01, the fingerprint of each training's run.json."""
+    """Fingerprint of each training's run.json, keyed by a name such as dunet/fold_01."""
     return {f"{run.name}/{each.folder.name}": record.fingerprint(each.run) for run in found for each in run.trainings}
 
 
 def _refuse_other_fold(training: paths.Training) -> None:
-    """A copied folder holds patients that another fold has too."""
+    """Raise InputError for a copied fold folder: its patients would be counted twice."""
     part, name = identity.read(training.run).get("part"), training.folder.name
     if part and part != name.removeprefix("fold_").lstrip("0"):
         raise InputError(
@@ -128,7 +128,7 @@ def _refuse_other_fold(training: paths.Training) -> None:
 def _refuse_other_method(training: paths.Training, run: Run) -> None:
     if pairs := identity.differences(identity.read(training.run), run.identity()):
         changes = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
-        raise InputError(f"{training.folder}: was trained otherwise than {run.folds[0]} of the same run: {changes}")
+        raise InputError(f"{training.folder}: was trained differently from {run.folds[0]} of the same run: {changes}")
 
 
 def missing_folds(run: Run, k: int) -> list[str]:
@@ -137,7 +137,7 @@ def missing_folds(run: Run, k: int) -> list[str]:
 
 
 def per_fold(run: Run, kind: str, column: str) -> pd.Series:
-    """By fold the mean over patients (or slices) with blood of a column of `patients` (or `slices`)."""
+    """Mean of a column of `patients` (or `slices`) over those with blood, indexed by fold."""
     table = metrics.with_blood(run.table(kind))
     return table.groupby("fold")[column].mean()
 
@@ -145,23 +145,23 @@ def per_fold(run: Run, kind: str, column: str) -> pd.Series:
 def choose_threshold(table: pd.DataFrame) -> float:
     """The threshold with the highest mean Dice over patients with blood, from out-of-fold `threshold_counts`.
 
-    Of equal ones the middle one is taken, the farthest from where the score falls. 0 is left out: it calls every
-    pixel blood, which would win for a network that finds nothing.
+    Among ties the middle one is taken, which is farthest from where the score drops. 0 is left out: it calls every
+    pixel blood, and so would win for a network that finds nothing.
     """
     blood = metrics.with_blood(table[table["threshold"] > 0])
     dice = pd.Series(metrics.dice(blood["tp"], blood["fp"], blood["fn"]), index=blood.index)
     mean = dice.groupby(blood["threshold"]).mean()
     best = mean.index[np.isclose(mean, mean.max(), rtol=0, atol=1e-12)]
-    return round(best[len(best) // 2] * 256) / 256  # the CSV keeps six digits of k/256
+    return round(best[len(best) // 2] * 256) / 256  # the CSV rounds k/256 to six digits
 
 
 def _without_copies(found: dict[str, list[paths.Training]]) -> dict[str, list[paths.Training]]:
-    """Without runs all of whose trainings another run has too, by their run.json: of equal ones the shortest name."""
+    """Drop runs whose trainings (by run.json) are all in another run; of identical runs keep the shortest name."""
     trained = {name: {record.fingerprint(each.run) for each in trainings} for name, trainings in found.items()}
     kept: dict[str, list[paths.Training]] = {}
     for name in sorted(found, key=lambda name: (-len(trained[name]), _baseline_first(name)[0], len(name), name)):
         if original := next((other for other in kept if trained[name] <= trained[other]), ""):
-            print(f"note: {found[name][0].folder.parent}: a copy of {original}, left out unless it is named")
+            print(f"note: {found[name][0].folder.parent}: a copy of {original}, skipped unless it is named")
         else:
             kept[name] = found[name]
     return kept
@@ -173,7 +173,7 @@ def mean_dice(run: Run) -> float:
 
 
 def best(found: list[Run]) -> Run:
-    """The run with the highest `mean_dice`; of equal ones the first."""
+    """The run with the highest `mean_dice`; the first among ties."""
     return max(found, key=lambda run: np.nan_to_num(mean_dice(run), nan=-1))
 
 
@@ -183,6 +183,6 @@ def _common(training: paths.Training) -> dict:
 
 
 def _baseline_first(name: str) -> tuple[int, str]:
-    """U-Net, then D-Unet, then a user's own."""
+    """Sort key: U-Net, then D-Unet, then all others by name."""
     known = ("unet", "dunet")
     return (known.index(name) if name in known else len(known), name)

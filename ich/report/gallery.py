@@ -16,17 +16,17 @@ from ich.draw import pictures
 from ich.scans.png import read_image, read_label
 from ich.score.metrics import with_blood
 
-SLICES = 4  # of each patient, those with most true or predicted blood
-MISSED = 2  # patients shown of those with no voxel found
+SLICES = 4  # per patient: those with the most true or predicted blood
+MISSED = 2  # at most so many of the patients without a single true-positive voxel
 TILE = 256  # pixels
 
 
 def test_sets(folder: Path, data: Path, as_table: Callable[[pd.DataFrame, str], object]) -> list[dict]:
-    """For each `test_<run>` folder that is whole: name, summary and cases. `as_table` makes a table for the page."""
+    """Name, summary and cases of each finished `test_<run>` folder; `as_table` formats a table for the page."""
     found = []
     for test in sorted(path.parent for path in folder.glob(f"test_*/{paths.RUN}")):
         if (own := read_json(test / paths.RUN).get("folder", test.name)) != test.name:
-            print(f"note: {test}: left out of the report page, it is a copy of {own}")
+            print(f"note: {test}: left out of the report page, since it is a copy of {own}")
             continue
         summary = read_csv(test / "summary.csv", ("measure",), "tests.py")
         caption = f"{test.name.removeprefix('test_')}: test set, {_thresholds(summary)}"
@@ -36,18 +36,18 @@ def test_sets(folder: Path, data: Path, as_table: Callable[[pd.DataFrame, str], 
 
 
 def _thresholds(summary: pd.DataFrame) -> str:
-    """What the columns of a summary are at: `at the threshold chosen_out_of_fold (0.31), fixed (0.5)`."""
+    """The threshold of each column of a summary: `at the threshold chosen_out_of_fold (0.31), fixed (0.5)`."""
     at = summary.set_index("measure").loc["threshold"]
     return "at the threshold " + ", ".join(f"{column} ({value:g})" for column, value in at.items())
 
 
 def legend() -> list[tuple[str, str]]:
-    """What the tints mean, with CSS colours."""
+    """The meaning of each tint, with its CSS colour."""
     return [(label, f"rgb{colour}") for label, colour in pictures.LEGEND.items()]
 
 
 def cases(test: Path, data: Path) -> list[dict]:
-    """Best, median, worst and missed patients of a test folder, with their tiles; none without whole scans."""
+    """Best, median, worst and missed patients of a test folder, with their tiles; empty if scans are not whole."""
     if not (test / "patients.csv").exists():
         return []
     patients = with_blood(read_csv(test / "patients.csv", ("patient", "dice", "tp", "fn"), "tests.py"))
@@ -62,7 +62,7 @@ def cases(test: Path, data: Path) -> list[dict]:
 
 
 def choose(patients: pd.DataFrame) -> list[tuple[str, str]]:
-    """(title, patient) of the best, the median and the worst found patient by Dice, and of missed ones."""
+    """(title, patient) of the best, median and worst patient by Dice among those found, then of missed patients."""
     hit = patients[patients["tp"] > 0].sort_values("dice", ascending=False, ignore_index=True)
     places = dict.fromkeys((0, len(hit) // 2, len(hit) - 1)) if len(hit) else {}
     names = ("best", "median", "worst found") if len(places) == 3 else ("best", "worst found")
@@ -91,7 +91,7 @@ def _tiles(scores: pd.DataFrame, slices: pd.DataFrame, test: Path, data: Path) -
 
 
 def data_url(png: bytes) -> str:
-    """A PNG inside the page."""
+    """A PNG as a data URL, to embed in the page."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 

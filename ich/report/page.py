@@ -1,4 +1,4 @@
-"""report.html: one file that opens offline, made from the tables and plots in a report folder alone."""
+"""report.html: one file that opens offline, built only from the tables and plots in a report folder."""
 
 import json
 import math
@@ -27,10 +27,10 @@ PATIENTS = ("run", "fold", "patient", "dice", "iou", "precision", "sensitivity",
             "volume_true_ml", "volume_pred_ml", "lesions_true", "lesions_found", "lesions_invented")  # fmt: skip
 PLOTS = {
     "folds_fig.png": "Dice of every patient and of every fold, by run",
-    "dice_fig_vs.png": "Validation Dice by epoch, mean over folds and one deviation, all runs",
-    "dice_fig.png": "Dice by epoch, training and validation, a panel a run, best epoch marked",
-    "iou_fig.png": "IoU by epoch, training and validation, a panel a run",
-    "loss_fig.png": "Loss by epoch, training and validation, a panel a run",
+    "dice_fig_vs.png": "Validation Dice by epoch, mean over folds and one standard deviation, all runs",
+    "dice_fig.png": "Dice by epoch, training and validation, one panel per run, best epoch marked",
+    "iou_fig.png": "IoU by epoch, training and validation, one panel per run",
+    "loss_fig.png": "Loss by epoch, training and validation, one panel per run",
     "operating_fig.png": "Precision against sensitivity over thresholds, and mean Dice by threshold",
     "calibration_fig.png": "Reliability of the probabilities of pixels and of slices",
     "volume_fig.png": "Bland-Altman plot of predicted against true volume",
@@ -38,8 +38,8 @@ PLOTS = {
 }
 READING = {
     "patient": "Out of fold: every patient is scored by a network that never saw them. Means are over patients with "
-    "blood, at threshold 0.5, a missed patient counts 0. ci: bootstrap 95 % interval over patients.",
-    "slice": "Slices of one patient stand on both sides of this split: scores are too high for new patients.",
+    "blood, at threshold 0.5; a missed patient counts as 0. ci: bootstrap 95 % interval over patients.",
+    "slice": "Slices of the same patient are on both sides of this split, so scores are too high for new patients.",
 }
 CITATION = (
     "Cite ICH Detector (CITATION.cff), and the data set: Hssayeni et al., Intracranial Hemorrhage Segmentation Using a "
@@ -49,7 +49,7 @@ CITATION = (
 
 @dataclass(frozen=True)
 class Table:
-    """A table as the page shows it: column names and rows of text."""
+    """A table as shown on the page: column names and rows of text."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -57,7 +57,7 @@ class Table:
 
     @classmethod
     def of(cls, table: pd.DataFrame, caption: str = "") -> "Table":
-        """Numbers become text of three significant digits behind the point; missing ones a dash."""
+        """Format a table: three decimals, a dash for missing values (see `shown`)."""
         return cls(list(table.columns), [[shown(value) for value in row] for row in table.to_numpy(object)], caption)
 
 
@@ -73,7 +73,7 @@ def shown(value: object) -> str:
 
 
 def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ()) -> Path:
-    """Write `report.html` into the report folder of a protocol, from what trials.py and tests.py left there.
+    """Write `report.html` into a protocol's report folder, from what trials.py and tests.py wrote there.
 
     Raises InputError when trials.py has not run.
     """
@@ -98,7 +98,7 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
 
 
 def answers(statistics: pd.DataFrame, protocol: str) -> list[str]:
-    """For each pair of runs: is the first better, by how much, how sure."""
+    """For each pair of runs: is the first better, by how much, and how certain is it."""
     if statistics.empty:
         return ["Only one run is finished: train another to compare."]
     kind = "patients" if protocol == "patient" else "folds"
@@ -114,7 +114,7 @@ def _verdict(test: pd.Series) -> str:
     if math.isnan(test["p_holm"]):
         return "Too few folds to say."
     if not test["p_holm"] < ALPHA:
-        return "Not shown: a difference of this size may be chance."
+        return "Not shown: a difference of this size may be due to chance."
     return "Yes." if test["mean_difference"] > 0 else "No, it is worse."
 
 
@@ -137,8 +137,8 @@ def _plots(folder: Path) -> list[dict[str, str]]:
 
 def _subgroups(folder: Path) -> list[tuple[pd.DataFrame, str]]:
     captions = {
-        "by_type": "By type, slices of exactly one type, out of fold. slices_found: at least one lesion pixel found",
-        "by_size": "By volume of the 3-D lesion, out of fold. Found: at least one voxel of it",
+        "by_type": "By type, slices of exactly one type, out of fold. slices_found: at least one pixel found",
+        "by_size": "By volume of the 3-D lesion, out of fold. Found: at least one of its voxels was predicted",
         "agreement": "Predicted against true volume of patients with blood: bias, 95 % limits, ICC(A,1)",
         "calibration_error": "Expected calibration error; pixels with p >= 0.01 or reference blood",
     }
@@ -156,5 +156,5 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 def _template() -> jinja2.Template:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    # Everything is escaped: ids and file names are a user's own text.
+    # Everything is escaped, since ids and file names are user input.
     return jinja2.Environment(loader=loader, autoescape=True).get_template(TEMPLATE)

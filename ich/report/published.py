@@ -1,4 +1,4 @@
-"""The published figures, and what may stand beside them."""
+"""The published figures, and what may be compared with them."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 
 class Published(NamedTuple):
-    """A published score of CT-ICH: mean and standard deviation over ten folds by slice, smoothed batch metric."""
+    """A published score on CT-ICH: mean and standard deviation over ten folds by slice, smoothed batch metric."""
 
     model: str
     dice_mean: float
@@ -21,11 +21,11 @@ SLICE_FOLDS = (Published("unet", 0.79, 0.03, 0.65, 0.04), Published("dunet", 0.8
 SLICE_TEST = Published("dunet", 0.89, float("nan"), 0.86, float("nan"))
 PATIENT_RANGE = (0.31, 0.44)  # Dice of published splits by patient
 COMPARABLE = (
-    "Only paper_dice and paper_iou may stand beside the publication: folds by slice, soft and smoothed by 100, pooled "
-    "over batches of 32. The published test figures are in batches of one; there a network that finds nothing has 0.65."
+    "Only paper_dice and paper_iou are comparable with the publication: folds by slice, soft, smoothed by 100, pooled "
+    "over batches of 32. The published test figures use batches of one, where a network that finds nothing scores 0.65."
 )
 NOT_COMPARABLE = (
-    "The published 0.84 (D-Unet) and 0.79 (U-Net) are split by slice and smoothed: not comparable with a split by "
+    "The published 0.84 (D-Unet) and 0.79 (U-Net) are split by slice and smoothed, so not comparable with a split by "
     f"patient. Published splits by patient reach {PATIENT_RANGE[0]} to {PATIENT_RANGE[1]} Dice."
 )
 

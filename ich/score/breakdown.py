@@ -11,9 +11,9 @@ from ich.score.patient import SIZE_CLASSES
 
 
 def by_threshold(thresholds: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
-    """One row a threshold: pooled precision and sensitivity, mean Dice over patients with blood, false-positive ml.
+    """One row per threshold: pooled precision and sensitivity, mean Dice over patients with blood, false-positive ml.
 
-    `thresholds` are rows of valid_thresholds.csv, `slices` those of slices.csv (for the volume of a voxel).
+    `thresholds`: rows of valid_thresholds.csv; `slices`: rows of slices.csv, for the voxel volume.
     """
     blood = with_blood(thresholds)
     dice = pd.Series(metrics.dice(blood["tp"], blood["fp"], blood["fn"]), index=blood.index)
@@ -30,7 +30,7 @@ def by_threshold(thresholds: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame
 
 
 def voxel_ml(slices: pd.DataFrame) -> pd.Series:
-    """Volume of a voxel in ml by patient; NaN where the spacing is unknown."""
+    """Voxel volume in ml, indexed by patient; NaN where the spacing is unknown."""
     first = slices.groupby("patient").first()
     return first["spacing_row_mm"] * first["spacing_column_mm"] * first["spacing_slice_mm"] / 1000
 
@@ -45,11 +45,11 @@ def scan_roc(patients: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_type(scores: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
-    """One row a type, over slices of exactly that type: numbers, Dice, and sensitivity.
+    """One row per type, over slices of exactly that type: counts, Dice and sensitivity.
 
-    `scores` are rows of valid_slices.csv, `slices` those of slices.csv (joined by id). `slices_found` is the share of
+    `scores`: rows of valid_slices.csv; `slices`: rows of slices.csv (joined by id). `slices_found` is the share of
     slices with at least one lesion pixel found, `sensitivity_mean` the mean share of lesion pixels found. Slices of two
-    types are left out, since nothing says which pixels are which.
+    types are left out, since it is unknown which pixels are of which type.
     """
     table = scores.merge(slices[["id", *TYPES]], on="id", validate="one_to_one")
     table = table[(table["tp"] + table["fn"] > 0) & (table[list(TYPES)].sum(axis=1) == 1)]
@@ -66,7 +66,7 @@ def _type_row(kind: str, rows: pd.DataFrame) -> dict:
 
 
 def by_size(patients: pd.DataFrame) -> pd.DataFrame:
-    """One row a size class of 3-D lesions (ml): how many there are and how many were found."""
+    """One row per size class of 3-D lesions (ml): how many there are and how many were found."""
     rows = []
     for size, ending in SIZE_CLASSES.items():
         true, found = (int(patients[f"lesions_{kind}_{ending}"].sum()) for kind in ("true", "found"))

@@ -1,24 +1,24 @@
-"""Whether a probability of 0.7 is blood in seven of ten cases: reliability and expected calibration error."""
+"""Does a probability of 0.7 mean blood in seven of ten cases? Reliability and expected calibration error."""
 
 import numpy as np
 import pandas as pd
 
 BINS = 20  # of equal width over 0..1
 LEAST_PROBABILITY = 0.01
-AT_ONCE = 16  # slices; the bins of all at once would take ten times the memory of the probabilities
+AT_ONCE = 16  # slices; binning all at once would take ten times the memory of the probabilities
 
 
 def pixel_bins(truth: np.ndarray, prob: np.ndarray) -> pd.DataFrame:
     """Reliability of pixels with probability >= 0.01 or reference blood, in `BINS` bins.
 
-    Over all pixels the error is trivially near 0: nearly all are surely not blood. `truth` bool and `prob` float32 have
-    one shape. Columns: bin (lower edge), pixels, positives, probability_sum. Tables of several folds may be added up.
+    Over all pixels the error is trivially near 0: nearly all are clearly not blood. `truth` (bool) and `prob` (float32)
+    have the same shape. Columns: bin (lower edge), pixels, positives, probability_sum. `add_up` sums tables of folds.
     """
     tables = []
-    for place in range(0, len(prob), AT_ONCE):
-        here, given = prob[place : place + AT_ONCE], truth[place : place + AT_ONCE]
-        counted = (here >= LEAST_PROBABILITY) | given
-        tables.append(_binned(given[counted], here[counted]))
+    for start in range(0, len(prob), AT_ONCE):
+        part_prob, part_truth = prob[start : start + AT_ONCE], truth[start : start + AT_ONCE]
+        counted = (part_prob >= LEAST_PROBABILITY) | part_truth
+        tables.append(_binned(part_truth[counted], part_prob[counted]))
     return add_up(tables)
 
 
@@ -43,8 +43,8 @@ def expected_error(bins: pd.DataFrame) -> float:
 
 
 def _binned(truth: np.ndarray, prob: np.ndarray) -> pd.DataFrame:
-    place = np.minimum((prob * BINS).astype(int), BINS - 1)
-    count = [np.bincount(place, weights, BINS) for weights in (None, truth, prob.astype(np.float64))]
+    bin_index = np.minimum((prob * BINS).astype(int), BINS - 1)
+    count = [np.bincount(bin_index, weights, BINS) for weights in (None, truth, prob.astype(np.float64))]
     return pd.DataFrame(
         {"bin": np.arange(BINS) / BINS, "pixels": count[0], "positives": count[1], "probability_sum": count[2]}
     )

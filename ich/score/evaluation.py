@@ -12,13 +12,13 @@ IN_MM = ("hd95_mm", "nsd_2mm", "volume_true_ml", "volume_pred_ml")  # not known 
 
 
 def slice_scores(slices: Slices, prob: np.ndarray, threshold: float = 0.5) -> pd.DataFrame:
-    """One row a slice: id, patient, slice, counts, ratios, score."""
+    """One row per slice: id, patient, slice, counts, ratios, score."""
     columns = metrics.slice_table(slices.masks.astype(bool), prob, threshold)
     return pd.concat([slices.table[["id", "patient", "slice"]], pd.DataFrame(columns)], axis=1)
 
 
 def patient_scores(slices: Slices, prob: np.ndarray, threshold: float = 0.5) -> pd.DataFrame:
-    """One row a patient, over the whole scan. Distances and volumes are NaN where the spacing is unknown."""
+    """One row per patient, over the whole scan. Distances and volumes are NaN where the spacing is unknown."""
     rows = []
     for patient, places in _by_patient(slices.table):
         spacing = slices.table.loc[places[0], ["spacing_slice_mm", "spacing_row_mm", "spacing_column_mm"]]
@@ -30,7 +30,7 @@ def patient_scores(slices: Slices, prob: np.ndarray, threshold: float = 0.5) -> 
 
 
 def threshold_counts(slices: Slices, prob: np.ndarray) -> pd.DataFrame:
-    """For each patient the counts at the 256 thresholds k/256; columns patient, threshold, tp, fp, fn, tn."""
+    """Each patient's counts at the 256 thresholds k/256; columns patient, threshold, tp, fp, fn, tn."""
     tables = []
     for patient, places in _by_patient(slices.table):
         counts = metrics.threshold_counts(slices.masks[places].astype(bool), prob[places])
@@ -39,6 +39,6 @@ def threshold_counts(slices: Slices, prob: np.ndarray) -> pd.DataFrame:
 
 
 def _by_patient(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
-    """Patients and the places of their slices, bottom to top as in the file."""
+    """Patients and the row indices of their slices, in slice order."""
     ordered = table.sort_values(["patient", "slice"])
     return [(str(patient), rows.index.to_numpy()) for patient, rows in ordered.groupby("patient")]

@@ -1,4 +1,4 @@
-"""Pixel counts first, ratios after: how well a predicted mask covers the true one.
+"""How well a predicted mask covers the true one: pixel counts, and ratios computed from them.
 
 A truth is a bool array (True = blood), a prediction a bool array or a float array of probabilities in 0..1.
 A pixel is predicted as blood where `probability >= threshold`, here and everywhere else in the project.
@@ -24,7 +24,7 @@ PAPER_SMOOTH = 100.0
 class Counts(NamedTuple):
     """Numbers of pixels (or voxels): true positive, false positive, false negative, true negative.
 
-    Each is an int64 array, one value a mask that was counted; whole arrays give zero-dimensional values.
+    Each is an int64 array with one value per mask; counting a whole array gives zero-dimensional values.
     """
 
     tp: NDArray[np.int64]
@@ -34,9 +34,9 @@ class Counts(NamedTuple):
 
 
 def counts(truth: Mask, pred: Mask, axis: int | tuple[int, ...] | None = None) -> Counts:
-    """Compare two bool masks of one shape, summed over `axis` (None: over the whole array).
+    """Compare two bool masks of the same shape, summed over `axis` (None: over the whole array).
 
-    A stack (slices, rows, columns) with `axis=(-2, -1)` gives one value a slice.
+    A stack (slices, rows, columns) with `axis=(-2, -1)` gives one value per slice.
     Raises ValueError where the shapes differ or a mask is not bool (0/255 bytes would count wrongly).
     """
     _check(truth, pred)
@@ -81,7 +81,7 @@ def specificity(fp: ArrayLike, tn: ArrayLike) -> Ratio:
 
 
 def slice_table(truth: Mask, prob: Probabilities, threshold: float = 0.5) -> dict[str, NDArray]:
-    """Return the columns of `valid_slices.csv` that come from pixels, one value a slice.
+    """Return the columns of `valid_slices.csv` that come from pixels, one value per slice.
 
     `truth` and `prob` have the shape (slices, rows, columns); `score` is the slice's highest probability.
     """
@@ -95,8 +95,8 @@ def slice_table(truth: Mask, prob: Probabilities, threshold: float = 0.5) -> dic
 def threshold_counts(truth: Mask, prob: Probabilities) -> Counts:
     """Count the pixels of one patient (any shape) at all 256 `THRESHOLDS`; every field has the shape (256,).
 
-    The counts are exact, not rounded to bins: a threshold is k/256, multiplying a float by 256 = 2**8 loses
-    nothing, so `prob >= k/256` and `floor(256 prob) >= k` say the same. At k = 0 every pixel is positive.
+    The counts are exact, not rounded to bins: a threshold is k/256, multiplying a float by 256 = 2**8 is
+    exact, so `prob >= k/256` and `floor(256 prob) >= k` are equivalent. At k = 0 every pixel is positive.
     Raises ValueError where a probability is NaN or outside 0..1.
     """
     _check(truth, prob)
@@ -114,7 +114,7 @@ def paper_dice(truth: Mask, prob: Probabilities, smooth: float = PAPER_SMOOTH) -
     """Return the smoothed soft Dice of the paper, pooled over all pixels of one batch.
 
     (2 sum(t p) + smooth) / (sum t + sum p + smooth): two empty masks score 1, and a missed small lesion
-    scores well above 0. Only for standing beside the published numbers.
+    scores well above 0. Use it only for comparison with the published numbers.
     """
     both, total = _soft_sums(truth, prob)
     return (2 * both + smooth) / (total + smooth)
@@ -129,7 +129,7 @@ def paper_iou(truth: Mask, prob: Probabilities, smooth: float = PAPER_SMOOTH) ->
 def paper_scores(truth: Mask, prob: Probabilities, batch_size: int = 32) -> dict[str, float]:
     """Average `paper_dice` and `paper_iou` over batches of slices, taken in the order given.
 
-    Every batch counts the same, also a shorter last one, as in Keras. Order and batch size change the result:
+    As in Keras, every batch has the same weight, even a shorter last one. Order and batch size change the result:
     batches of one reward empty slices most. No slices: NaN.
     """
     batches = [slice(start, start + batch_size) for start in range(0, len(truth), batch_size)]
@@ -142,7 +142,7 @@ def paper_scores(truth: Mask, prob: Probabilities, batch_size: int = 32) -> dict
 
 def _check(truth: Mask, other: NDArray) -> None:
     if truth.shape != other.shape:
-        raise ValueError(f"truth has the shape {truth.shape}, the prediction {other.shape}; they must agree")
+        raise ValueError(f"truth has the shape {truth.shape}, the prediction {other.shape}; they must be equal")
     if truth.dtype != bool:
         raise ValueError(f"the true mask must be bool, not {truth.dtype}")
 

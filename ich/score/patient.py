@@ -1,6 +1,6 @@
-"""Values of one whole scan: volumes in ml, lesions, and the row of a patient.
+"""Measures of one whole scan: volumes in ml, lesions, and the row of a patient.
 
-Volumes are arrays (slices, rows, columns); `spacing_mm` is the distance of voxel centres in that order.
+Volumes are arrays (slices, rows, columns); `spacing_mm` is the voxel spacing in that order.
 """
 
 from typing import TypedDict
@@ -15,7 +15,7 @@ from ich.score.surfaces import Spacing, check_spacing, surface_scores
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
 """26-connected: voxels that share a face, an edge or a corner belong to one lesion."""
 SIZE_CLASSES = {"<1": "under_1ml", "1-10": "1_to_10ml", ">10": "over_10ml"}
-"""Size class of a lesion by its true volume in ml (1 and 10 are in the middle) -> ending of its columns."""
+"""Size class of a lesion by its true volume in ml (1 and 10 are in the middle class) -> suffix of its columns."""
 
 
 class Lesion(TypedDict):
@@ -52,7 +52,7 @@ def lesions(truth: Mask, pred: Mask, spacing_mm: Spacing) -> list[Lesion]:
 
 
 def invented_lesions(truth: Mask, pred: Mask) -> int:
-    """Count the predicted 26-connected components that lie on no true voxel."""
+    """Count the predicted 26-connected components that touch no true voxel."""
     label, number = ndimage.label(pred, TOUCHING)
     on_blood = np.unique(label[truth])
     return int(number - np.count_nonzero(on_blood))
@@ -63,8 +63,8 @@ def patient_row(
 ) -> dict[str, float | int]:
     """Return one patient's row of `valid_patients.csv`, apart from `patient` itself.
 
-    The definitions alone decide, whoever the patient: a clean one with a false alarm has Dice 0, HD95 infinite
-    and NSD 0, one without has NaN there. It is `summary` that leaves clean patients out of these means.
+    The definitions apply to every patient alike: a clean patient with a false alarm has Dice 0, HD95 infinite and
+    NSD 0, one without has NaN for all three. Leaving clean patients out of the means is up to `summary`.
     `score` is the highest probability of the scan; besides the totals, lesions are counted by `SIZE_CLASSES`.
     """
     pred = prob >= threshold

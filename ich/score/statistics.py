@@ -1,4 +1,4 @@
-"""Is one model better than another? Tests on values that belong together in pairs.
+"""Is one model better than another? Tests on paired values.
 
 `paired_by_patient` is the primary test, `corrected_resampled_t` the one by fold; `holm` corrects for many
 tests. A difference is always a - b, so positive means that a is larger.
@@ -9,18 +9,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 FEWEST_PAIRS = 6
-"""With five non-zero differences, all of one sign, p is still 2/2**5 = 0.0625: no result could be significant."""
+"""With five non-zero differences of the same sign, p is still 2/2**5 = 0.0625, so no result could be significant."""
 LIMITS = 1.96  # standard deviations that hold 95 % of normal differences
 
 
 def paired_by_patient(a: ArrayLike, b: ArrayLike, seed: int, draws: int = 10_000) -> dict[str, float | int | str]:
-    """Compare two models by one value a patient (such as Dice), out of fold, shape (patients,) each.
+    """Compare two models by one value per patient (such as Dice), out of fold, shape (patients,) each.
 
     Wilcoxon signed-rank test (Wilcoxon 1945), two-sided; the ranks of zero differences are split between both
     signs. The interval is the 95 % percentile bootstrap of the mean difference over patients (Efron 1979). It
-    takes the trained networks as given: how far another training would land elsewhere is not in it.
+    takes the trained networks as given: variation between repeated trainings is not included.
     `note` is "too few pairs" below six non-zero differences. All differences zero: p = 1. No patients: NaN.
-    Raises ValueError where the lengths differ or a value is NaN or infinite.
+    Raises ValueError if the lengths differ or a value is NaN or infinite.
     """
     difference = _differences(a, b)
     n, n_nonzero = len(difference), np.count_nonzero(difference)
@@ -29,7 +29,7 @@ def paired_by_patient(a: ArrayLike, b: ArrayLike, seed: int, draws: int = 10_000
     names = ("mean_difference", "ci_low", "ci_high", "p_value", "rank_biserial")
     if n == 0:
         return result | dict.fromkeys(names, float("nan"))
-    # equal models: p = 1 (SciPy fails on a single zero)
+    # identical models: p = 1 (SciPy fails on a single zero)
     p_value = stats.wilcoxon(difference, zero_method="zsplit").pvalue if n_nonzero else 1.0
     low, high = bootstrap_interval(difference, seed, draws)
     values = (difference.mean(), low, high, p_value, rank_biserial(difference))
@@ -61,10 +61,10 @@ def bootstrap_interval(values: ArrayLike, seed: int, draws: int = 10_000) -> tup
 
 
 def corrected_resampled_t(a: ArrayLike, b: ArrayLike) -> dict[str, float | int]:
-    """Compare two models by one value a fold (Nadeau and Bengio 2003), two-sided, shape (folds,) each.
+    """Compare two models by one value per fold (Nadeau and Bengio 2003), two-sided, shape (folds,) each.
 
     t = mean(d) / sqrt((1/k + 1/(k-1)) var(d)) with k - 1 degrees of freedom. The term 1/(k-1), test size over
-    training size, is there because the trainings share most of their data; a plain t-test is too sure.
+    training size, corrects for the trainings sharing most of their data; a plain t-test is overconfident.
     Equal differences in all folds: t = 0 and p = 1 where they are zero, else t infinite and p = 0.
     Fewer than two folds: t and p are NaN. Raises ValueError as `paired_by_patient` does.
     """
@@ -83,8 +83,8 @@ def corrected_resampled_t(a: ArrayLike, b: ArrayLike) -> dict[str, float | int]:
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values for the number of tests, step down (Holm 1979), in the order given.
 
-    The smallest of m is multiplied by m, the next by m - 1, and so on, never falling below the one before and
-    never above 1. NaN stays NaN and does not count as a test.
+    The smallest of m is multiplied by m, the next by m - 1, and so on, never below the previous adjusted value
+    and never above 1. NaN stays NaN and does not count as a test.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(p_values.shape, np.nan)
@@ -98,9 +98,9 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"pairs need two lists of one length, found the shapes {a.shape} and {b.shape}")
+        raise ValueError(f"expected two lists of the same length, found the shapes {a.shape} and {b.shape}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("a value is NaN or infinite: leave out such pairs first, as patients without blood")
+        raise ValueError("a value is NaN or infinite: leave out such pairs first (patients without blood, for example)")
     return a - b
 
 

@@ -8,7 +8,7 @@ from ich.score.patient import SIZE_CLASSES
 
 
 def summarize(patients: pd.DataFrame | None, slices: pd.DataFrame) -> dict[str, float | int]:
-    """Summarise the tables of one validation or test set; `patients` is None where scans are not whole."""
+    """Summarise the tables of one validation or test set; `patients` is None if scans are not whole."""
     return (patient_summary(patients) if patients is not None else {}) | slice_summary(slices)
 
 
@@ -16,9 +16,9 @@ def patient_summary(patients: pd.DataFrame) -> dict[str, float | int]:
     """Summarise `patient_row`s; means, deviations and medians are over patients with blood (missed: 0).
 
     `hd95_mm_median` counts an infinite HD95 as the worst; `n_hd95_undefined` says how many there are. `n_empty`
-    counts patients whose two masks are empty. A scan is called positive where at least one voxel is.
+    counts patients whose masks are both empty. A scan is positive if at least one voxel is.
     `false_positive_ml_per_clean_patient` is the mean predicted volume of clean patients. `_sd` is the standard
-    deviation of the sample (n - 1). What no patient defines is NaN.
+    deviation of the sample (n - 1). A value that is defined for no patient is NaN.
     """
     has_blood = patients["tp"] + patients["fn"] > 0
     blood, clean = patients[has_blood], patients[~has_blood]
@@ -40,7 +40,7 @@ def slice_summary(slices: pd.DataFrame) -> dict[str, float | int]:
     """Summarise `metrics.slice_table`: pooled ratios over all pixels, and the slices with blood.
 
     `lesion_slice_dice_mean` is the number by which the protocols are compared (a missed lesion slice is 0).
-    `n_empty_slices` counts slices whose two masks are empty. Undefined values: NaN.
+    `n_empty_slices` counts slices whose masks are both empty. Undefined values are NaN.
     """
     lesion_dice = slices.loc[slices["tp"] + slices["fn"] > 0, "dice"]
     empty = slices["tp"] + slices["fp"] + slices["fn"] == 0
@@ -57,7 +57,7 @@ def slice_summary(slices: pd.DataFrame) -> dict[str, float | int]:
 
 
 def _lesion_sensitivities(patients: pd.DataFrame) -> dict[str, float | int]:
-    """Lesions of all patients together, in total and by size class, and the share of them that was found."""
+    """Lesions over all patients, in total and by size class, and the share that was found."""
     result: dict[str, float | int] = {}
     for ending in ("", *(f"_{ending}" for ending in SIZE_CLASSES.values())):
         true, found = (int(patients[f"lesions_{which}{ending}"].sum()) for which in ("true", "found"))
@@ -73,7 +73,7 @@ def _averages(name: str, values: pd.Series) -> dict[str, float]:
 
 def _detection(prefix: str, table: pd.DataFrame) -> dict[str, float]:
     """Sensitivity, specificity and AUROC (Hanley and McNeil 1982) of finding blood at all, row by row."""
-    from sklearn.metrics import roc_auc_score  # takes a second, and 100 MB beside a network that is trained
+    from sklearn.metrics import roc_auc_score  # the import takes a second, and 100 MB that training does not need
 
     blood = table["tp"] + table["fn"] > 0
     alarm = table["tp"] + table["fp"] > 0

@@ -17,12 +17,12 @@ NSD_TOLERANCE_MM = 2.0
 
 
 def sort_by_distance(distances: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances in mm in rising order, those that are equal by the area of their surface element, and the areas."""
+    """Distances (mm) in ascending order, ties sorted by surface area, and the areas in the same order."""
     order = np.lexsort((areas, distances))
     return distances[order], areas[order]
 
 
-# The package sorts a Python list, which took four fifths of its time. Its release is pinned, so its insides don't move.
+# The package sorts a Python list, which took four fifths of its time. Its version is pinned.
 surface_distance.metrics._sort_distances_surfels = sort_by_distance
 
 
@@ -38,7 +38,7 @@ def surface_scores(truth: Mask, pred: Mask, spacing_mm: Spacing) -> dict[str, fl
     if not (truth.any() and pred.any()):  # surface-distance 0.1 fails here with NumPy 2
         none = not (truth.any() or pred.any())
         return {"hd95_mm": np.nan if none else np.inf, "nsd_2mm": np.nan if none else 0.0}
-    with warnings.catch_warnings():  # its SciPy import paths are old; they go with SciPy 2
+    with warnings.catch_warnings():  # it imports from SciPy paths that SciPy 2 removes
         warnings.simplefilter("ignore", DeprecationWarning)
         distances = compute_surface_distances(truth, pred, spacing_mm)  # crops both to their bounding box
     return {
@@ -49,4 +49,4 @@ def surface_scores(truth: Mask, pred: Mask, spacing_mm: Spacing) -> dict[str, fl
 
 def check_spacing(volume: Mask, spacing_mm: Spacing) -> None:
     if volume.ndim != 3 or len(spacing_mm) != 3 or not all(step > 0 for step in spacing_mm):
-        raise ValueError(f"3 axes and 3 spacings above 0 are needed, found {volume.shape}, {spacing_mm}")
+        raise ValueError(f"expected 3 axes and 3 spacings above 0, found {volume.shape}, {spacing_mm}")

@@ -188,7 +188,7 @@ def test_a_fold_folder_of_another_name_is_left_out_and_named(
     write_json(odd / "run.json", {"identity": {**IDENTITY, "recipe": {"epochs": 9}}})
     (run,) = folds.gather(tmp_path, "patient")
     assert run.folds == ["fold_01"]
-    assert capsys.readouterr().out == f"note: {odd}: left out, since its name is none of fold_01, fold_02, ...\n"
+    assert capsys.readouterr().out == f"note: {odd}: skipped, since it is not named fold_01, fold_02, ...\n"
 
 
 @pytest.mark.parametrize("copy", ["dunet.bak", "a copy", "dunet2"])
@@ -202,7 +202,7 @@ def test_a_copied_run_is_left_out_unless_it_is_named(
     shutil.rmtree(place / copy / "fold_02")  # copied before the second fold was trained
     shutil.copytree(place / "dunet", place / ".hidden")
     assert [run.name for run in folds.gather(tmp_path, "patient")] == ["dunet"]
-    assert capsys.readouterr().out == f"note: {place / copy}: a copy of dunet, left out unless it is named\n"
+    assert capsys.readouterr().out == f"note: {place / copy}: a copy of dunet, skipped unless it is named\n"
     assert [run.name for run in folds.gather(tmp_path, "patient", (copy, "dunet"))] == [copy, "dunet"]
     assert capsys.readouterr().out == ""
     trained_on = {"identity": {**IDENTITY, "part": "2"}, "seconds": 7}  # from now on a run of its own

@@ -111,7 +111,7 @@ def test_page_by_slice_says_that_it_leaks(done: Done) -> None:
 def test_before_the_test_set_the_page_says_so(done: Done, tmp_path: Path) -> None:
     shutil.copytree(done.report("patient"), tmp_path / "patient", ignore=shutil.ignore_patterns("test_*"))
     path = report_page.build(tmp_path / "patient", done.project.data, "patient")
-    assert "not run yet" in path.read_text(encoding="utf-8")
+    assert "Not run yet" in path.read_text(encoding="utf-8")
 
 
 def test_ids_are_escaped(done: Done, tmp_path: Path) -> None:

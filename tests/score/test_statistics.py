@@ -86,7 +86,7 @@ def test_no_patients_give_nan():
 
 @pytest.mark.parametrize("test", [lambda a, b: statistics.paired_by_patient(a, b, 0), statistics.corrected_resampled_t])
 def test_values_that_make_no_pairs_are_refused(test):
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         test([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="NaN or infinite"):
         test([1.0, np.nan], [1.0, 1.0])
