@@ -112,11 +112,11 @@ def test_one_gpu_or_none_changes_nothing() -> None:
 
 @pytest.mark.slow
 def test_an_efficientnet_trains(project: Project, tmp_path: Path) -> None:
-    places = ["--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs"), "--quiet", "--workers", "1"]
+    data, runs = ["--data", str(tmp_path / "data"), "--quiet", "--workers", "1"], ["--runs", str(tmp_path / "runs")]
     raw = ["--raw", str(project.root / "rsna" / "classes"), "--variants", "1_roi"]
-    rsna_preprocess.main([*places, *raw, "--valid-share", "0.2", "--test-share", "0.2"])
+    rsna_preprocess.main([*data, *raw, "--valid-share", "0.2", "--test-share", "0.2"])
     how = ["--network", "EfficientNetB0", "--image-size", str(SIZE), "--weights", "none", "--epochs", "1"]
-    rsna_train.main([*places, *how, "--variant", "1_roi", "--batch-size", "16"])
+    rsna_train.main([*data, *runs, *how, "--variant", "1_roi", "--batch-size", "16"])
     files = paths.Classification(tmp_path / "runs", "multiclass", "1_roi")
     assert json.loads(files.run.read_text())["parameters"] == 4_049_571 + 6 * (1280 + 1)
     assert np.isfinite(pd.read_csv(files.history)["val_loss"]).all()
