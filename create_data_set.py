@@ -43,14 +43,15 @@ def _write(config: settings.CreateDataSet) -> None:
         write_csv(paths.split_csv(config.data, config.protocol, kind), table[[*ROW, column]])
     write_csv(folder / "summary.csv", summary)
     pictures.preview(folder / "preview.png", config.data, slices, table)
-    leaks = audit.leaks(table)
+    leaks, made = audit.leaks(table), read_json(config.data / paths.RUN)
     facts = {
-        "leak_audit": leaks, "data_fingerprint": read_json(config.data / paths.RUN)["data_fingerprint"],
+        "leak_audit": leaks, "patients_known": made.get("patients_known", True),
+        "data_fingerprint": made["data_fingerprint"],
         "split_fingerprints": {kind: record.fingerprint(paths.split_csv(config.data, config.protocol, kind))
                                for kind in paths.PART_COLUMN},
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
-    _tell(config, summary, leaks)
+    _tell(config, summary, audit.sentence(leaks, facts["patients_known"]))
 
 
 def _slices(config: settings.CreateDataSet) -> pd.DataFrame:
@@ -74,19 +75,17 @@ def _check(config: settings.CreateDataSet) -> None:
     if not _is_own(config):
         split_raw_data.split(config)
         return
-    table, warnings = own_pngs.read(config.data, config.image_size, config.patients_csv)
-    print(*(f"warning: {warning}\n" for warning in warnings), end="", sep="")
-    print(f"{len(table)} own PNG pairs read and found good")
+    own = own_pngs.read(config.data, config.image_size, config.patients_csv)
+    print(*own.notes, f"{len(own.table)} own PNG pairs read and found good", sep="\n")
 
 
 def _import_own(config: settings.CreateDataSet) -> pd.DataFrame:
     started = time.time()
-    table, warnings = own_pngs.read(config.data, config.image_size, config.patients_csv)
-    for warning in warnings:
-        print(f"warning: {warning}")
+    table, notes, patients_known = own_pngs.read(config.data, config.image_size, config.patients_csv)
+    print(*(f"{note}\n" for note in notes), end="", sep="")
     facts = {
         "own_data": True, "image_size": config.image_size, "channels": 1, "windows": [],  # unknown
-        "patients_known": not warnings, "data_fingerprint": own_pngs.fingerprint(config.data, table),
+        "patients_known": patients_known, "data_fingerprint": own_pngs.fingerprint(config.data, table),
     }  # fmt: skip
     (config.data / paths.SLICES).unlink(missing_ok=True)  # written last: its presence says that all is whole
     write_json(config.data / paths.RUN, record.manifest(config, started, **facts))
@@ -103,12 +102,12 @@ def _split(config: settings.CreateDataSet, slices: pd.DataFrame) -> pd.DataFrame
     return by(slices, config.folds, config.test_share, config.seed)
 
 
-def _tell(config: settings.CreateDataSet, summary: pd.DataFrame, leaks: dict[str, int]) -> None:
+def _tell(config: settings.CreateDataSet, summary: pd.DataFrame, leak_audit: str) -> None:
     shown = summary[summary["kind"] != audit.DISAGREEMENT]
     if not config.quiet:
         columns = ["kind", "part", "patients", "patients_with_blood", "slices", "lesion_slices", "training_slices"]
         print(shown[columns].to_string(index=False))
-    print(f"protocol {config.protocol}, leak audit: {audit.sentence(leaks)}")
+    print(f"protocol {config.protocol}, leak audit: {leak_audit}")
     if disagree := len(summary) - len(shown):
         print(f"warning: mask and table disagree about blood in {disagree} slices; they are listed in summary.csv")
     print(f"-> {config.data / config.protocol}: holdout.csv kfold.csv summary.csv preview.png")

@@ -92,7 +92,7 @@ def _begin(config: settings.SplitRawData) -> None:
     run = config.data / paths.RUN
     if read_json(run).get("own_data") if run.exists() else own_pngs.holds_png(config.data):
         raise InputError(f"{config.data}: holds PNGs not made by this script; choose another --data folder")
-    for name in own_pngs.FOLDER_NAMES[0]:
+    for name in (own_pngs.IMAGES[0], own_pngs.LABELS[0]):
         guard.check_inside(config.data, config.data / name)
     write_json(run, {"unfinished": True})
     (config.data / paths.SLICES).unlink(missing_ok=True)

@@ -26,6 +26,8 @@ from ich.draw import pictures
 from ich.report import folds, page
 from ich.scans import native
 from ich.scans.png import write_png
+from ich.scans.png_file import png_shape
+from ich.scans.window import unsquare
 from ich.score import breakdown, evaluation, metrics
 from ich.score.summary import summarize
 
@@ -142,11 +144,12 @@ def _summary(
 def _write_pictures(
     folder: Path, split: Split, prob: np.ndarray, tables: dict[str, pd.DataFrame], threshold: float
 ) -> None:
-    """Masks of all slices; overlays of those with blood, true or predicted; best, median and worst patients."""
+    """Masks of all slices in the size of their PNG, overlays of those with blood (true or predicted), some patients."""
     slices, found = split.slices, prob >= threshold
     for place, row in enumerate(tables["slices"].itertuples()):
         truth = slices.masks[place].astype(bool)
-        write_png(folder / "masks" / f"{row.id}.png", found[place].astype(np.uint8) * 255, sync=False)
+        mask = unsquare(prob[place], *png_shape(split.data / slices.table["image"][place])) >= threshold
+        write_png(folder / "masks" / f"{row.id}.png", mask.astype(np.uint8) * 255, sync=False)
         if truth.any() or found[place].any():
             caption = f"{row.id}   Dice {row.dice:.2f}   threshold {threshold:.2f}"
             picture = pictures.overlay_with_legend(slices.images[place], truth, found[place], caption)

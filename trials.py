@@ -50,10 +50,11 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     write_csv(folder / "statistics.csv", tests)
     _plot(found, folder, config.protocol)
     analysis.write(folder, found, read_slices(config.data), config.protocol)
+    split = read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))
     facts = {
         "trained": [_trained(run) for run in found], "trainings": folds.prints(found),
         "identity": found[0].identity(), "warnings": warnings,
-        "leak_audit": read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))["leak_audit"],
+        "leak_audit": split["leak_audit"], "patients_known": split.get("patients_known", True),
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     page.build(folder, config.data, config.protocol)

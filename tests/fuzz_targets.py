@@ -24,7 +24,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless
 from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.base.paths import Rsna
-from ich.data import ct_ich, own_pngs
+from ich.data import ct_ich, patients
 from ich.data.slicing import Slicing, slice_pixels
 from ich.data.table import COLUMNS, read_parts, read_slices
 from ich.rsna import layouts, split
@@ -94,7 +94,7 @@ def split_csv(folder: Path, content: bytes) -> None:
 def patients_csv(folder: Path, content: bytes) -> None:
     """A user's own table of patients."""
     (folder / "patients.csv").write_bytes(content)
-    own_pngs._patient_of(folder / "patients.csv")
+    patients._from_csv(folder / "patients.csv", pd.Series(["a"]))
 
 
 def labels_csv(folder: Path, content: bytes) -> None:

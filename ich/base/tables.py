@@ -45,14 +45,15 @@ def parse(path: Path) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             names = _names(path)
-            missing = {name: [] if name in TEXT else ["", "nan"] for name in names}  # a patient may be called NA
+            texts = [name for name in names if name.strip() in TEXT]
+            missing = {name: [] if name in texts else ["", "nan"] for name in names}  # a patient may be called NA
             table = pd.read_csv(
-                path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=missing, index_col=False,
+                path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=missing, index_col=False,
                 encoding="utf-8-sig",
             )  # fmt: skip
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}); save it as `CSV UTF-8` with commas") from None
-    return restored(table)
+    return restored(_without_empty(table))
 
 
 def check_encoding(path: Path) -> None:
@@ -77,9 +78,16 @@ def _names(path: Path) -> list[str]:
     names = first.iloc[0].tolist()
     if len(names) == 1 and (other := re.search("[;\t|]", names[0])):
         raise InputError(f"{path}: columns are separated by {other[0]!r}, expected commas; save it as `CSV UTF-8`")
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name in names if name and names.count(name) > 1]:
         raise InputError(f"{path}: column {twice[0]} appears twice; remove one of them")
     return names
+
+
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the rows and nameless columns that spreadsheets add at the end, and spaces around names of columns."""
+    filled = table.notna() & (table != "")
+    nameless = table.columns.str.startswith("Unnamed: ") & ~filled.any(axis=0)
+    return table.loc[filled.any(axis=1), ~nameless].rename(columns=str.strip).reset_index(drop=True)
 
 
 def _mapped(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:

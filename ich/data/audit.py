@@ -42,8 +42,10 @@ def leaks(table: pd.DataFrame) -> dict[str, int]:
     return found
 
 
-def sentence(found: dict[str, int]) -> str:
-    """The leak audit in words."""
+def sentence(found: dict[str, int], patients_known: bool = True) -> str:
+    """The leak audit in words; it says nothing where nobody knows whose slices they are."""
+    if not patients_known:
+        return "not possible: patients are unknown"
     shared = {name: number for name, number in found.items() if number}
     if not shared:
         return "no patient is in two parts"

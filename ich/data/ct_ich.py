@@ -49,8 +49,7 @@ def survey(raw: Path) -> tuple[list[Case], list[str]]:
         except InputError as error:
             problems.append(str(error))
     listed = set(table["patient"])
-    volumes = (raw / "ct_scans").glob("[!.]*.nii*")  # names with a leading dot: unfinished or the file system's own
-    unlisted = sorted(path for path in volumes if _patient_of(path) not in listed)
+    unlisted = sorted(path for path in _volumes(raw / "ct_scans") if _patient_of(path) not in listed)
     problems += [f"{path}: patient {_patient_of(path)} is not in {DIAGNOSIS}" for path in unlisted]
     return cases, problems
 
@@ -75,7 +74,8 @@ def read_diagnosis(path: Path) -> pd.DataFrame:
 
 
 def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers instead of text, and nothing but 0 and 1 in the flags."""
+    """Numbers instead of text, and nothing but 0 and 1 in the flags; rows without any value are left out."""
+    table = table[table.map(lambda cell: isinstance(cell, str) and bool(cell.strip())).any(axis=1)]
     if table.empty:
         raise InputError(f"{path}: has a header but no rows, expected one row a slice; download it again")
     numbers = table.apply(pd.to_numeric, errors="coerce")
@@ -105,13 +105,17 @@ def _case(raw: Path, patient: str, flags: pd.DataFrame, sums: dict[str, str]) ->
 
 def _volume(raw: Path, folder: str, patient: str) -> Path:
     """`NNN.nii` or `NNN.nii.gz`; not both, since nothing says which one is meant."""
-    paths = [raw / folder / f"{patient}{suffix}" for suffix in (".nii", ".nii.gz")]
-    found = [path for path in paths if path.exists() or path.is_symlink()]
+    found = [path for path in _volumes(raw / folder) if path.name.lower() in (f"{patient}.nii", f"{patient}.nii.gz")]
     if len(found) != 1:
-        problem = "is there twice, as .nii and .nii.gz; remove one" if found else "not found"
+        problem = f"is there twice, as {found[0].name} and {found[1].name}; remove one" if found else "not found"
         raise InputError(f"{raw / folder / patient}.nii[.gz]: {problem}")
     guard.check_file(found[0])
     return found[0]
+
+
+def _volumes(folder: Path) -> list[Path]:
+    """The NIfTI files of a folder, in capitals or not; a leading dot: unfinished or the file system's own."""
+    return sorted(path for path in folder.glob("[!.]*") if path.name.lower().endswith((".nii", ".nii.gz")))
 
 
 def _patient_of(path: Path) -> str:

@@ -1,20 +1,25 @@
 """A user's own PNG pairs instead of CT-ICH: which files belong together, and whose they are."""
 
-import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from ich.base import guard, paths, record
 from ich.base.errors import InputError, refuse
-from ich.base.files import read_csv
+from ich.data import patients
 from ich.data.table import COLUMNS, CRC, FLAGS
 from ich.scans.png import check_pair, pair_crc32, read_image, read_label
 
-FOLDER_NAMES = (("image", "label"), ("img", "mask"))
+IMAGES = ("image", "images", "img", "imgs")
+LABELS = ("label", "labels", "mask", "masks", "segmentation", "segmentations")
+OTHER_FORMATS = (
+    ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".dcm", ".nii", ".gz", ".npy", ".npz", ".mha", ".nrrd",
+)  # fmt: skip
+LARGE_SHARE = 0.1  # of all pixels; blood in the slices of CT-ICH that have any covers 0.4 %
 PARTS = ("train", "valid", "test")
-_NAME = re.compile(r"(?P<patient>.+)_(?P<slice>\d+)")
 
 
 def find(data: Path) -> dict[str, tuple[Path, Path]]:
@@ -31,38 +36,83 @@ def find(data: Path) -> dict[str, tuple[Path, Path]]:
 
 def holds_png(data: Path) -> bool:
     """Whether a PNG lies where step 1 writes its own."""
-    return any(_pngs(data / name) for name in FOLDER_NAMES[0])
+    return any(_pngs(data / name) for name in (IMAGES[0], LABELS[0]))
 
 
 def _pair_of(folder: Path) -> tuple[Path, Path] | None:
-    for images, labels in FOLDER_NAMES:
-        if (folder / images).is_dir() and (folder / labels).is_dir():
-            return folder / images, folder / labels
-    return None
+    """The folders of images and of labels; None without both. Raises InputError where several may be meant."""
+    images, labels = ([folder / name for name in names if (folder / name).is_dir()] for names in (IMAGES, LABELS))
+    if not (images and labels):
+        return None
+    for several in (images, labels):
+        if len(several) > 1:
+            raise InputError(f"{several[0]}: {several[1]} is there too; keep one folder of images and one of labels")
+    return images[0], labels[0]
 
 
-def read(data: Path, image_size: int, patients_csv: Path | None) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of slices.csv for own PNGs (column `split` added for ready folders), and warnings.
+class OwnData(NamedTuple):
+    """`table`: the rows of slices.csv. `notes` are printed. `patients_known`: by name or CSV, not one per image."""
 
-    Spacing and hemorrhage types are unknown and stay empty. Raises InputError for images without their label.
+    table: pd.DataFrame
+    notes: list[str]
+    patients_known: bool
+
+
+def read(data: Path, image_size: int, patients_csv: Path | None) -> OwnData:
+    """Read a user's own PNG pairs (column `split` added for ready folders).
+
+    Spacing and hemorrhage types are unknown and stay empty. Raises InputError for images without their label, and for
+    files that are not what they should be; all of them are printed.
     """
-    rows, problems, folders = [], [], find(data)
+    folders = find(data)
     if not folders:
         raise InputError(f"{data}: its folders of own PNGs are gone; bring them back or choose another --data folder")
     pairs = [(part, path, labels) for part, (images, labels) in folders.items() for path in _paired(images, labels)]
+    rows, checked, problems = [], [], []
     for part, path, labels in pairs:
         try:
+            checked.append(_check(data, path, labels / path.name))
             rows.append(_row(data, part, path, labels / path.name, image_size))
         except InputError as error:
             problems.append(str(error))
     if problems:
         refuse(problems)
-    table = pd.DataFrame(rows)
+    table, shapes, values = pd.DataFrame(rows), *zip(*checked, strict=True)
+    _refuse_classes(table, data, values)
     if table["id"].duplicated().any():
         twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
         raise InputError(f"{data}: '{twice}.png' is there in two folders; names must be unique")
-    table, warnings = _with_patients(table, patients_csv)
-    return table.reindex(columns=[*COLUMNS, CRC, *(["split"] if "split" in table else [])]), warnings
+    table, notes, known = patients.assign(table, patients_csv)
+    notes += [*_resized(shapes, image_size), *_bloody(table, image_size)]
+    table = table.reindex(columns=[*COLUMNS, CRC, *(["split"] if "split" in table else [])])
+    return OwnData(table, notes, known)
+
+
+def _refuse_classes(table: pd.DataFrame, data: Path, values: Sequence[int]) -> None:
+    """Raise InputError where one mask marks blood by 1 and another by 2, say: they would be classes."""
+    first = {value: path for value, path in zip(reversed(values), reversed([*table["label"]]), strict=True) if value}
+    if len(first) > 1:
+        (one, path), (other, another) = sorted(first.items())[:2]
+        raise InputError(f"{data / another}: marks blood by {other}, {data / path} by {one}, expected one value in all "
+                         "masks; merge their classes to 0 and 255")  # fmt: skip
+
+
+def _resized(shapes: Sequence[tuple[int, int]], size: int) -> list[str]:
+    """A note for each kind of size that is not that of the network."""
+    numbers = Counter(shape for shape in shapes if shape != (size, size))
+    return [
+        f"note: {number} of {len(shapes)} PNGs have {rows} x {columns} pixels, and are "
+        f"{'enlarged' if max(rows, columns) < size else 'made smaller' if max(rows, columns) > size else 'padded'} to "
+        f"{size} x {size} (--image-size)"
+        for (rows, columns), number in numbers.most_common(3)
+    ]  # fmt: skip
+
+
+def _bloody(table: pd.DataFrame, size: int) -> list[str]:
+    share = table["lesion_pixels"].sum() / (len(table) * size**2)
+    if share <= LARGE_SHARE:
+        return []
+    return [f"warning: {share:.0%} of all pixels are marked as blood; are the masks those of the bleeds?"]
 
 
 def fingerprint(data: Path, table: pd.DataFrame) -> str:
@@ -72,6 +122,7 @@ def fingerprint(data: Path, table: pd.DataFrame) -> str:
 
 def _paired(images: Path, labels: Path) -> list[Path]:
     found, marked = _pngs(images), _pngs(labels)
+    _refuse_other_formats(images, labels)
     if not found:
         raise InputError(f"{images}: holds no PNG; expected images with labels of the same names in {labels}")
     if alone := sorted(found ^ marked):
@@ -79,17 +130,28 @@ def _paired(images: Path, labels: Path) -> list[Path]:
     return [images / name for name in sorted(found)]
 
 
+def _refuse_other_formats(*folders: Path) -> None:
+    """Raise InputError for pictures that would be passed over."""
+    for folder in folders:
+        others = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in OTHER_FORMATS)
+        if others:
+            raise InputError(f"{others[0]}: is not a PNG ({len(others)} such files there); convert or remove them")
+
+
 def _pngs(folder: Path) -> set[str]:
     """Names of the PNGs; those with a leading dot are unfinished or the file system's own."""
     return {path.name for path in folder.glob("[!.]*") if path.suffix.lower() == ".png"}
 
 
-def _row(data: Path, part: str, image: Path, label: Path, image_size: int) -> dict:
+def _check(data: Path, image: Path, label: Path) -> tuple[tuple[int, int], int]:
     if not paths.is_file_name(image.stem):
         raise InputError(f"{image}: its name has characters that can't be printed, or is too long; rename it")
     for path in (image, label):
         guard.check_inside(data, path)
-    check_pair(image, label)
+    return check_pair(image, label)
+
+
+def _row(data: Path, part: str, image: Path, label: Path, image_size: int) -> dict:
     marked = read_label(label, image_size)
     lesion = int(marked.sum())
     row = {
@@ -98,32 +160,3 @@ def _row(data: Path, part: str, image: Path, label: Path, image_size: int) -> di
         CRC: pair_crc32(read_image(image, 1, image_size), marked),
     }  # fmt: skip
     return row | {"split": part} if part else row
-
-
-def _with_patients(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.DataFrame, list[str]]:
-    """Add `patient` and `slice`: from a CSV, or from names such as 049_012; else each image is its own patient."""
-    named = [_NAME.fullmatch(name) for name in table["id"]]
-    number = [int(match["slice"]) if match else place for place, match in enumerate(named, 1)]
-    if patients_csv is not None:
-        patient_of = _patient_of(patients_csv)
-        if len(unknown := table.loc[~table["id"].isin(patient_of.index), "id"]):
-            raise InputError(f"{patients_csv}: no row for {unknown.iloc[0]} ({len(unknown)} ids are missing)")
-        return table.assign(patient=table["id"].map(patient_of), slice=number), []
-    if all(named):
-        return table.assign(patient=[match["patient"] for match in named if match], slice=number), []
-    return table.assign(patient=table["id"], slice=np.ones(len(table), int)), [
-        "patients are unknown: names are not PATIENT_SLICE.png and no --patients-csv was given. Each image counts as a "
-        "patient of its own, so slices of one person may be in two parts and scores may be too high"
-    ]
-
-
-def _patient_of(path: Path) -> pd.Series:
-    """Patients by id. Raises InputError for an id that appears twice and a patient that is not a file name."""
-    if not path.is_file():
-        raise InputError(f"--patients-csv {path}: not found; expected a CSV with the columns id,patient")
-    rows = read_csv(path, ("id", "patient"), "create_data_set.py")
-    nameless = ~rows["patient"].map(paths.is_file_name)
-    for wrong, what in ((rows["id"].duplicated(), "appears twice"), (nameless, "has no patient, or one with '/'")):
-        if wrong.any():
-            raise InputError(f"{path}: id '{rows.loc[wrong, 'id'].iloc[0]}' {what}; correct the CSV")
-    return rows.set_index("id")["patient"]

@@ -17,6 +17,9 @@ from ich.scans.window import unsquare
 AFFINE_TOLERANCE_MM = 0.01
 KNOWN_CODES = range(6)  # of qform and sform: unknown, scanner, aligned, Talairach, MNI, template
 SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 1e-3, 1e3
+HEAD_VOXEL_MM = (0.1, 20.0)  # smallest and largest side that a scan of a head has
+UNITS = {1: "metres", 3: "microns"}  # codes of xyzt_units other than mm (2) and unknown (0)
+ROUNDING = 1e-3  # of a mask's value, by which floats may differ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +118,8 @@ def any_grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:
     _check_affine(path, affine)
     if not image.header["sform_code"]:  # the voxel size comes from pixdim
         _check_pixdim(image)
+    _check_units(image, affine)
+    _note_disagreement(image)
     if orientation and is_known:
         warnings.warn(f"{path}: --orientation is not used: the header has an orientation, which counts", stacklevel=2)
     elif not is_known and not orientation:
@@ -151,6 +156,32 @@ def _check_pixdim(image: nib.Nifti1Image) -> None:
         raise InputError(f"{path}: voxel size is {stored} mm in the header, expected numbers above 0; correct it")
 
 
+def _check_units(image: nib.Nifti1Image, affine: np.ndarray) -> None:
+    """Warn where the header's unit is wrong, raise InputError where it is right: everything here is in mm."""
+    if not (unit := UNITS.get(int(image.header["xyzt_units"]) & 7)):
+        return
+    size, path = np.linalg.norm(affine[:3, :3], axis=0), image.get_filename()
+    if size.min() < HEAD_VOXEL_MM[0] or size.max() > HEAD_VOXEL_MM[1]:
+        raise InputError(f"{path}: its header is in {unit} (voxel size {size}), expected mm; convert it first")
+    warnings.warn(f"{path}: header says {unit}, but voxels of {size.round(2)} are of mm; taken as mm", stacklevel=2)
+
+
+def _note_disagreement(image: nib.Nifti1Image) -> None:
+    """Warn where qform and sform are both set and put the voxels in different places."""
+    header = image.header
+    if header["qform_code"] and header["sform_code"]:
+        shift = _shift(image.shape, header.get_qform(), header.get_sform())
+        if shift > AFFINE_TOLERANCE_MM:
+            path = image.get_filename()
+            warnings.warn(f"{path}: its qform and sform differ by up to {shift:.2f} mm; the sform counts", stacklevel=2)
+
+
+def _shift(shape: tuple[int, ...], one: np.ndarray, other: np.ndarray) -> float:
+    """How far (mm) two affines put a corner voxel apart at most."""
+    corners = np.array([[*corner, 1] for corner in itertools.product(*((0, n - 1) for n in shape))]).T
+    return float(np.abs((one - other) @ corners).max())
+
+
 def has_orientation(image: nib.Nifti1Image) -> bool:
     """False when both qform and sform codes are 0."""
     return bool(image.header["qform_code"] or image.header["sform_code"])
@@ -162,18 +193,21 @@ def check_mask(ct: nib.Nifti1Image, mask: nib.Nifti1Image) -> None:
         raise InputError(f"{mask.get_filename()}: mask has shape {mask.shape}, its CT has {ct.shape}")
     if not has_orientation(mask) or not has_orientation(ct):
         return
-    corners = np.array([[*corner, 1] for corner in itertools.product(*((0, n - 1) for n in ct.shape))]).T
-    shift = np.abs((ct.affine - mask.affine) @ corners).max()
+    shift = _shift(ct.shape, ct.affine, mask.affine)
     if not shift <= AFFINE_TOLERANCE_MM:  # NaN too
         raise InputError(f"{mask.get_filename()}: mask lies {shift:.2f} mm off its CT (affines differ)")
 
 
 def check_binary(voxels: np.ndarray, name: str) -> np.ndarray:
-    """Return a mask's voxels as bool. Raises InputError unless they are 0 and one other value."""
-    found = voxels != 0
+    """Return a mask's voxels as bool. Raises InputError unless they are 0 and one other value (but for rounding)."""
+    found = np.abs(voxels) > ROUNDING if voxels.dtype.kind == "f" else voxels != 0
     value = voxels[found]
-    if value.size and (value != value[0]).any():
+    if value.size and np.abs(value.astype(np.float64) - value[0]).max() > ROUNDING * abs(float(value[0])):
         raise InputError(f"{name}: mask has values {np.unique(voxels)[:5]}, expected 0 and one other (255)")
+    if found.all():
+        raise InputError(
+            f"{name}: mask is {value[0]:g} everywhere, expected 0 outside the blood; is its scl_inter right?"
+        )
     return found
 
 

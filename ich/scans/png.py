@@ -6,12 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ich.base import guard
 from ich.base.errors import InputError
 from ich.base.files import write_bytes
+from ich.scans.png_file import read_png
 from ich.scans.window import square, square_mask
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+MOST_OF_HEAD = 0.6  # share of the head that blood may cover in a slice
+SAME_GREY = 8  # of 255: by as much JPEG moves the colours of a grey picture apart
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
@@ -28,17 +29,32 @@ def write_png(path: Path, pixels: np.ndarray, sync: bool = True) -> bytes:
 
 def read_image(path: Path, channels: int, size: int) -> np.ndarray:
     """Read a PNG slice as uint8 (size, size, channels). Raises InputError."""
-    pixels = _decoded(path, cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB)
+    pixels = _image(path)
+    if pixels.ndim == 2 and channels > 1:
+        pixels = np.dstack([pixels] * 3)
     return square(pixels, size).reshape(size, size, -1)[:, :, :channels]
 
 
 def read_label(path: Path, size: int) -> np.ndarray:
-    """Read a PNG mask as bool (size, size): 0/1, 0/255, or grey levels cut at the middle. Raises InputError."""
-    pixels = _decoded(path, cv2.IMREAD_GRAYSCALE)
-    highest = int(pixels.max())
-    if 1 < highest <= 127:  # class numbers, say: cut at the middle, all blood would be lost
-        raise InputError(f"{path}: mask values run up to {highest}, expected 0 and 1, or 0 and 255")
-    return square_mask(pixels > (0 if highest <= 1 else 127), size)
+    """Read a PNG mask as bool (size, size); see `mask_of` for what is taken. Raises InputError."""
+    return square_mask(mask_of(path, read_png(path))[0], size)
+
+
+def mask_of(path: Path, pixels: np.ndarray) -> tuple[np.ndarray, int]:
+    """A mask's pixels, as `read_png` gives them -> bool (rows, columns), and the value that marks blood (0: none).
+
+    Taken are 0 and one other value of 8 or 16 bits, one colour on black, a drawing in the alpha channel, and edges
+    that resizing has softened, cut at the middle. Raises InputError for several values or colours (classes).
+    """
+    grey = pixels if pixels.ndim == 2 else _one_plane(path, pixels)
+    highest = int(grey.max())
+    if not ((grey > 0) & (grey < highest)).any():
+        return grey > 0, highest
+    full = np.iinfo(grey.dtype).max
+    if 2 * highest <= full or _has_classes(grey, highest):
+        values = ", ".join(map(str, np.unique(grey)[:6]))
+        raise InputError(f"{path}: mask values are {values}, expected 0 and one other; merge its classes to 0 and 255")
+    return grey > full // 2, full
 
 
 def pair_crc32(image: np.ndarray, label: np.ndarray) -> int:
@@ -46,38 +62,54 @@ def pair_crc32(image: np.ndarray, label: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(label, np.uint8), zlib.crc32(np.ascontiguousarray(image)))
 
 
-def check_pair(image: Path, label: Path) -> None:
-    """Raise InputError unless a PNG slice and its mask can be read and have the same rows and columns."""
-    shapes = [_decoded(path, cv2.IMREAD_GRAYSCALE).shape for path in (image, label)]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"{label}: mask has {shapes[1]} pixels (rows, columns), its image {image} has {shapes[0]}")
+def check_pair(image: Path, label: Path) -> tuple[tuple[int, int], int]:
+    """Rows and columns of a user's own PNG slice, and the value that marks blood in its mask (0: none).
 
-
-def _decoded(path: Path, mode: int) -> np.ndarray:
-    guard.check_file(path, "; run the step that writes it again")
-    try:
-        content = np.fromfile(path, np.uint8)
-        _check_png(path, content.data)
-        pixels = cv2.imdecode(content, mode)
-    except (OSError, cv2.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}); run the step that writes it again") from None
-    if pixels is None:
-        raise InputError(f"{path}: is not a readable PNG (its pixels are damaged); run the step that writes it again")
-    return pixels
-
-
-def _check_png(path: Path, content: memoryview) -> None:
-    """Refuse other formats, which OpenCV would decode too, declared sizes beyond the limit, and damaged chunks.
-
-    OpenCV allocates whatever length a chunk declares, and reports damage on the terminal by itself.
+    Raises InputError unless the image is one grey picture, and the mask of its size and possible for a bleed.
     """
-    if content[:8] != _PNG or content[12:16] != b"IHDR":
-        raise InputError(f"{path}: is not a readable PNG (it begins with {bytes(content[:8])!r}); save it as PNG")
-    guard.check_pixels(path, (int.from_bytes(content[20:24]), int.from_bytes(content[16:20])))
-    place, kind = len(_PNG), b""
-    while kind != b"IEND":
-        end = place + 8 + int.from_bytes(content[place : place + 4])
-        kind = bytes(content[place + 4 : place + 8])
-        if end + 4 > len(content) or zlib.crc32(content[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
-            raise InputError(f"{path}: is not a readable PNG (cut off or damaged); run the step that writes it again")
-        place = end + 4
+    pixels, marked = _image(image), read_png(label)
+    if pixels.ndim == 3 and np.ptp(pixels.astype(np.int16), axis=2).max() > SAME_GREY:
+        raise InputError(f"{image}: has colours, expected a grey CT slice; save it without overlay, as grey")
+    if (shape := pixels.shape[:2]) != marked.shape[:2]:
+        raise InputError(f"{label}: mask has {marked.shape[:2]} pixels (rows, columns), its image {image} has {shape}")
+    mask, value = mask_of(label, marked)
+    head = pixels > 0 if pixels.ndim == 2 else pixels[:, :, 0] > 0
+    if mask.all() or (mask & head).sum() > MOST_OF_HEAD * max(head.sum(), 1):
+        raise InputError(f"{label}: mask covers {mask.mean():.0%} of the slice, expected blood above 0 and the rest 0")
+    return shape, value
+
+
+def _image(path: Path) -> np.ndarray:
+    """A slice as stored: uint8 (rows, columns), or RGB (rows, columns, 3). Raises InputError."""
+    pixels = read_png(path)
+    if pixels.dtype != np.uint8:
+        raise InputError(f"{path}: has 16 bits per pixel, expected 8-bit grey levels; save it windowed (say level "
+                         "40, width 120 HU)")  # fmt: skip
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels[:, :, 3].min() < 255:
+        raise InputError(f"{path}: is transparent in parts, expected a grey CT slice; save it without alpha channel")
+    return pixels if pixels.ndim == 2 else pixels[:, :, :3]
+
+
+def _one_plane(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """The plane (rows, columns) of a coloured or transparent mask that holds its drawing. Raises InputError."""
+    colours = pixels[:, :, :3]
+    if pixels.shape[2] == 4 and np.ptp(pixels[:, :, 3]):
+        alpha = pixels[:, :, 3]
+        if np.ptp(colours[alpha > 0], axis=0).any():
+            raise InputError(f"{path}: mask has a drawing in colours and another in its alpha channel; save it as grey")
+        return alpha
+    if (colours == colours[:, :, :1]).all():
+        return colours[:, :, 0]
+    plane = colours.max(axis=2)
+    strong = colours[2 * plane.astype(np.int64) > plane.max()]
+    kinds = np.unique(2 * strong.astype(np.int64) > strong.max(), axis=0)
+    if len(kinds) > 1:
+        raise InputError(f"{path}: mask has several colours, expected one on black; merge its classes to 0 and 255")
+    return plane
+
+
+def _has_classes(grey: np.ndarray, highest: int) -> bool:
+    """Whether some value between 0 and the highest fills a square of 3 x 3 pixels: soft edges are slopes."""
+    kernel = np.ones((3, 3), np.uint8)
+    flat = cv2.erode(grey, kernel) == cv2.dilate(grey, kernel)
+    return bool((flat & (grey > 0) & (grey < highest)).any())

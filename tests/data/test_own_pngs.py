@@ -9,7 +9,7 @@ import pytest
 import create_data_set
 from ich.base.errors import InputError
 from ich.base.files import read_json
-from ich.data import own_pngs
+from ich.data import own_pngs, patients
 from ich.data.table import read_parts, read_slices
 from ich.scans.png import read_image, read_label
 
@@ -55,8 +55,9 @@ def create(data: Path, *flags: str) -> None:
 @pytest.mark.parametrize("high", [1, 255])
 def test_two_folders_with_equal_names(folders: tuple[str, str], high: int, tmp_path: Path) -> None:
     data = pairs(tmp_path / "eigene Bilder", folders=folders, high=high)
-    table, warnings = own_pngs.read(data, SIZE, None)
-    assert warnings == []
+    table, notes, known = own_pngs.read(data, SIZE, None)
+    assert known
+    assert all(note.startswith("note: ") for note in notes)
     assert table["id"].tolist() == sorted(NAMES)
     assert table["patient"].unique().tolist() == [f"p{n}" for n in range(6)]
     assert table["slice"].tolist() == [1, 2, 3] * 6
@@ -125,16 +126,17 @@ def test_a_name_in_two_parts_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_patients_from_names(names: tuple[str, ...], patients: list[str], tmp_path: Path) -> None:
-    table, warnings = own_pngs.read(pairs(tmp_path, names), SIZE, None)
+    table, notes, known = own_pngs.read(pairs(tmp_path, names), SIZE, None)
     assert table["patient"].tolist() == patients
-    assert warnings == []
+    assert known
+    assert all(note.startswith("note: ") for note in notes)
 
 
 def test_unknown_patients_are_one_warning_and_one_each(tmp_path: Path) -> None:
-    table, warnings = own_pngs.read(pairs(tmp_path, ("a", "b", "c_1")), SIZE, None)
+    table, notes, known = own_pngs.read(pairs(tmp_path, ("a", "b", "c_1")), SIZE, None)
     assert table["patient"].tolist() == ["a", "b", "c_1"]
-    assert len(warnings) == 1
-    assert "patients are unknown" in warnings[0]
+    assert not known
+    assert [note for note in notes if note.startswith("warning: ")] == [patients.UNKNOWN]
 
 
 def patients_csv(folder: Path, *rows: str) -> Path:
@@ -145,9 +147,10 @@ def patients_csv(folder: Path, *rows: str) -> Path:
 
 def test_patients_from_a_csv(tmp_path: Path) -> None:
     path = patients_csv(tmp_path, "b,007", "a,NA", "not_here,1")
-    table, warnings = own_pngs.read(pairs(tmp_path, ("a", "b")), SIZE, path)
+    table, notes, known = own_pngs.read(pairs(tmp_path, ("a", "b")), SIZE, path)
     assert table["patient"].tolist() == ["NA", "007"]
-    assert warnings == []
+    assert known
+    assert all(note.startswith("note: ") for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_read_image_makes_any_size_square(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image[24:], 0)
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (0, 128), (100, 200)])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (0, 128), (0, 3)])
 def test_read_label_takes_usual_masks(tmp_path: Path, low: int, high: int) -> None:
     mask = np.zeros((16, 16), bool)
     mask[2:5, 3:9] = True
@@ -144,7 +144,7 @@ def test_an_empty_label_is_empty(tmp_path: Path) -> None:
 
 def test_a_label_with_class_numbers_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.png", np.array([[0, 1], [2, 5]], np.uint8))
-    with pytest.raises(InputError, match=r"a\.png: mask values run up to 5, expected 0 and 1, or 0 and 255"):
+    with pytest.raises(InputError, match=r"a\.png: mask values are 0, 1, 2, 5, expected 0 and one other"):
         read_label(path, 16)
 
 

@@ -1,0 +1,71 @@
+"""Whose slice it is: patients of a user's own PNGs, from a CSV or from the files' names."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from ich.base import paths
+from ich.base.errors import InputError
+from ich.base.files import read_csv
+
+_NAME = re.compile(r"(?P<patient>.+)_(?P<slice>\d+)")
+UNKNOWN = (
+    "warning: patients are unknown: names are not PATIENT_SLICE.png and no --patients-csv was given. Each image counts "
+    "as a patient of its own, so slices of one person may be in two parts and scores may be too high"
+)
+
+
+def assign(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.DataFrame, list[str], bool]:
+    """Add `patient` and `slice`: from a CSV, or from names such as 049_012; else each image is its own patient.
+
+    Returns notes and whether patients are known, too. Raises InputError for ids without a patient, and for names of
+    patients that may be two spellings of one.
+    """
+    named = [_NAME.fullmatch(name) for name in table["id"]]
+    number = [int(match["slice"]) if match else row for row, match in enumerate(named, 1)]
+    if patients_csv is not None:
+        written = _from_csv(patients_csv, table["id"])
+    elif all(named):
+        written = [match["patient"] for match in named if match]
+    else:
+        return table.assign(patient=table["id"], slice=1), [UNKNOWN], False
+    names = [plain(name) for name in written]
+    _refuse_spellings(names)
+    changed = sorted({f"'{old}'" for old, new in zip(written, names, strict=True) if old != new})
+    notes = [f"note: names of patients are read without spaces around them and without .0: {', '.join(changed[:5])}"]
+    return table.assign(patient=names, slice=number), notes * bool(changed), True
+
+
+def plain(name: str) -> str:
+    """A name as it is compared: one Unicode form, no spaces around it, `49.0` of a spreadsheet as `49`."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", unicodedata.normalize("NFC", name).strip())
+
+
+def _refuse_spellings(names: Iterable[str]) -> None:
+    """Raise InputError for two names that differ in nothing but case, leading zeros or spaces."""
+    seen: dict[str, str] = {}
+    for name in sorted(set(names)):
+        key = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\s+", "", name.casefold()))
+        if (other := seen.setdefault(key, name)) != name:
+            raise InputError(f"patients '{other}' and '{name}' may be one person; spell each patient in one way, in "
+                             "the names of the files or in --patients-csv")  # fmt: skip
+
+
+def _from_csv(path: Path, ids: pd.Series) -> list[str]:
+    """The patient of each id. Raises InputError for an id without one, or listed twice."""
+    if not path.is_file():
+        raise InputError(f"--patients-csv {path}: not found; expected a CSV with the columns id,patient")
+    rows = read_csv(path, ("id", "patient"), "create_data_set.py")
+    rows["id"] = rows["id"].map(plain).str.removesuffix(".png")
+    nameless = ~rows["patient"].map(plain).map(paths.is_file_name)
+    for wrong, what in ((rows["id"].duplicated(), "appears twice"), (nameless, "has no patient, or one with '/'")):
+        if wrong.any():
+            raise InputError(f"{path}: id '{rows.loc[wrong, 'id'].iloc[0]}' {what}; correct the CSV")
+    patient_of = rows.set_index("id")["patient"]
+    wanted = ids.map(plain)
+    if len(unknown := ids[~wanted.isin(patient_of.index)]):
+        raise InputError(f"{path}: no row for {unknown.iloc[0]} ({len(unknown)} ids are missing)")
+    return wanted.map(patient_of).tolist()
