@@ -193,8 +193,8 @@ CASES: dict[str, tuple[Given, Change, str]] = {
     "own mask of another shape": (
         own_pngs, lambda data: broken.png(data / "label/p1_2.png", np.zeros((24, 20), np.uint8)),
                                   r"label/p1_2\.png: mask has \(24, 20\) pixels .* its image .* has \(20, 24\)"),
-    "own mask of classes": (own_pngs, lambda data: broken.png(data / "label/p1_2.png", np.tri(20, 24, dtype="u1") * 5 + 1),
-                            r"p1_2\.png: mask values are 1, 6, expected 0 and one other"),
+    "own mask of classes": (own_pngs, lambda data: broken.png(data / "label/p1_2.png", np.uint8(np.tri(20, 24) + 1)),
+                            r"p1_2\.png: mask values are 1, 2, expected 0 and one other"),
     "own folders empty": (own_pngs, lambda data: [path.unlink() for path in data.rglob("*.png")],
         "image: holds no PNG"),
     "own folder called PNG": (own_pngs, instead(Path.mkdir, "image/p1_1.png"),

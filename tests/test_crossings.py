@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import keras
 import nibabel as nib
 import numpy as np
@@ -22,6 +23,8 @@ from ich.base.files import read_json
 from ich.phantom.ct_ich import write_nifti
 from ich.phantom.head import make_patient
 from ich.predict import engines
+from ich.scans.png import write_png
+from ich.scans.png_file import png_shape
 
 AGREEMENT = 1e-3  # between the probabilities of an exported file and of Keras
 ENGINES = [name for name in engines.PACKAGES if engines.installed(name)]
@@ -83,8 +86,9 @@ def prepare(way: Way, project: Project, root: Path) -> None:
         return
     flags = ["--raw", str(project.raw), "--data", str(root / "data"), "--image-size", str(IMAGE_SIZE), "--quiet"]
     if way.windows == "own":
-        for name in ("image", "label"):
-            shutil.copytree(project.data / name, root / "data" / name)
+        for path in [*project.data.glob("image/*.png"), *project.data.glob("label/*.png")]:
+            wide = cv2.copyMakeBorder(cv2.imread(path, cv2.IMREAD_GRAYSCALE), 2, 2, 8, 8, cv2.BORDER_CONSTANT)
+            write_png(root / "data" / path.parent.name / path.name, wide)  # 36 rows, 48 columns
     else:
         split_raw_data.main([*flags, "--windows", *way.windows, "--workers", "1"])
     create_data_set.main([*flags, "--folds", str(FOLDS), "--test-share", "0.2"])
@@ -135,6 +139,8 @@ def test_compared_and_tested(trained: Trained) -> None:
     scores = pd.read_csv(folder / "slices.csv")["score"]
     assert scores.between(0, 1).all()
     assert np.ptp(scores) > 0
+    for mask in (folder / "masks").iterdir():
+        assert png_shape(mask) == png_shape(trained.root / "data" / "image" / mask.name)
     assert "not for diagnosis" in (reports / "report.html").read_text(encoding="utf-8")
 
 
