@@ -6,6 +6,7 @@ Heights run along the normal of the slices, in mm, from the centre of the lowest
 import dataclasses
 
 import numpy as np
+import pandas as pd
 
 from ich.base import guard
 
@@ -33,21 +34,38 @@ class Layout:
     cells: np.ndarray
     thickness: np.ndarray
     missing: dict[int, int]
-    off: float = 0.0
+    off: float
 
 
 def lay_out(heights: np.ndarray, thickness: np.ndarray, name: str, pixels: tuple[int, int]) -> Layout:
     """The grid of slices at ascending `heights`; `thickness` is SliceThickness, NaN where unknown.
 
     Slices at equal distances are the cells, and missing ones are empty cells. Otherwise each slice runs from edge to
-    edge (`edges`) and fills as many cells as it needs; beside missing slices it counts with half the regular distance.
-    Raises InputError for a grid of too many voxels; `name` and `pixels` (of a slice) are for that.
+    edge (`_edges`) and fills as many cells as it needs; beside missing slices it counts with half the regular distance.
+    Raises InputError, which calls the scan `name`, for a grid of too many voxels; `pixels` are the sides of a slice.
     """
-    gaps, regular = find_gaps(heights, thickness)
-    return _regular(heights, gaps, name, pixels) or _irregular(heights, thickness, gaps, regular, name, pixels)
+    gaps, regular = _find_gaps(heights, thickness)
+    cell_of_slice = _on_equal_steps(heights, gaps)
+    if cell_of_slice is not None:
+        step = heights[-1] / cell_of_slice[-1]
+        start, counted, off = -step / 2, np.full(len(heights), step), 0.0
+        first, last, between = cell_of_slice, cell_of_slice + 1, np.diff(cell_of_slice) - 1
+    else:
+        low, high = _edges(heights, thickness, gaps, regular)
+        start, counted = low[0], high - low
+        number, off = _best_number(low - start, high - start, pixels[0] * pixels[1])
+        step = (high[-1] - start) / number
+        first, last = (np.floor((edge - start) / step + 0.5).astype(int) for edge in (low, high))
+        between = np.diff(heights) / regular.mean(axis=1) - 1
+    guard.check_voxels(name, (*pixels, last[-1]))
+    cells = np.full(last[-1], -1)
+    for index, (begin, end) in enumerate(zip(first, last, strict=True)):
+        cells[begin:end] = index
+    missing = {int(below): max(1, round(between[below])) for below in np.flatnonzero(gaps)}
+    return Layout(float(start), float(step), cells, counted, missing, off)
 
 
-def find_gaps(heights: np.ndarray, thickness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _find_gaps(heights: np.ndarray, thickness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether slices are missing above slice i, shape (n - 1,), and the regular distance below and above, (n - 1, 2).
 
     A distance is too large when it is CLEARLY_LARGER than what is regular on both sides, and the thickness of the two
@@ -55,79 +73,50 @@ def find_gaps(heights: np.ndarray, thickness: np.ndarray) -> tuple[np.ndarray, n
     """
     distances = np.diff(heights)
     regular = _regular_distances(distances)
-    explained = np.abs(_touching(thickness) - distances) <= TILING * distances  # NaN is not
-    return (distances > CLEARLY_LARGER * regular.max(axis=1) * (1 + 1e-6)) & ~explained, regular
+    too_large = distances > CLEARLY_LARGER * regular.max(axis=1) * (1 + 1e-6)
+    return too_large & ~_touch(thickness, distances), regular
 
 
-def _touching(thickness: np.ndarray) -> np.ndarray:
-    """The distance between the centres of neighbours that touch."""
-    return (thickness[1:] + thickness[:-1]) / 2
+def _touch(thickness: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Whether the thicknesses of neighbours add up to the distance of their centres; not where they are unknown."""
+    return np.abs((thickness[1:] + thickness[:-1]) / 2 - distances) <= TILING * distances
 
 
 def _regular_distances(distances: np.ndarray) -> np.ndarray:
-    """The regular distance below and above each, shape (n - 1, 2)."""
-    planned = np.full(len(distances), np.nan)
-    first = 0
-    for place in range(1, len(distances) + 1):
-        if place < len(distances) and abs(distances[place] - distances[first]) <= ALIKE * distances[first]:
-            continue
-        if place - first >= REGULAR_RUN:
-            planned[first:place] = np.median(distances[first:place])
-        first = place
-    known = np.flatnonzero(np.isfinite(planned))
-    if not known.size:
-        return np.full((len(distances), 2), np.median(distances))
-    after = np.searchsorted(known, np.arange(len(distances)))
-    above = planned[known[after.clip(max=known.size - 1)]]
-    exactly = np.isfinite(planned)
-    below = np.where(exactly, planned, planned[known[(after - 1).clip(min=0)]])
-    return np.stack([below, above], axis=1)
+    """The regular distance below and above each distance, shape (n - 1, 2)."""
+    runs: list[list[float]] = []
+    for distance in distances:
+        if runs and abs(distance - runs[-1][0]) <= ALIKE * runs[-1][0]:
+            runs[-1].append(distance)
+        else:
+            runs.append([distance])
+    planned = pd.Series([np.median(run) if len(run) >= REGULAR_RUN else np.nan for run in runs for _ in run])
+    nearest = {"below": planned.ffill().bfill(), "above": planned.bfill().ffill()}
+    return pd.DataFrame(nearest).fillna(np.median(distances)).to_numpy()
 
 
-def _regular(heights: np.ndarray, gaps: np.ndarray, name: str, pixels: tuple[int, int]) -> Layout | None:
-    """One cell a slice, where all slices lie on equal steps, some of which may be missing; None where they do not."""
+def _on_equal_steps(heights: np.ndarray, gaps: np.ndarray) -> np.ndarray | None:
+    """The number of each slice from 0, where all lie on equal steps and none but those in gaps are missing."""
+    if gaps.all():
+        return None
     distances = np.diff(heights)
-    whole = np.rint(distances / np.median(distances[~gaps])) if not gaps.all() else np.ones(len(distances))
-    if (whole < 1).any() or ((whole > 1) != gaps).any():
-        return None
-    places = np.concatenate([[0], np.cumsum(whole)]).astype(int)
-    step = heights[-1] / places[-1]
-    if np.abs(heights - places * step).max() > OFF_PLAN * step:
-        return None
-    guard.check_voxels(name, (*pixels, int(places[-1]) + 1))
-    cells = np.full(places[-1] + 1, -1)
-    cells[places] = np.arange(len(heights))
-    missing = {int(below): int(whole[below]) - 1 for below in np.flatnonzero(gaps)}
-    return Layout(-step / 2, step, cells, np.full(len(heights), step), missing)
+    steps = np.rint(distances / np.median(distances[~gaps]))
+    numbers = np.append(0, np.cumsum(steps))
+    off = np.abs(heights / heights[-1] * numbers[-1] - numbers).max()
+    fits = (steps >= 1).all() and ((steps > 1) == gaps).all() and off <= OFF_PLAN
+    return numbers.astype(int) if fits else None
 
 
-def _irregular(
-    heights: np.ndarray, thickness: np.ndarray, gaps: np.ndarray, regular: np.ndarray, name: str,
-    pixels: tuple[int, int],
-) -> Layout:  # fmt: skip
-    low, high = edges(heights, thickness, gaps, regular)
-    number, off = _cells(low - low[0], high - low[0], name, pixels)
-    step = (high[-1] - low[0]) / number
-    first, last = (np.floor((edge - low[0]) / step + 0.5).astype(int) for edge in (low, high))
-    cells = np.full(number, -1)
-    for index, (begin, end) in enumerate(zip(first, last, strict=True)):
-        cells[begin:end] = index
-    width = low[1:] - high[:-1]
-    missing = {int(below): max(1, round(width[below] / regular[below].mean())) for below in np.flatnonzero(gaps)}
-    return Layout(float(low[0]), float(step), cells, high - low, missing, off)
-
-
-def edges(
+def _edges(
     heights: np.ndarray, thickness: np.ndarray, gaps: np.ndarray, regular: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lower and upper edge of each slice.
 
-    Neighbours meet half way, except where their thicknesses add up to the distance: then where these say. Beside a gap
-    a slice ends at half the regular distance. The outermost edges mirror the inner edges of their slices.
+    Neighbours meet half way, or where their thicknesses say if these add up to the distance. Beside a gap a slice ends
+    at half the regular distance. The outermost edges mirror the inner edges of their slices.
     """
     distances = np.diff(heights)
-    touch = np.abs(_touching(thickness) - distances) <= TILING * distances
-    share = np.where(touch, thickness[:-1] / (thickness[:-1] + thickness[1:]), 0.5)
+    share = np.where(_touch(thickness, distances), thickness[:-1] / (thickness[:-1] + thickness[1:]), 0.5)
     up = np.where(gaps, regular[:, 0] / 2, share * distances)
     down = np.where(gaps, regular[:, 1] / 2, distances - up)
     high = heights + np.append(up, down[-1])
@@ -136,16 +125,17 @@ def edges(
     return low, high
 
 
-def _cells(low: np.ndarray, high: np.ndarray, name: str, pixels: tuple[int, int]) -> tuple[int, float]:
+def _best_number(low: np.ndarray, high: np.ndarray, pixels: int) -> tuple[int, float]:
     """The smallest number of equal cells that have an edge at each edge, and the worst distance between the two.
 
-    Where no number places all edges well, that with the smallest distance.
+    Where no number places all edges well, the one with the smallest distance.
     """
     length, thinnest = high[-1], (high - low).min()
     allowed = max(OFF_EDGE * thinnest, OFF_EDGE_MM)
     fewest = max(1, int(np.ceil(length / (thinnest + 2 * allowed))))
-    guard.check_voxels(name, (*pixels, fewest))
-    most = min(int(FINEST * length / thinnest), MOST_FINE_VOXELS // (pixels[0] * pixels[1]), fewest + MOST_TRIALS)
+    if fewest * pixels > guard.MOST_VOXELS:  # will be refused, so needs no search
+        return fewest, np.inf
+    most = min(int(FINEST * length / thinnest), MOST_FINE_VOXELS // pixels, fewest + MOST_TRIALS)
     best = (np.inf, fewest)
     for number in range(fewest, max(most, int(np.ceil(length / thinnest))) + 1):
         step = length / number
@@ -156,7 +146,6 @@ def _cells(low: np.ndarray, high: np.ndarray, name: str, pixels: tuple[int, int]
         if off <= allowed:
             return number, off
         best = min(best, (off, number))
-    guard.check_voxels(name, (*pixels, best[1]))
     return best[1], best[0]
 
 
@@ -168,28 +157,24 @@ def notes(layout: Layout, thickness: np.ndarray) -> list[str]:
 def _missing(layout: Layout) -> list[str]:
     if not layout.missing:
         return []
-    number = sum(layout.missing.values())
-    above = [str(below + 1) for below in layout.missing]
+    number, above = sum(layout.missing.values()), [str(below + 1) for below in layout.missing]
     where = f"above slice{'s' * (len(above) > 1)} {', '.join(above[:5])}{' ...' * (len(above) > 5)}"
-    are = "slice is" if number == 1 else "slices are"
     return [
-        f"{number} {are} missing ({where} of {len(layout.thickness)}, counted from the feet); left empty, so the "
-        "volume may be too small"
+        f"{number} {'slice is' if number == 1 else 'slices are'} missing ({where} of {len(layout.thickness)}, counted "
+        "from the feet); left empty, so the volume may be too small"
     ]
 
 
 def _disagreement(layout: Layout, thickness: np.ndarray) -> list[str]:
     """A note where slices overlap or leave gaps between them, by SliceThickness."""
-    ratio = layout.thickness / thickness
-    ratio = ratio[np.isfinite(ratio)]
-    notable = (ratio > MATTERS * (1 + 1e-6)) | (ratio < 1 / MATTERS / (1 + 1e-6))
-    if notable.sum() <= len(layout.thickness) / 10:
+    ratio = layout.thickness / thickness  # NaN compares false
+    notable = ratio[(ratio > MATTERS * (1 + 1e-6)) | (ratio < 1 / MATTERS / (1 + 1e-6))]
+    if len(notable) <= len(ratio) / 10:
         return []
-    distance, nominal = np.median(layout.thickness), np.nanmedian(thickness)
-    how = "leave gaps" if np.median(ratio[notable]) > 1 else "overlap"
+    effect = "leave gaps" if np.median(notable) > 1 else "overlap"
     return [
-        f"SliceThickness is {nominal:.4g} mm but slices are {distance:.4g} mm apart, so they {how}; volumes are "
-        "computed from the distances"
+        f"SliceThickness is {np.nanmedian(thickness):.4g} mm but slices are {np.median(layout.thickness):.4g} mm "
+        f"apart, so they {effect}; volumes are computed from the distances"
     ]
 
 
