@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydicom.misc import is_dicom
 
 from ich.base.errors import InputError
 from ich.scans import dicom_file
@@ -74,7 +75,7 @@ def survey(files: Sequence[Path]) -> Survey:
         try:
             image = read_image(path)
         except InputError as error:
-            if dicom_file.has_prefix(path):
+            if is_dicom(path):
                 found.damaged[path] = error
             else:
                 found.foreign.append(path)

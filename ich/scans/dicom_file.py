@@ -5,17 +5,16 @@ import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.encaps import generate_frames
+from pydicom.misc import is_dicom
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from ich.base import guard
 from ich.base.errors import InputError, printable
 
-START_BYTES = 132  # the preamble and the prefix DICM
 _J2K_START = b"\xff\x4f\xff\x51"  # JPEG 2000: start of codestream, then the image's size
 _JPEG_START = b"\xff\xd8"
 _SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}  # JPEG, JPEG-LS
@@ -34,33 +33,20 @@ class _Clamped(io.BufferedReader):
         return super().read(min(size, self._length - self.tell()))
 
 
-def has_prefix(path: Path) -> bool:
-    """Whether the file begins as the standard asks: 128 bytes of anything, then DICM."""
-    return _has_prefix(_start(path))
-
-
 def may_be_dicom(path: Path) -> bool:
     """Whether a path is a file, not a pipe or a broken link, that begins with the prefix or with a DICOM data set."""
-    return path.is_file() and (_has_prefix(start := _start(path)) or _is_bare(start))
+    return path.is_file() and (is_dicom(path) or _is_bare(path))
 
 
-def _has_prefix(start: bytes) -> bool:
-    return start[128:] == b"DICM"
-
-
-def _is_bare(start: bytes) -> bool:
-    """Whether a file's first bytes are the first element of a DICOM data set, as old exports without the prefix do.
+def _is_bare(path: Path) -> bool:
+    """Whether a file begins with the first element of a DICOM data set, as old exports without the prefix do.
 
     That is group 2 or 8, low element numbers, little endian or big endian. Only such files are read without a prefix:
     anything else that happens to be in a folder could be of any size.
     """
-    little = start[:2] in (b"\x02\0", b"\x08\0") and start[3:4] == b"\0"
-    return not _has_prefix(start) and (little or start[:3] == b"\0\x08\0")
-
-
-def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(START_BYTES)
+        start = file.read(4)
+    return (start[:2] in (b"\x02\0", b"\x08\0") and start[3:] == b"\0") or start[:3] == b"\0\x08\0"
 
 
 def read(path: Path, pixels: bool = True, tags: Sequence[str] | None = None) -> pydicom.Dataset:
@@ -73,9 +59,7 @@ def read(path: Path, pixels: bool = True, tags: Sequence[str] | None = None) -> 
     try:
         with warnings.catch_warnings(), _Clamped(path) as file:
             warnings.simplefilter("ignore")  # of odd values that do no harm; one line for each of 752,803 files
-            bare = _is_bare(file.read(START_BYTES))
-            file.seek(0)
-            header = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare, specific_tags=tags)
+            header = pydicom.dcmread(file, stop_before_pixels=not pixels, force=_is_bare(path), specific_tags=tags)
             _fill_in_syntax(header)
             return header
     except Exception as error:  # pydicom raises anything from KeyError to struct.error on a damaged file
@@ -102,14 +86,12 @@ def pixel_array(header: pydicom.Dataset) -> np.ndarray:
     shape = int(header.Rows), int(header.Columns)
     guard.check_pixels("pixel data", (*shape, int(header.get("NumberOfFrames") or 1)))
     syntax = header.file_meta.TransferSyntaxUID
-    options: dict[str, Any] = {
-        "correct_unused_bits": False
-    }  # pydicom cuts them off in uncompressed files alone; `_stored` does in all
-    if syntax == RLELossless:  # pylibjpeg's decoder panics on damage, with a trace on the terminal
-        options["decoding_plugin"] = "pydicom"
-    elif syntax.is_encapsulated:
+    # pydicom would cut off unused bits in uncompressed files only: `_stored` does. pylibjpeg's decoder of RLE panics on
+    # damage, with a trace on the terminal.
+    plugin = "pydicom" if syntax == RLELossless else ""
+    header.pixel_array_options(correct_unused_bits=False, decoding_plugin=plugin)
+    if syntax.is_encapsulated and syntax != RLELossless:
         _check_frame(header.PixelData, shape)
-    header.pixel_array_options(**options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pixels = header.pixel_array
@@ -135,25 +117,27 @@ def _stored(pixels: np.ndarray, bits: int, high_bit: int) -> np.ndarray:
 
 def _check_frame(pixel_data: bytes, shape: tuple[int, int]) -> None:
     """Decoders believe a compressed frame, not the DICOM header: some bytes could fill the memory."""
-    found = encoded_size(next(generate_frames(pixel_data, number_of_frames=1), b""))
-    if found != shape:
-        raise InputError(f"its compressed frame has {found or 'unknown'} pixels (rows, columns), its header {shape}")
+    declared = _encoded_size(next(generate_frames(pixel_data, number_of_frames=1), b""))
+    if declared != shape:
+        raise InputError(f"its compressed frame has {declared or 'unknown'} pixels (rows, columns), its header {shape}")
 
 
-def encoded_size(frame: bytes) -> tuple[int, int] | None:
+def _encoded_size(frame: bytes) -> tuple[int, int] | None:
     """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 frame itself declares; None for anything else."""
     if frame.startswith(_J2K_START) and len(frame) >= 24:
         x, y, left, top = struct.unpack(">4I", frame[8:24])
         return y - top, x - left
-    place = 2
-    while frame.startswith(_JPEG_START) and place + 9 <= len(frame):
-        if frame[place] != 0xFF or frame[place + 1] == 0xFF:  # fill bytes
-            place += 1
-        elif frame[place + 1] in _SIZES:
-            return struct.unpack(">HH", frame[place + 5 : place + 9])
+    offset = 2
+    while frame.startswith(_JPEG_START) and offset + 9 <= len(frame):
+        start, marker = frame[offset : offset + 2]
+        if start != 0xFF or marker == 0xFF:  # fill bytes
+            offset += 1
+        elif marker in _SIZES:
+            return struct.unpack(">HH", frame[offset + 5 : offset + 9])
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD9:  # without a length
+            offset += 2
         else:
-            alone = frame[place + 1] == 0x01 or 0xD0 <= frame[place + 1] <= 0xD9  # markers without a length
-            place += 2 if alone else 2 + int.from_bytes(frame[place + 2 : place + 4])
+            offset += 2 + int.from_bytes(frame[offset + 2 : offset + 4])
     return None
 
 

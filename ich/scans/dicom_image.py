@@ -9,13 +9,12 @@ import pydicom
 
 from ich.base.errors import InputError, printable
 from ich.scans import dicom_file
-from ich.scans.scan import MOST_OBLIQUE_DEG
+from ich.scans.dicom_slice import NO_HU, is_axial, why_no_slice
 
 FARTHEST_MM = 1e5  # from the scanner's origin
 NOT_RIGHT = 0.01  # what unit vectors and their angle may be off
 LONGEST_NAME = 64  # letters, by the standard
 NO_PLACE = "no position, orientation, pixel spacing or size"
-NO_HU = "no RescaleSlope or RescaleIntercept, so HU are unknown"
 UNREADABLE = "header cannot be read"
 DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR
 ELEMENTS = (
@@ -75,7 +74,8 @@ def read_image(path: Path) -> Image | LeftOut:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # values are parsed here, and odd ones are judged here
-            reason = _reason(header)
+            reason = why_no_slice(header) or ("" if _has_place(header) else NO_PLACE)
+            reason = reason or ("" if is_axial(header.ImageOrientationPatient) else "not axial")
             return LeftOut(path, reason, _text(header, "SeriesInstanceUID")) if reason else _image(path, header)
     except Exception as error:  # elements hold anything
         return LeftOut(path, f"{UNREADABLE} ({dicom_file.one_line(error)})", "")
@@ -109,33 +109,13 @@ def _thickness(header: pydicom.Dataset) -> float:
     return value if 0 < value < FARTHEST_MM else np.nan
 
 
-def _reason(header: pydicom.Dataset) -> str:
-    """Why a file is no slice of a scan; empty when it is one."""
-    kind = [str(part).upper() for part in header.get("ImageType") or []]
-    reasons = {
-        f"modality {printable(str(header.get('Modality') or 'unknown'))}, expected CT": header.get("Modality") != "CT",
-        "scout (LOCALIZER)": "LOCALIZER" in kind,
-        "several frames in one file; convert it to a file a slice": int(header.get("NumberOfFrames") or 1) > 1,
-        "colour image": header.get("SamplesPerPixel", 1) != 1,
-        NO_PLACE: not _has_place(header),
-        NO_HU: None in (header.get("RescaleSlope"), header.get("RescaleIntercept")),
-    }
-    if reason := next((reason for reason, found in reasons.items() if found), ""):
-        return reason
-    height = abs(np.cross(*np.reshape(np.array(header.ImageOrientationPatient, float), (2, 3)))[2])
-    return "" if height >= np.cos(np.radians(MOST_OBLIQUE_DEG)) else "not axial"
-
-
 def _has_place(header: pydicom.Dataset) -> bool:
     """Whether size, position, orientation and spacing are there, and can be true."""
-    names = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
-    if not all(header.get(name) for name in names):
+    sizes = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+    if not all(header.get(name) and np.size(header[name].value) == size for name, size in sizes.items()):
         return False
     if not all(isinstance(header.get(name), int) and header[name].value > 0 for name in ("Rows", "Columns")):
         return False
-    position, axes, spacing = (np.array(header[name].value, float) for name in names)
-    if [each.size for each in (position, axes, spacing)] != list(names.values()):
-        return False
-    right = np.reshape(axes, (2, 3)) @ np.reshape(axes, (2, 3)).T
-    upright = np.allclose(right, np.eye(2), atol=NOT_RIGHT)  # NaN is not
+    position, axes, spacing = (np.array(header[name].value, float) for name in sizes)
+    upright = np.allclose(axes.reshape(2, 3) @ axes.reshape(2, 3).T, np.eye(2), atol=NOT_RIGHT)  # NaN is not
     return bool(upright and np.abs(position).max() < FARTHEST_MM and (np.abs(spacing - 5) < 5).all())

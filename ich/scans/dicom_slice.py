@@ -1,17 +1,19 @@
 """One DICOM slice as Hounsfield units, whatever its header says and however it is compressed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
 
-from ich.base.errors import InputError
+from ich.base.errors import InputError, printable
 from ich.scans import dicom_file
+from ich.scans.scan import MOST_OBLIQUE_DEG
 from ich.scans.window import WIDEST, Window
 
 AIR_HU, BRIGHTEST_HU = -1024, 3071  # what 12 bits with the usual intercept hold
-MOST_TILT = 0.7  # cosine between an axial slice's normal and the body's long axis; gantries tilt by 30 degrees at most
+NO_HU = "no RescaleSlope or RescaleIntercept, so HU are unknown"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ def read_slice(path: Path) -> Slice:
     """Read an axial CT slice. Raises InputError with the reason when `path` holds something else."""
     header = dicom_file.read(path)
     try:
-        _refuse_other_kinds(header)
+        if reason := why_no_slice(header, "CT") or _why_unusable(header):
+            raise InputError(reason)
         hu, repaired = to_hu(dicom_file.pixel_array(header), header)
         return Slice(hu, str(header.PatientID), _own_window(header), repaired)
     except InputError as error:
@@ -60,23 +63,31 @@ def to_hu(pixels: np.ndarray, header: pydicom.Dataset) -> tuple[np.ndarray, bool
     return hu, repaired
 
 
-def _refuse_other_kinds(header: pydicom.Dataset) -> None:
-    """Raise InputError for what is no axial CT slice of a known patient."""
-    kind = [str(part).upper() for part in header.get("ImageType") or []]
-    normal = abs(np.cross(*np.reshape(header.get("ImageOrientationPatient") or [1, 0, 0, 0, 1, 0], (2, 3)))[2])
+def why_no_slice(header: pydicom.Dataset, default_modality: str = "unknown") -> str:
+    """Why a file is not one CT slice in HU, whatever its orientation; empty when it is."""
+    modality = str(header.get("Modality", default_modality) or "unknown")
     reasons = {
-        f"modality {header.get('Modality')}, expected CT": header.get("Modality", "CT") != "CT",
-        "is a scout (LOCALIZER), expected an axial slice": "LOCALIZER" in kind,
-        "is not an axial slice (ImageOrientationPatient)": normal < MOST_TILT,
-        "holds several frames, expected one slice": int(header.get("NumberOfFrames") or 1) > 1,
-        "is a colour image, expected HU": header.get("SamplesPerPixel", 1) != 1,
-        "has no PatientID, so it can't be split by patient": not str(header.get("PatientID") or "").strip(),
-        "has no RescaleSlope or RescaleIntercept, so its HU are unknown": None
-        in (header.get("RescaleSlope"), header.get("RescaleIntercept")),
+        f"modality {printable(modality)}, expected CT": modality != "CT",
+        "scout (LOCALIZER)": "LOCALIZER" in [str(part).upper() for part in header.get("ImageType") or []],
+        "several frames in one file; convert it to a file a slice": int(header.get("NumberOfFrames") or 1) > 1,
+        "colour image": header.get("SamplesPerPixel", 1) != 1,
+        NO_HU: None in (header.get("RescaleSlope"), header.get("RescaleIntercept")),
     }
-    for reason, found in reasons.items():
-        if found:
-            raise InputError(reason)
+    return next((reason for reason, applies in reasons.items() if applies), "")
+
+
+def is_axial(orientation: Sequence[float]) -> bool:
+    """Whether ImageOrientationPatient is that of a slice less than MOST_OBLIQUE_DEG off axial."""
+    normal = np.cross(*np.reshape(np.array(orientation, float), (2, 3)))
+    return abs(normal[2]) >= np.cos(np.radians(MOST_OBLIQUE_DEG))
+
+
+def _why_unusable(header: pydicom.Dataset) -> str:
+    """Why a slice cannot be used without its series; empty when it can. A missing orientation is taken as axial."""
+    if not is_axial(header.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0)):
+        return "not an axial slice (ImageOrientationPatient)"
+    has_patient = str(header.get("PatientID") or "").strip()
+    return "" if has_patient else "no PatientID, so it can't be split by patient"
 
 
 def _own_window(header: pydicom.Dataset) -> Window | None:
