@@ -3,8 +3,9 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.misc import is_dicom
@@ -50,7 +51,7 @@ class Group:
     def label(self) -> str:
         """`2 'Head 5mm'`, as far as the header has it."""
         number, description, _ = self.names
-        return " ".join([number] * bool(number) + [f"'{description}'"] * bool(description)) or "without a number"
+        return " ".join(filter(None, (number, description and f"'{description}'"))) or "without a number"
 
     @functools.cached_property
     def why_not(self) -> str:
@@ -74,22 +75,27 @@ def survey(files: Sequence[Path]) -> Survey:
             continue
         try:
             image = read_image(path)
+            (found.images if isinstance(image, Image) else found.left_out).append(image)
         except InputError as error:
             if is_dicom(path):
                 found.damaged[path] = error
             else:
                 found.foreign.append(path)
-            continue
-        (found.images if isinstance(image, Image) else found.left_out).append(image)
     return found
 
 
 def gathered(images: Iterable[Image]) -> list[Group]:
     """Images by SeriesInstanceUID over all folders; those without one by folder, number and description."""
-    groups: dict[object, list[Image]] = {}
-    for image in images:
-        groups.setdefault(image.series or (image.path.parent, image.number, image.description), []).append(image)
-    return [Group(tuple(some)) for some in groups.values()]
+    series = grouped(images, lambda image: image.series or (image.path.parent, image.number, image.description))
+    return [Group(tuple(group)) for group in series.values()]
+
+
+def grouped(items: Iterable, key: Callable) -> dict[Any, list]:
+    """Items by their key, in their order."""
+    groups: dict[Any, list] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def choose(folder: Path, whole: Sequence[Group], wanted: str, left_out: Sequence[str]) -> list[Group]:
@@ -100,20 +106,19 @@ def choose(folder: Path, whole: Sequence[Group], wanted: str, left_out: Sequence
     """
     if wanted == ALL:
         return list(whole)
-    found = [group for group in whole if not wanted or wanted in group.names]
-    if len(found) == 1:
-        return found
-    if not found:
-        others = f"; {'; '.join(left_out)}" if left_out else ""
+    matching = [group for group in whole if not wanted or wanted in group.names]
+    if len(matching) == 1:
+        return matching
+    if not matching:
         raise InputError(
-            f"{folder}: no axial CT series has the number, description or UID '{wanted}'; it holds {listed(whole)}"
-            f"{others}; {ADVICE}"
+            f"{folder}: no axial CT series has the number, description or UID '{wanted}'; it holds "
+            f"{'; '.join([_listed(whole), *left_out, ADVICE])}"
         )
-    matching = f" matching --series '{wanted}'" if wanted else ""
-    raise InputError(f"{folder}: holds {len(found)} axial CT series{matching} ({listed(found)}); {ADVICE}")
+    match = f" matching --series '{wanted}'" if wanted else ""
+    raise InputError(f"{folder}: holds {len(matching)} axial CT series{match} ({_listed(matching)}); {ADVICE}")
 
 
-def listed(groups: Sequence[Group]) -> str:
+def _listed(groups: Sequence[Group]) -> str:
     """Number, description, images and thickness of each series, and the UID where labels are equal."""
     times = collections.Counter(group.label for group in groups)
     return ", ".join(
@@ -135,7 +140,7 @@ def _thickness(group: Group) -> str:
 
 def reasons(left_out: Iterable[LeftOut], total: int) -> list[str]:
     """`left out 2 of 30 files: scout (LOCALIZER)`, a line a reason."""
-    counts = collections.Counter(each.reason for each in left_out)
+    counts = collections.Counter(file.reason for file in left_out)
     files = "1 file" if total == 1 else f"{total} files"
     return [f"left out {f'{count} of ' * (count < total)}{files}: {reason}" for reason, count in counts.items()]
 

@@ -17,11 +17,15 @@ LONGEST_NAME = 64  # letters, by the standard
 NO_PLACE = "no position, orientation, pixel spacing or size"
 UNREADABLE = "header cannot be read"
 DIRECTORY = "1.2.840.10008.1.3.10"  # class of a DICOMDIR
+TEXTS = {
+    "patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID", "number": "SeriesNumber",
+    "description": "SeriesDescription", "frame_of_reference": "FrameOfReferenceUID",
+    "acquisition": "AcquisitionNumber",
+}  # fmt: skip
 ELEMENTS = (
-    "SOPClassUID", "Modality", "ImageType", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns", "PatientID",
+    "SOPClassUID", "Modality", "ImageType", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "RescaleSlope",
-    "RescaleIntercept", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
-    "FrameOfReferenceUID", "AcquisitionNumber",
+    "RescaleIntercept", *TEXTS.values(),
 )  # fmt: skip
 
 
@@ -82,18 +86,15 @@ def read_image(path: Path) -> Image | LeftOut:
 
 
 def _image(path: Path, header: pydicom.Dataset) -> Image:
-    texts = {
-        "patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID", "number": "SeriesNumber",
-        "description": "SeriesDescription", "frame_of_reference": "FrameOfReferenceUID",
-        "acquisition": "AcquisitionNumber",
-    }  # fmt: skip
     return Image(
-        path, **{field: _text(header, name) for field, name in texts.items()},
-        size=(int(header.Rows), int(header.Columns)),
+        path,
+        **{field: _text(header, name) for field, name in TEXTS.items()},
+        size=(header.Rows, header.Columns),
         place=np.array(header.ImagePositionPatient, float),
-        axes=np.reshape(np.array(header.ImageOrientationPatient, float), (2, 3)),
-        spacing=np.array(header.PixelSpacing, float), thickness=_thickness(header),
-    )  # fmt: skip
+        axes=np.array(header.ImageOrientationPatient, float).reshape(2, 3),
+        spacing=np.array(header.PixelSpacing, float),
+        thickness=_thickness(header),
+    )
 
 
 def _text(header: pydicom.Dataset, name: str) -> str:
