@@ -47,21 +47,19 @@ def windows(path: Path, stored: object, channels: int | None) -> list[str]:
     if not stored or stored == UNKNOWN:
         return []
     try:
-        found = list(ast.literal_eval(stored) if isinstance(stored, str) else stored)
-        fits = len(list(map(Window.parse, found))) == channels
+        parsed = list(ast.literal_eval(stored) if isinstance(stored, str) else stored)
+        if len(list(map(Window.parse, parsed))) == channels:
+            return parsed
     except (InputError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
-        fits = False
-    if not fits:
-        raise InputError(f"{path}: windows are {str(stored)[:100]}, expected {channels} such as 40/120; "
-                         "is it of another version? Delete it and run its step again")  # fmt: skip
-    return found
+        pass
+    raise InputError(f"{path}: windows are {str(stored)[:100]}, expected {channels} such as 40/120; "
+                     "is it of another version? Delete it and run its step again")  # fmt: skip
 
 
 def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
     """As `record.differences`, leaving out the part, and the network's code where one of the two does not say it."""
-    left_out = {"part"} | ({NETWORK} if not (NETWORK in found and NETWORK in wanted) else set())
-    kept = ({key: value for key, value in each.items() if key not in left_out} for each in (found, wanted))
-    return record.differences(*kept)
+    ignored = {"part"} if NETWORK in found and NETWORK in wanted else {"part", NETWORK}
+    return [pair for pair in record.differences(found, wanted) if pair[0] not in ignored]
 
 
 def refuse_difference(path: Path, found: dict, wanted: dict, advice: str) -> None:

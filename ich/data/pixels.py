@@ -26,18 +26,24 @@ class Slices:
 
     @classmethod
     def read(cls, data: Path, table: pd.DataFrame, size: int, channels: int) -> "Slices":
-        """Read the PNG pairs of `table`. Raises InputError for one that is missing, damaged or not the one of it."""
+        """Read the PNG pairs of `table`. Raises InputError for one that is missing, damaged or not the one listed."""
         images, masks = _empty(len(table), size, channels)
 
         def read_pair(row: int, image: str, label: str) -> int:
             images[row], mask = read_image(data / image, channels, size), read_label(data / label, size)
-            if mask.any():
+            if mask.any():  # pages of zeros that are never written take no memory
                 masks[row] = mask
             return pair_crc32(images[row], mask)
 
-        with ThreadPoolExecutor(min(len(table), READERS)) as pool:
-            found = list(pool.map(read_pair, range(len(table)), table["image"], table["label"]))
-        _refuse_replaced(data, table, found)
+        with ThreadPoolExecutor(READERS) as pool:
+            crc = list(pool.map(read_pair, range(len(table)), table["image"], table["label"]))
+        changed = (table[CRC].notna() & (table[CRC] != crc)).to_numpy() if CRC in table else np.zeros(len(table), bool)
+        if changed.any():
+            raise InputError(
+                f"{data / table['image'][changed].iloc[0]}: it or its label has changed since {data / paths.SLICES} "
+                f"was written ({changed.sum()} of {len(table)} slices have); delete that table and run "
+                "create_data_set.py again"
+            )
         return cls(table.reset_index(drop=True), images, masks)
 
     def pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,8 +52,8 @@ class Slices:
 
     def part(self, chosen: pd.Series) -> "Slices":
         """The rows where `chosen` (one bool per row) is true."""
-        where = chosen.to_numpy()
-        return Slices(self.table[where].reset_index(drop=True), self.images[where], self.masks[where])
+        rows = chosen.to_numpy()
+        return Slices(self.table[rows].reset_index(drop=True), self.images[rows], self.masks[rows])
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,3 @@ def _empty(n: int, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
         need = n * size**2 * (channels + 1) / 2**30
         raise MachineError(f"{n} slices of {size} pixels need {need:.1f} GiB of memory, more than there is; "
                            "make smaller ones (split_raw_data.py --image-size)") from None  # fmt: skip
-
-
-def _refuse_replaced(data: Path, table: pd.DataFrame, found: list[int]) -> None:
-    if CRC not in table:
-        return
-    if (other := (table[CRC].notna() & (table[CRC] != found)).to_numpy()).any():
-        raise InputError(
-            f"{data / table['image'][other].iloc[0]}: it or its label has changed since {data / paths.SLICES} was "
-            f"written ({other.sum()} of {len(table)} slices have); delete that table and run create_data_set.py again"
-        )

@@ -37,8 +37,8 @@ class Split:
 
     def training(self, part: str) -> Pairs:
         """What is trained on when `part` is validated: all other parts. No pixel is copied."""
-        places = np.flatnonzero(self.table["part"] != part)
-        return Pairs(self.table.iloc[places].reset_index(drop=True), lambda row: self.slices.pair(places[row]))
+        rows = np.flatnonzero(self.table["part"] != part)
+        return Pairs(self.table.iloc[rows].reset_index(drop=True), lambda row: self.slices.pair(rows[row]))
 
     def validation(self, part: str) -> Slices:
         """What is validated."""
@@ -46,35 +46,34 @@ class Split:
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch: those of the part that leaves most to train on."""
-        balanced = self.table.loc[self.table["in_training"], "part"]
-        if "valid" in set(self.table["part"]):
-            return math.ceil((balanced != "valid").sum() / batch_size)
-        return math.ceil((len(balanced) - balanced.value_counts().min()) / batch_size)
+        slices = self.table.loc[self.table["in_training"], "part"].value_counts()
+        left_out = slices.get("valid", 0) if "valid" in set(self.table["part"]) else slices.min()
+        return math.ceil((slices.sum() - left_out) / batch_size)
 
 
 def split_fingerprints(config: "settings.Split", kind: str) -> dict:
-    """What tells one data set and split from another: sizes, windows and fingerprints."""
+    """What tells one data set and split from another: sizes, windows and fingerprints.
+
+    Raises InputError when step 1 or 2 is missing, and when the split is for other slices or was edited: its leak audit
+    says nothing about it then.
+    """
     data = read_json(config.data / paths.RUN)
     if not {"data_fingerprint", "image_size", "channels", "windows"} <= set(data):
         raise InputError(f"{config.data / paths.RUN}: step 1 did not end; run split_raw_data.py again")
-    path = paths.split_csv(config.data, config.protocol, kind)
+    path, again = paths.split_csv(config.data, config.protocol, kind), "run create_data_set.py again"
     guard.check_file(path, f"; run create_data_set.py --protocol {config.protocol} first")
-    _refuse_other_split(path, data["data_fingerprint"], kind)
+    stored = read_json(path.parent / paths.RUN, ("data_fingerprint", "split_fingerprints"))
+    before, now = stored["data_fingerprint"], data["data_fingerprint"]
+    if before != now:
+        raise InputError(f"{path}: is of slices with data_fingerprint {before}, now it is {now}; {again}")
+    fingerprint = record.fingerprint(path)
+    if fingerprint != stored["split_fingerprints"][kind]:
+        raise InputError(f"{path}: was changed after create_data_set.py wrote it, and its leak audit with it; {again}")
     return {
         "image_size": data["image_size"], "channels": data["channels"],
         "windows": identity.windows(config.data / paths.RUN, data["windows"], data["channels"]),
-        "data_fingerprint": data["data_fingerprint"], "split_fingerprint": record.fingerprint(path),
+        "data_fingerprint": now, "split_fingerprint": fingerprint,
     }  # fmt: skip
-
-
-def _refuse_other_split(path: Path, data_fingerprint: str, kind: str) -> None:
-    """Raise InputError when a split was made of other slices, or edited: its leak audit says nothing of it then."""
-    made = read_json(path.parent / paths.RUN, ("data_fingerprint", "split_fingerprints"))
-    again = "run create_data_set.py again"
-    if (of := made["data_fingerprint"]) != data_fingerprint:
-        raise InputError(f"{path}: is of slices with data_fingerprint {of}, now it is {data_fingerprint}; {again}")
-    if record.fingerprint(path) != made["split_fingerprints"][kind]:
-        raise InputError(f"{path}: was changed after create_data_set.py wrote it, and its leak audit with it; {again}")
 
 
 def read_split(config: "settings.Split", kind: str, test: bool = False) -> Split:
@@ -82,11 +81,11 @@ def read_split(config: "settings.Split", kind: str, test: bool = False) -> Split
 
     Raises InputError when an earlier step is missing.
     """
-    prints = split_fingerprints(config, kind)
+    fingerprints = split_fingerprints(config, kind)
     table = read_parts(config.data, config.protocol, kind)
     table = table[(table["part"] == "test") == test].reset_index(drop=True)
     if table.empty:
         part = "test set" if test else "slices to train on"
         raise InputError(f"{config.data / config.protocol}: the split has no {part}; run create_data_set.py again")
     audit = read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))["leak_audit"]
-    return Split(config.data, table, prints, audit, config.protocol == "patient")
+    return Split(config.data, table, fingerprints, audit, config.protocol == "patient")
