@@ -4,6 +4,7 @@ A split is a column: `split` (train, valid, test) or `fold` (1 to k, or test). C
 that a balanced training uses: all with blood, and the lesion-free ones drawn once with the seed.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,13 +27,13 @@ def by_patient(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -
     test = _drawn(bleeding, test_share, [seed, _TEST]) + _drawn(clean, test_share, [seed, _TEST])
     rest = [[patient for patient in group if patient not in test] for group in (bleeding, clean)]
     if len(rest[0]) < folds:
-        advice = f"use --folds {len(rest[0])} or fewer" if len(rest[0]) > 1 else "two at least are needed"
+        advice = f"use --folds {len(rest[0])} or fewer" if len(rest[0]) > 1 else "at least two are needed"
         raise InputError(
-            f"{len(rest[0])} patients with blood outside the test set for {folds} folds, expected one each at least; "
-            f"{advice}"
+            f"{len(rest[0])} patients with blood outside the test set for {folds} folds, expected at least one "
+            f"each; {advice}"
         )
     valid = [patient for group in rest for patient in _drawn(group, VALID_SHARE, [seed, _VALID])]
-    # The clean ones go on where those with blood ended, so that folds differ by one patient at most.
+    # The clean ones continue where those with blood ended, so that folds differ by at most one patient.
     fold_of = serpentine(rest[0] + rest[1], folds)
     patient = slices["patient"]
     split = np.select([patient.isin(test), patient.isin(valid)], ["test", "valid"], "train")
@@ -51,7 +52,7 @@ def by_slice(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -> 
     if min(label[rest].sum(), (~label[rest]).sum()) < folds:
         raise InputError(f"--test-share {test_share} leaves too few of {len(slices)} slices for {folds} folds")
     train, valid = _without_share(rest, label, VALID_SHARE, seed)
-    split, fold = np.full(len(slices), "test", object), np.full(len(slices), "test", object)
+    split, fold = np.full((2, len(slices)), "test", object)
     split[train], split[valid] = "train", "valid"
     kfold = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for number, (_, part) in enumerate(kfold.split(rest, label[rest]), 1):
@@ -59,16 +60,16 @@ def by_slice(slices: pd.DataFrame, folds: int, test_share: float, seed: int) -> 
     return slices.assign(split=split, fold=fold)
 
 
-def _without_share(places: np.ndarray, label: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the rest and of the share, stratified by label."""
+def _without_share(rows: np.ndarray, label: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rest of the rows and the share, stratified by label."""
     if share == 0:
-        return places, places[:0]
+        return rows, rows[:0]
     from sklearn.model_selection import train_test_split
 
     try:
-        return train_test_split(places, test_size=share, stratify=label[places], random_state=seed)
+        return train_test_split(rows, test_size=share, stratify=label[rows], random_state=seed)
     except ValueError:
-        raise InputError(f"{share:.3g} of {len(places)} slices is too few or too many for a stratified part") from None
+        raise InputError(f"{share:.3g} of {len(rows)} slices is too few or too many for a stratified part") from None
 
 
 def from_folders(slices: pd.DataFrame, folds: int, seed: int, protocol: str) -> pd.DataFrame:
@@ -82,12 +83,11 @@ def from_folders(slices: pd.DataFrame, folds: int, seed: int, protocol: str) -> 
 
 def balanced(slices: pd.DataFrame, negatives_per_positive: float, seed: int) -> pd.DataFrame:
     """Add `in_training`: all slices with blood, and for each `negatives_per_positive` lesion-free ones, drawn once."""
-    lesion = (slices["lesion_pixels"] > 0).to_numpy()
+    lesion = (slices["lesion_pixels"] > 0).to_numpy(copy=True)
     free = np.flatnonzero(~lesion)
-    wanted = min(len(free), round(negatives_per_positive * lesion.sum()))
-    chosen = lesion.copy()
-    chosen[np.random.default_rng([seed, _NEGATIVES]).permutation(free)[:wanted]] = True
-    return slices.assign(in_training=chosen)
+    wanted = round(negatives_per_positive * lesion.sum())
+    lesion[np.random.default_rng([seed, _NEGATIVES]).permutation(free)[:wanted]] = True
+    return slices.assign(in_training=lesion)
 
 
 def lesion_load(slices: pd.DataFrame) -> pd.Series:
@@ -98,7 +98,7 @@ def lesion_load(slices: pd.DataFrame) -> pd.Series:
 def serpentine(ordered: Sequence[str], folds: int) -> dict[str, int]:
     """Deal patients to folds 1..k, k..1, 1..k and so on: each fold gets its share of large and of small ones."""
     round_trip = [*range(1, folds + 1), *range(folds, 0, -1)]
-    return {patient: round_trip[place % len(round_trip)] for place, patient in enumerate(ordered)}
+    return dict(zip(ordered, itertools.cycle(round_trip), strict=False))
 
 
 def _ordered(load: pd.Series, seed: int) -> list[str]:
@@ -110,8 +110,6 @@ def _ordered(load: pd.Series, seed: int) -> list[str]:
 
 def _drawn(ordered: list[str], share: float, seed: list[int]) -> list[str]:
     """A share of the patients, one from each of as many equal stretches of the order: large and small alike."""
-    wanted = round(share * len(ordered))
-    if wanted == 0 and share > 0 and len(ordered) > 1:
-        wanted = 1
+    wanted = max(round(share * len(ordered)), int(share > 0 and len(ordered) > 1))
     rng = np.random.default_rng(seed)
     return [str(rng.choice(stretch)) for stretch in np.array_split(np.array(ordered, object), wanted)] if wanted else []

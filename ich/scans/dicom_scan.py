@@ -16,7 +16,7 @@ from ich.scans.dicom_slice import to_hu
 from ich.scans.scan import Scan, check_axial
 
 NOTED_TILT_DEG = 1.0
-LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCANNER = 1  # NIfTI code: the affine is in the coordinates of the scanner
 
 
@@ -35,8 +35,7 @@ def read(group: Group, notes: Sequence[str] = ()) -> Scan:
     if len(images) < LEAST_IMAGES:
         raise InputError(f"{name}: has {images_text(len(images))} of one form, expected at least {LEAST_IMAGES}")
     slice_stack.check_line(images, heights, name)
-    nominal = np.array([image.thickness for image in images])
-    rows, columns = images[0].size
+    nominal, (rows, columns) = np.array([image.thickness for image in images]), images[0].size
     layout = slice_geometry.lay_out(heights, nominal, name, (columns, rows))
     affine = _affine(images, heights, layout)
     decoded = [_pixels(image) for image in images]
@@ -44,48 +43,43 @@ def read(group: Group, notes: Sequence[str] = ()) -> Scan:
         *notes, *_folders(group), *strays, *copies, *slice_geometry.notes(layout, nominal), *_tilt(images, heights),
         *check_axial(affine, name), *_repairs([repaired for _, repaired in decoded]),
     )  # fmt: skip
-    voxels = np.stack([hu.T for hu, _ in decoded], axis=2)
-    shape = (columns, rows, len(layout.cells))
-    sources = tuple(image.path for image in images)
-    return Scan(folder, _empty(shape, affine), voxels, affine, all_notes, sources, layout.cells, layout.thickness)
+    grid = _empty((columns, rows, len(layout.cells)), affine)
+    voxels, sources = np.stack([hu.T for hu, _ in decoded], axis=2), tuple(image.path for image in images)
+    return Scan(folder, grid, voxels, affine, all_notes, sources, layout.cells, layout.thickness)
 
 
 def _folders(group: Group) -> list[str]:
-    number = len(group.folders)
-    text = f"series {group.label} was gathered from {number} folders: {first_few(group.folders)}"
-    return [text] if number > 1 else []
+    text = f"series {group.label} was gathered from {len(group.folders)} folders: {first_few(group.folders)}"
+    return [text] * (len(group.folders) > 1)
 
 
 def _repairs(repaired: Sequence[bool]) -> list[str]:
     text = f"{sum(repaired)} of {images_text(len(repaired))} with RescaleIntercept 0 in 12 bits"
-    return [f"{text}; values from 3096 up were wrapped back to -1000 HU and up"] if any(repaired) else []
+    return [f"{text}; values from 3096 up were wrapped back to -1000 HU and up"] * any(repaired)
 
 
 def _tilt(images: Sequence[Image], heights: np.ndarray) -> list[str]:
-    way = images[-1].place - images[0].place
-    angle = float(np.degrees(np.arccos(min(1.0, heights[-1] / np.linalg.norm(way)))))
+    length = np.linalg.norm(images[-1].place - images[0].place)
+    angle = np.degrees(np.arccos(min(1.0, heights[-1] / length)))
     return [f"gantry tilt of {angle:.1f} degrees; kept in the affine"] if angle > NOTED_TILT_DEG else []
 
 
 def _affine(images: Sequence[Image], heights: np.ndarray, layout: slice_geometry.Layout) -> np.ndarray:
     """Voxel (column, row, cell) to RAS mm. Cells lie along the line of the slices, which may be tilted."""
     first, last = images[0], images[-1]
-    between_rows, between_columns = first.spacing
     line = (last.place - first.place) / heights[-1]  # for 1 mm along the normal
     affine = np.eye(4)
-    affine[:3, 0] = first.axes[0] * between_columns
-    affine[:3, 1] = first.axes[1] * between_rows
+    affine[:3, :2] = first.axes.T * first.spacing[::-1]
     affine[:3, 2] = line * layout.step
     affine[:3, 3] = first.place + line * (layout.start + layout.step / 2)
-    affine[:3] *= LPS_TO_RAS[:, None]
-    return affine + 0.0  # no negative zeros
+    return LPS_TO_RAS @ affine + 0.0  # no negative zeros
 
 
 def _pixels(image: Image) -> tuple[np.ndarray, bool]:
     """HU (rows, columns), and whether 12-bit values were repaired."""
     try:
-        whole = dicom_file.read(image.path)
-        return to_hu(dicom_file.pixel_array(whole), whole)
+        header = dicom_file.read(image.path)
+        return to_hu(dicom_file.pixel_array(header), header)
     except Exception as error:  # decoders raise anything
         raise InputError(f"{image.path}: pixels cannot be read ({dicom_file.one_line(error)})") from None
 

@@ -12,7 +12,7 @@ from nibabel.orientations import io_orientation
 from ich.base.errors import InputError
 from ich.scans import nifti
 
-MOST_OBLIQUE_DEG = 40.0  # gantries tilt by 30 degrees at most; beyond that slices are no axial ones
+MOST_OBLIQUE_DEG = 40.0  # gantries tilt by at most 30 degrees; beyond that slices are not axial
 NOTED_DEG = 2.0
 MOST_OBLONG = 1.5  # longer over shorter pixel side; above, the slices were taken in another direction
 
@@ -42,23 +42,19 @@ class Scan:
     @functools.cached_property
     def order(self) -> tuple[int, int, int]:
         """The file's axes so that the axial one comes last."""
-        axial = int(np.flatnonzero(io_orientation(self.affine)[:, 0] == 2)[0])
-        first, second = (axis for axis in range(3) if axis != axial)
-        return first, second, axial
+        return _axial_last(self.affine)
 
     @functools.cached_property
     def grid(self) -> nifti.Grid:
         """Where the voxels lie once the axial axis is the last one."""
-        affine = self.affine[:, [*self.order, 3]]
-        return nifti.Grid(tuple(self.image.shape[axis] for axis in self.order), affine)
+        return nifti.Grid(tuple(self.image.shape[axis] for axis in self.order), self.affine[:, [*self.order, 3]])
 
     @functools.cached_property
     def voxel_mm3(self) -> np.ndarray:
         """Volume of a voxel of each slice, shape (slices,)."""
         if self.thickness_mm is None:  # the determinant is right for sheared grids too
             return np.full(self.voxels.shape[self.order[2]], abs(np.linalg.det(self.affine[:3, :3])))
-        across, down = (self.affine[:3, axis] for axis in self.order[:2])
-        return np.linalg.norm(np.cross(across, down)) * self.thickness_mm
+        return np.linalg.norm(np.cross(*self.affine[:3, self.order[:2]].T)) * self.thickness_mm
 
     def on_grid(self, voxels: np.ndarray, fill: float = 0) -> np.ndarray:
         """Voxels of the slices (the file's order of axes) on the grid; `fill` where no slice was measured."""
@@ -78,12 +74,17 @@ class Scan:
     def upright(self, voxels: np.ndarray | None = None) -> np.ndarray:
         """The HU, or other voxels in the file's order, as (slices, rows, columns); right of the patient on the left."""
         volume = np.transpose(self.voxels if voxels is None else voxels, self.order)
-        return np.stack([self.grid.upright(volume[:, :, index]) for index in range(volume.shape[2])])
+        return np.stack([self.grid.upright(plane) for plane in np.moveaxis(volume, 2, 0)])
 
     def as_filed(self, planes: np.ndarray) -> np.ndarray:
         """Undo `upright`: (slices, rows, columns) to the file's order of axes. No voxel is resampled."""
         volume = np.stack([self.grid.as_filed(plane) for plane in planes], axis=2)
         return np.ascontiguousarray(np.transpose(volume, np.argsort(self.order)))
+
+
+def _axial_last(affine: np.ndarray) -> tuple[int, int, int]:
+    axial = int(np.flatnonzero(io_orientation(affine)[:, 0] == 2)[0])
+    return ((1, 2, 0), (0, 2, 1), (0, 1, 2))[axial]
 
 
 def read_nifti(path: Path, orientation: str = "") -> Scan:
@@ -92,16 +93,14 @@ def read_nifti(path: Path, orientation: str = "") -> Scan:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         affine = nifti.any_grid(image, orientation).affine
-    notes = tuple(str(each.message).removeprefix(f"{path}: ") for each in caught)
+    notes = tuple(str(warning.message).removeprefix(f"{path}: ") for warning in caught)
     return Scan(path, image, nifti.read_hu(image), affine, notes + check_axial(affine, str(path)))
 
 
 def check_axial(affine: np.ndarray, name: str) -> tuple[str, ...]:
     """A note when slices are tilted. Raises InputError for slices that are not axial."""
-    ornt = io_orientation(affine)
-    axial = int(np.flatnonzero(ornt[:, 0] == 2)[0])
-    across = [affine[:3, axis] for axis in range(3) if axis != axial]
-    normal = np.cross(across[0], across[1])
+    across = affine[:3, _axial_last(affine)[:2]].T
+    normal = np.cross(*across)
     tilt = float(np.degrees(np.arccos(min(1.0, abs(normal[2]) / np.linalg.norm(normal)))))
     if tilt > MOST_OBLIQUE_DEG:
         raise InputError(

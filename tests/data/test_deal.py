@@ -111,7 +111,7 @@ def test_the_test_set_holds_large_and_small_loads() -> None:
         assert sorted(value < 3 for value in chosen) == [False, False, True]
 
 
-@pytest.mark.parametrize(("patients", "advice"), [(1, "two at least are needed"), (2, "use --folds 2 or fewer")])
+@pytest.mark.parametrize(("patients", "advice"), [(1, "at least two are needed"), (2, "use --folds 2 or fewer")])
 def test_too_few_patients_with_blood(patients: int, advice: str) -> None:
     table = slices_of({f"b{n}": [9, 0] for n in range(patients)} | {f"c{n}": [0] for n in range(9)})
     with pytest.raises(InputError, match=f"{patients} patients with blood outside the test set for 3 folds.*{advice}"):
