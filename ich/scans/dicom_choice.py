@@ -56,14 +56,12 @@ class Group:
     @functools.cached_property
     def why_not(self) -> str:
         """Why it is no whole scan; empty when it is one."""
-        number = len(self.images)
-        if number < LEAST_IMAGES:
-            return f"has only {images_text(number)}"
-        normal = self.images[0].normal
-        places = {round(float(image.place @ normal), 2) for image in self.images}
-        if len(places) < LEAST_IMAGES:
-            return f"its {images_text(number)} lie at {len(places)} place{'s' * (len(places) > 1)}"
-        return ""
+        number, normal = images_text(len(self.images)), self.images[0].normal
+        if len(self.images) < LEAST_IMAGES:
+            return f"has only {number}"
+        heights = {round(float(image.position @ normal), 2) for image in self.images}
+        few = len(heights) < LEAST_IMAGES
+        return f"its {number} lie at {len(heights)} place{'s' * (len(heights) > 1)}" if few else ""
 
 
 def survey(files: Sequence[Path]) -> Survey:
@@ -130,11 +128,10 @@ def _listed(groups: Sequence[Group]) -> str:
 
 
 def _thickness(group: Group) -> str:
-    values = np.array([image.thickness for image in group.images])
-    values = values[np.isfinite(values)]
-    if not values.size:
+    known = [image.thickness for image in group.images if np.isfinite(image.thickness)]
+    if not known:
         return ""
-    thin, thick = values.min(), values.max()
+    thin, thick = min(known), max(known)
     return f" of {thin:g} mm" if thick - thin < 0.01 * thick else f" of {thin:g} to {thick:g} mm"
 
 
@@ -152,5 +149,4 @@ def images_text(number: int) -> str:
 
 def first_few(items: Sequence[object]) -> str:
     """The first few of many."""
-    more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
-    return ", ".join(map(str, items[:NAMED])) + more
+    return ", ".join(map(str, items[:NAMED])) + f" and {len(items) - NAMED} more" * (len(items) > NAMED)

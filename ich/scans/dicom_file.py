@@ -21,7 +21,7 @@ _SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE
 
 
 class _Clamped(io.BufferedReader):
-    """Gives no more than the file has left: an element may declare four gigabytes in a file of a few bytes."""
+    """Reads no more than the file has left: an element may declare four gigabytes in a file of a few bytes."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path))
@@ -70,9 +70,8 @@ def _fill_in_syntax(header: pydicom.Dataset) -> None:
     if header.file_meta.get("TransferSyntaxUID"):
         return
     if "PixelData" in header and header["PixelData"].is_undefined_length:
-        raise InputError(
-            "has no TransferSyntaxUID, so it is unknown how its pixels are compressed; export it again from the archive"
-        )
+        raise InputError("has no TransferSyntaxUID, so it is unknown how its pixels are compressed; export it again "
+                         "from the archive")  # fmt: skip
     implicit, little = header.original_encoding
     explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit

@@ -1,4 +1,4 @@
-"""What a DICOM file says of itself, without its pixels: an axial CT slice and its place, or why it is none."""
+"""The header of a DICOM file: an axial CT slice and its position, or why it is none."""
 
 import dataclasses
 import warnings
@@ -39,7 +39,7 @@ class LeftOut:
 
     @property
     def is_slice(self) -> bool:
-        """Whether it seems to be a slice of its series, and lacks what would tell its place or HU."""
+        """Whether it seems to be a slice of its series whose position or HU are unknown."""
         return self.reason in (NO_PLACE, NO_HU) or self.reason.startswith(UNREADABLE)
 
 
@@ -56,7 +56,7 @@ class Image:
     frame_of_reference: str
     acquisition: str
     size: tuple[int, int]  # rows, columns
-    place: np.ndarray  # centre of the first pixel, LPS, shape (3,)
+    position: np.ndarray  # centre of the first pixel, LPS, shape (3,)
     axes: np.ndarray  # unit vectors along a row and down a column, LPS, shape (2, 3)
     spacing: np.ndarray  # between rows, between columns
     thickness: float  # SliceThickness; NaN where it is missing or 0
@@ -77,7 +77,7 @@ def read_image(path: Path) -> Image | LeftOut:
         raise InputError(f"{path}: cannot be read as DICOM (its header has neither SOPClassUID nor Modality)")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # values are parsed here, and odd ones are judged here
+            warnings.simplefilter("ignore")  # odd values are checked here
             reason = why_no_slice(header) or ("" if _has_place(header) else NO_PLACE)
             reason = reason or ("" if is_axial(header.ImageOrientationPatient) else "not axial")
             return LeftOut(path, reason, _text(header, "SeriesInstanceUID")) if reason else _image(path, header)
@@ -90,7 +90,7 @@ def _image(path: Path, header: pydicom.Dataset) -> Image:
         path,
         **{field: _text(header, name) for field, name in TEXTS.items()},
         size=(header.Rows, header.Columns),
-        place=np.array(header.ImagePositionPatient, float),
+        position=np.array(header.ImagePositionPatient, float),
         axes=np.array(header.ImageOrientationPatient, float).reshape(2, 3),
         spacing=np.array(header.PixelSpacing, float),
         thickness=_thickness(header),
@@ -105,13 +105,13 @@ def _text(header: pydicom.Dataset, name: str) -> str:
 def _thickness(header: pydicom.Dataset) -> float:
     try:
         value = float(header.get("SliceThickness"))
-    except Exception:  # it serves to check distances, and no slice is refused for it
+    except Exception:  # only used to check distances, so no slice is refused for it
         return np.nan
     return value if 0 < value < FARTHEST_MM else np.nan
 
 
 def _has_place(header: pydicom.Dataset) -> bool:
-    """Whether size, position, orientation and spacing are there, and can be true."""
+    """Whether size, position, orientation and spacing are there and plausible."""
     sizes = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
     if not all(header.get(name) and np.size(header[name].value) == size for name, size in sizes.items()):
         return False

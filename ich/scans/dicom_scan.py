@@ -59,7 +59,7 @@ def _repairs(repaired: Sequence[bool]) -> list[str]:
 
 
 def _tilt(images: Sequence[Image], heights: np.ndarray) -> list[str]:
-    length = np.linalg.norm(images[-1].place - images[0].place)
+    length = np.linalg.norm(images[-1].position - images[0].position)
     angle = np.degrees(np.arccos(min(1.0, heights[-1] / length)))
     return [f"gantry tilt of {angle:.1f} degrees; kept in the affine"] if angle > NOTED_TILT_DEG else []
 
@@ -67,11 +67,11 @@ def _tilt(images: Sequence[Image], heights: np.ndarray) -> list[str]:
 def _affine(images: Sequence[Image], heights: np.ndarray, layout: slice_geometry.Layout) -> np.ndarray:
     """Voxel (column, row, cell) to RAS mm. Cells lie along the line of the slices, which may be tilted."""
     first, last = images[0], images[-1]
-    line = (last.place - first.place) / heights[-1]  # for 1 mm along the normal
+    line = (last.position - first.position) / heights[-1]  # for 1 mm along the normal
     affine = np.eye(4)
     affine[:3, :2] = first.axes.T * first.spacing[::-1]
     affine[:3, 2] = line * layout.step
-    affine[:3, 3] = first.place + line * (layout.start + layout.step / 2)
+    affine[:3, 3] = first.position + line * (layout.start + layout.step / 2)
     return LPS_TO_RAS @ affine + 0.0  # no negative zeros
 
 

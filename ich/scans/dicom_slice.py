@@ -92,7 +92,7 @@ def _why_unusable(header: pydicom.Dataset) -> str:
 
 def _own_window(header: pydicom.Dataset) -> Window | None:
     """The window tags; they hold one number, or several (`['00036', '00036']`)."""
-    tags = (header.get("WindowCenter"), header.get("WindowWidth"))
+    tags = header.get("WindowCenter"), header.get("WindowWidth")
     if None in tags or "" in tags:
         return None
     level, width = (float(np.ravel(tag)[0]) for tag in tags)

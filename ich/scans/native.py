@@ -10,7 +10,7 @@ from ich.base.errors import InputError
 from ich.base.files import atomic
 from ich.scans import nifti
 
-# Engines agree to that; all digits of float32 would take ten times the disk. Thresholds of the report are k/256.
+# Engines agree to within that; full float32 would take ten times the disk. Thresholds of the report are k/256.
 PROBABILITY_STEP = 1 / 1024
 
 
@@ -18,13 +18,13 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
     """Write probabilities (slices, size, size), upright, as a mask 0/1 in exactly the grid and affine of `source`.
 
     Probabilities are resampled linearly to the scan's pixels and cut at `threshold` there. Raises InputError when
-    the scan is not readable any more.
+    the scan can no longer be read.
     """
     scan = nifti.read_nifti(source)
     if scan.shape[2] != len(prob):
         raise InputError(f"{source}: has {scan.shape[2]} slices, {len(prob)} were cut from it; run step 1 again")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # step 1 said what there is to say of the header
+        warnings.simplefilter("ignore", UserWarning)  # step 1 has warned about the header
         where = nifti.grid(scan, orientation)
     mask = nifti.to_file_grid(prob, where) >= threshold
     save_like(path, mask.astype(np.uint8), scan)

@@ -75,8 +75,8 @@ def _form(group: list[Image]) -> str:
 def _strays(most: list[Image], others: list[Image]) -> list[str]:
     if not others:
         return []
-    heights = [image.place @ most[0].normal for image in most]
-    inside = any(min(heights) <= image.place @ most[0].normal <= max(heights) for image in others)
+    heights = [image.position @ most[0].normal for image in most]
+    inside = any(min(heights) <= image.position @ most[0].normal <= max(heights) for image in others)
     return [
         f"{images_text(len(others))} left out ({', '.join(image.path.name for image in others)}): other size, pixel "
         f"spacing or orientation than the rest{'; inside the scan, so the volume may be too small' * inside}"
@@ -85,7 +85,7 @@ def _strays(most: list[Image], others: list[Image]) -> list[str]:
 
 def in_order(images: Sequence[Image]) -> tuple[list[Image], np.ndarray]:
     """Sorted along the normal, from the feet up, and their heights above the lowest, mm."""
-    heights = np.array([image.place @ images[0].normal for image in images])
+    heights = np.array([image.position @ images[0].normal for image in images])
     order = np.argsort(heights, kind="stable")
     return [images[index] for index in order], heights[order] - heights.min()
 
@@ -118,7 +118,7 @@ def without_copies(
             kept.append(index)
             continue
         first, second = images[kept[-1]], images[index]
-        apart = np.abs(first.place - second.place).max() >= SAME_PLACE_MM
+        apart = np.abs(first.position - second.position).max() >= SAME_PLACE_MM
         if apart or not np.array_equal(pixels(first), pixels(second)):
             raise InputError(
                 f"{name}: {first.path} and {second.path} are different slices at one place; expected one "
@@ -131,7 +131,7 @@ def without_copies(
 
 def check_line(images: Sequence[Image], heights: np.ndarray, name: str) -> None:
     """Raise InputError when a slice lies sideways of the line through the others."""
-    sides = np.array([image.axes @ image.place for image in images])  # mm along rows and columns
+    sides = np.array([image.axes @ image.position for image in images])  # mm along rows and columns
     half = len(images) // 2  # slopes between slices half a scan apart
     slope = np.median((sides[half:] - sides[:-half]) / (heights[half:] - heights[:-half])[:, None], axis=0)
     sides -= heights[:, None] * slope
