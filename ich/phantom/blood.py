@@ -33,8 +33,8 @@ class Plan:
     thick: float
     length: float
     height: float  # half the extent along z
-    push: float  # how far the brain beside it is moved
     hu: float
+    push: float = 0.0  # how far the brain beside it is moved
     fracture: bool = False
 
 
@@ -44,14 +44,7 @@ def plan_blood(kind: str, rng: np.random.Generator) -> Plan:
     height = 0.5 * SLICE_MM * float(rng.choice(SLICES, p=SLICE_ODDS))
     hu = float(rng.uniform(*(FAINT_HU if rng.random() < FAINT_ODDS else FRESH_HU)))
     small = float(rng.beta(1.4, 2.2))  # 0 tiny .. 1 large, small ones are more frequent
-    draw = {
-        "epidural": _plan_epidural,
-        "subdural": _plan_subdural,
-        "intraparenchymal": _plan_intraparenchymal,
-        "intraventricular": _plan_intraventricular,
-        "subarachnoid": _plan_subarachnoid,
-    }[kind]
-    return Plan(kind=kind, side=side, height=height, hu=hu, **draw(side, small, rng))
+    return Plan(kind=kind, side=side, height=height, hu=hu, **PLAN[kind](side, small, rng))
 
 
 def _at_table(side: int, angle: float, z: float) -> dict:
@@ -63,12 +56,8 @@ def _at_table(side: int, angle: float, z: float) -> dict:
 def _plan_epidural(side: int, small: float, rng: np.random.Generator) -> dict:
     thick = 8 + 17 * small
     place = _at_table(side, rng.uniform(-0.8, 0.75), rng.uniform(32, 70))
-    return place | {
-        "thick": thick,
-        "length": rng.uniform(9, 15) + thick,
-        "push": 0.35 * thick,
-        "fracture": bool(rng.random() < FRACTURE_ODDS),
-    }
+    return place | {"thick": thick, "length": rng.uniform(9, 15) + thick, "push": 0.35 * thick,
+                    "fracture": bool(rng.random() < FRACTURE_ODDS)}  # fmt: skip
 
 
 def _plan_subdural(side: int, small: float, rng: np.random.Generator) -> dict:
@@ -81,26 +70,28 @@ def _plan_intraparenchymal(side: int, small: float, rng: np.random.Generator) ->
     x, y, z = (rng.choice(DEEP_CENTERS) + rng.normal(0, 3, 3)).tolist()
     norm = float(np.hypot(x, y))
     radius = 4 + 15 * small
-    return {
-        "center": (side * x, y, z),
-        "outward": (-side * x / norm, -y / norm),
-        "thick": radius,
-        "length": radius,
-        "push": 0.0,
-    }
+    outward = (-side * x / norm, -y / norm)
+    return {"center": (side * x, y, z), "outward": outward, "thick": radius, "length": radius}
 
 
 def _plan_intraventricular(side: int, small: float, rng: np.random.Generator) -> dict:
     center = (side * 22.0, rng.uniform(34, 46), rng.uniform(45, 54))
-    return {"center": center, "outward": (0.0, 1.0), "thick": 0.0, "length": 24 + 42 * small, "push": 0.0}
+    return {"center": center, "outward": (0.0, 1.0), "thick": 0.0, "length": 24 + 42 * small}
 
 
 def _plan_subarachnoid(side: int, small: float, rng: np.random.Generator) -> dict:
     if rng.random() < 0.5:  # around the Sylvian fissure and the basal cisterns
         center = (side * rng.uniform(6, 48), rng.uniform(-20, 0), rng.uniform(28, 46))
-        return {"center": center, "outward": (0.0, 0.0), "thick": 2.0, "length": 20 + 25 * small, "push": 0.0}
-    place = _at_table(side, rng.uniform(-1.1, 1.1), rng.uniform(50, 85))
-    return place | {"thick": 2.0, "length": 20 + 25 * small, "push": 0.0}
+        place = {"center": center, "outward": (0.0, 0.0)}
+    else:
+        place = _at_table(side, rng.uniform(-1.1, 1.1), rng.uniform(50, 85))
+    return place | {"thick": 2.0, "length": 20 + 25 * small}
+
+
+PLAN: dict[str, Callable[[int, float, np.random.Generator], dict]] = {
+    "epidural": _plan_epidural, "subdural": _plan_subdural, "intraparenchymal": _plan_intraparenchymal,
+    "intraventricular": _plan_intraventricular, "subarachnoid": _plan_subarachnoid,
+}  # fmt: skip
 
 
 class Around(NamedTuple):
@@ -158,12 +149,9 @@ def _subarachnoid(plan: Plan, around: Around) -> Grown:
 
 
 GROW: dict[str, Callable[[Plan, Around], Grown]] = {
-    "epidural": _epidural,
-    "subdural": _subdural,
-    "intraparenchymal": _intraparenchymal,
-    "intraventricular": _intraventricular,
-    "subarachnoid": _subarachnoid,
-}
+    "epidural": _epidural, "subdural": _subdural, "intraparenchymal": _intraparenchymal,
+    "intraventricular": _intraventricular, "subarachnoid": _subarachnoid,
+}  # fmt: skip
 
 
 def fracture_line(plan: Plan, space: Space) -> Field:

@@ -1,22 +1,21 @@
 """Writes phantom head CTs as a folder of the CT-ICH layout, with the quirks of the real tables."""
 
-import csv
-import io
 from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 
 from ich.base.errors import InputError
-from ich.base.files import atomic, read_json, write_json, write_text
+from ich.base.files import atomic, write_text
 from ich.base.parallel import spread
 from ich.data.table import TYPES
 from ich.phantom.head import make_patient
+from ich.phantom.marker import is_complete
 
 FIRST_NUMBER, SKIPPED_NUMBERS = 49, range(59, 66)  # as in CT-ICH 1.3.1
 DIAGNOSIS_CSV, DEMOGRAPHICS_CSV = "hemorrhage_diagnosis_raw_ct.csv", "Patient_demographics.csv"
-MARKER = "phantom.json"  # says which phantoms a folder holds, so that real scans are never overwritten
 DIAGNOSIS_HEADER = ("PatientNumber", "SliceNumber", "Intraventricular", "Intraparenchymal", "Subarachnoid", "Epidural",
                     "Subdural", "No_Hemorrhage", "Fracture_Yes_No")  # fmt: skip
 SCANNER = 1  # NIfTI code: the affine is in the coordinates of the scanner
@@ -37,36 +36,21 @@ def write_ct_ich(folder: Path, patients: int, size: int, seed: int, workers: int
     """
     if patients < 1:
         raise InputError(f"{patients} phantom patients: expected 1 or more")
-    if _is_complete(folder, {"patients": patients, "size": size, "seed": seed}):
+    scans = [f"{part}/{patient_number(k):03d}.nii" for k in range(patients) for part in ("ct_scans", "masks")]
+    origin = {"patients": patients, "size": size, "seed": seed}
+    if is_complete(folder, origin, [*scans, DIAGNOSIS_CSV, DEMOGRAPHICS_CSV]):
         return
-    work = partial(write_patient, folder, seed, size)
-    records = spread(work, range(patients), workers, "phantom heads", quiet)
-    write_text(folder / DEMOGRAPHICS_CSV, _demographics(records, seed))
-    write_text(folder / DIAGNOSIS_CSV, _diagnosis(records))
-
-
-def _is_complete(folder: Path, arguments: dict[str, int]) -> bool:
-    """Whether these very phantoms are there; claims an empty folder for them, refuses any other folder."""
-    marker = folder / MARKER
-    if not marker.exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} holds other files: expected a new folder for the phantoms; name another one")
-        write_json(marker, arguments)
-        return False
-    if (found := read_json(marker)) != arguments:
-        raise InputError(f"{folder} holds phantoms made with {found}, asked for {arguments}: "
-                         "name another folder or delete this one")  # fmt: skip
-    numbers = [f"{patient_number(k):03d}.nii" for k in range(arguments["patients"])]
-    volumes = [f"{part}/{name}" for name in numbers for part in ("ct_scans", "masks")]
-    return all((folder / name).exists() for name in (*volumes, DIAGNOSIS_CSV, DEMOGRAPHICS_CSV))
+    records = spread(partial(write_patient, folder, seed, size), range(patients), workers, "phantom heads", quiet)
+    for name, rows in ((DEMOGRAPHICS_CSV, _demographics(records, seed)), (DIAGNOSIS_CSV, _diagnosis(records))):
+        write_text(folder / name, pd.DataFrame(rows).to_csv(header=False, index=False, lineterminator="\n"))
 
 
 def write_patient(folder: Path, seed: int, size: int, patient: int) -> Record:
     """Make one phantom and write its CT and mask."""
-    made, number = make_patient(seed, patient, size), patient_number(patient)
-    for part, volume in (("ct_scans", made.hu), ("masks", made.mask)):
-        write_nifti(folder / part / f"{number:03d}.nii", volume, made.affine)
-    return number, made.age, made.sex, made.slices
+    head, number = make_patient(seed, patient, size), patient_number(patient)
+    for part, volume in (("ct_scans", head.hu), ("masks", head.mask)):
+        write_nifti(folder / part / f"{number:03d}.nii", volume, head.affine)
+    return number, head.age, head.sex, head.slices
 
 
 def write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
@@ -79,31 +63,25 @@ def write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
         nib.save(image, temporary)
 
 
-def _diagnosis(records: list[Record]) -> str:
+def _diagnosis(records: list[Record]) -> list[tuple]:
     rows = [
-        (number, at, *(flags[kind] for kind in TYPES), flags["no_hemorrhage"], flags["fracture"])
+        (number, index, *(flags[kind] for kind in TYPES), flags["no_hemorrhage"], flags["fracture"])
         for number, _, _, slices in records
-        for at, flags in enumerate(slices, start=1)
+        for index, flags in enumerate(slices, start=1)
     ]
-    return _csv([DIAGNOSIS_HEADER, *rows])
+    return [DIAGNOSIS_HEADER, *rows]
 
 
-def _demographics(records: list[Record], seed: int) -> str:
+def _demographics(records: list[Record], seed: int) -> list[tuple]:
     """The real table's quirks: two header rows, a line break in a name, gaps, patients without a scan."""
     rng = np.random.default_rng([seed, len(records)])
-    heads = [
+    headers = [
         ("Patient Number", "Age\n(years)", "Gender ", "Hemorrhage type", "", "", "", "", "Fracture (yes 1/no 0)"),
         ("", "", "", "Intraventricular", "Intraparenchymal", "Subarachnoid", "Epidural", "Subdural", ""),
     ]
     rows = []
     for number, age, sex, slices in records:
-        found = [1 if any(flags[kind] for flags in slices) else "" for kind in (*TYPES, "fracture")]
-        rows.append((number, age if rng.random() > 0.05 else "", sex if rng.random() > 0.1 else sex.lower(), *found))
+        types = [1 if any(flags[kind] for flags in slices) else "" for kind in (*TYPES, "fracture")]
+        rows.append((number, age if rng.random() > 0.05 else "", sex if rng.random() > 0.1 else sex.lower(), *types))
     rows += [(number, int(rng.integers(5, 86)), "", *[""] * 6) for number in SKIPPED_NUMBERS]
-    return _csv([*heads, *sorted(rows)])
-
-
-def _csv(rows: list[tuple]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return [*headers, *sorted(rows)]

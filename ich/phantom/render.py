@@ -60,14 +60,9 @@ def paint(hu: Field, part: Field | None, value: Field | float) -> None:
 
 
 def render(
-    fields: dict[str, Field],
-    lesions: list[Lesion],
-    crack: Field | None,
-    atrophy: float,
-    pixel: float,
-    size: int,
+    fields: dict[str, Field], lesions: list[Lesion], crack: Field | None, atrophy: float, pixel: float, size: int,
     rng: np.random.Generator,
-) -> tuple[Field, Field]:
+) -> tuple[Field, Field]:  # fmt: skip
     """CT (slices, size, size) in HU, and the blood fraction 0..1 per lesion (lesions, slices, size, size).
 
     `pixel` is the pixel's size in mm at this `size`.
@@ -147,14 +142,14 @@ def draw_blood(brain: Field, lesion: Lesion, index: int, place: Field) -> Field:
     if lesion.region[index].max() <= 0:
         return np.zeros_like(brain)
     region = enlarge(lesion.region[index], len(brain))
-    fraction = soft_step(region, 0, 1.2) * place
+    whole = soft_step(region, 0, 1.2)
+    fraction = whole * place
     if (fraction > 0.5).sum() < SMALLEST_BLOOD * brain.size:
         return np.zeros_like(brain)
     if lesion.oedema:
         paint(brain, soft_step(region, -lesion.oedema, lesion.oedema), np.minimum(brain, OEDEMA))
     # Blood is drawn up to the bone, but counted only where no bone shines through.
-    drawn = soft_step(region, 0, 1.2) if lesion.place == "cavity" else fraction
-    paint(brain, drawn, enlarge(lesion.hu[index], len(brain)))
+    paint(brain, whole if lesion.place == "cavity" else fraction, enlarge(lesion.hu[index], len(brain)))
     return fraction
 
 
@@ -163,10 +158,8 @@ def draw_face(hu: Field, view: View) -> None:
     paint(hu, view.part("face_bone"), FACE_BONE + 250 * view["texture"])
     paint(hu, view.part("orbit"), FAT)
     paint(hu, view.part("eye_muscle"), MUSCLE - 12)
-    globe = view.part("globe")
-    if globe is not None:
-        paint(hu, globe, MUSCLE - 5)
-        paint(hu, view.part("globe", 1.3), GLOBE)
+    paint(hu, view.part("globe"), MUSCLE - 5)
+    paint(hu, view.part("globe", 1.3), GLOBE)
     paint(hu, view.part("air"), AIR + 20)
     paint(hu, view.part("cells"), AIR + 150)
 

@@ -34,22 +34,19 @@ def write(path: Path, size: int, seed: int) -> None:
 
 
 def _levels(patient: Patient) -> list[Tile]:
-    places = (np.linspace(0.2, 0.85, COLUMNS) * patient.hu.shape[2]).astype(int)
-    return [_tile(patient, place, False) for place in places]
+    indices = (np.linspace(0.2, 0.85, COLUMNS) * patient.hu.shape[2]).astype(int)
+    return [_tile(patient, index, False) for index in indices]
 
 
 def _bleeding(patient: Patient) -> list[Tile]:
     """The slices with most blood, in order, each beside its outline."""
     area = (patient.mask > 0).sum((0, 1))
     most = np.argsort(-area, kind="stable")[: COLUMNS // 2]
-    largest = np.sort(most[area[most] > 0])
-    return [_tile(patient, place, outlined) for place in largest for outlined in (False, True)]
+    return [_tile(patient, index, outlined) for index in np.sort(most[area[most] > 0]) for outlined in (False, True)]
 
 
-def _tile(patient: Patient, place: int, outlined: bool) -> Tile:
-    where = Grid(patient.hu.shape, patient.affine)
-    image = where.upright(Window(40, 120)(patient.hu[:, :, place]))[..., None]
-    mask = where.upright(patient.mask[:, :, place]) > 0
-    if not outlined:
-        mask = np.zeros_like(mask)
-    return outline(image, mask, FALSE_POSITIVE), f"slice {place + 1}"
+def _tile(patient: Patient, index: int, outlined: bool) -> Tile:
+    grid = Grid(patient.hu.shape, patient.affine)
+    image = grid.upright(Window(40, 120)(patient.hu[:, :, index]))[..., None]
+    mask = (grid.upright(patient.mask[:, :, index]) > 0) & outlined
+    return outline(image, mask, FALSE_POSITIVE), f"slice {index + 1}"

@@ -11,6 +11,7 @@ from ich.base.errors import InputError
 from ich.data.table import TYPES
 from ich.phantom.ct_ich import DEMOGRAPHICS_CSV, DIAGNOSIS_CSV, DIAGNOSIS_HEADER, patient_number, write_ct_ich
 from ich.phantom.head import FLAGS, Patient, blood_kinds, make_patient, make_scene
+from ich.phantom.marker import is_complete
 
 SIZE, SEED, PATIENTS = 128, 3, 12
 BONE_HU = 300
@@ -205,3 +206,11 @@ def test_folder_with_real_scans_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="other files"):
         write_ct_ich(tmp_path, patients=1, size=32, seed=0)
     assert scan.read_bytes() == b"real"
+
+
+def test_a_folder_is_claimed_once_and_whole_when_its_files_are_there(tmp_path):
+    assert not is_complete(tmp_path / "new", {"seed": 1}, ["last.csv"])
+    (tmp_path / "new" / "last.csv").touch()
+    assert is_complete(tmp_path / "new", {"seed": 1}, ["last.csv"])
+    with pytest.raises(InputError, match=r"phantoms made with \{'seed': 1\}, asked for \{'seed': 2\}: name another"):
+        is_complete(tmp_path / "new", {"seed": 2}, ["last.csv"])
