@@ -89,7 +89,7 @@ def _calcium(space: Space, head: Head, rng: np.random.Generator) -> Field:
     size = rng.uniform(0.3, 1.0, 3) * np.clip((head.age - 5) / 25, 0.3, 1)
     spots = [ellipsoid(space, (0, 22, 44), tuple(size[0] * np.array(PINEAL_MM)))]
     for sign, part in ((-1, size[1]), (1, size[2])):
-        center = rng.normal((sign * 22, 35, 52), (1, 1, 2))
+        center = tuple(rng.normal((sign * 22, 35, 52), (1, 1, 2)))
         spots.append(ellipsoid(space, center, tuple(part * np.array(CHOROID_MM))))
     return union(*spots)
 

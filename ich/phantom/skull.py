@@ -24,7 +24,7 @@ class Head:
     """What makes one head different from the next; lengths in mm, angles in radians."""
 
     age: int
-    scale: tuple[float, float, float]  # along x, y, z
+    scale: tuple[float, ...]  # along x, y, z
     shift: tuple[float, float]  # of the head's origin in the image, along x and y
     turn: float  # in the image plane
     pitch: float  # z gained per mm along y

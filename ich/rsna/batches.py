@@ -15,7 +15,7 @@ from ich.train.batches import Batch, EpochBatches
 
 @dataclass(frozen=True)
 class Change:
-    """Augmentation as published: turned, moved, mirrored both ways. Fields as `ich.augment.Strength` reads them."""
+    """Augmentation as published: turned, moved, mirrored both ways. An `AffineStrength`."""
 
     rotation_deg: float
     shift: float  # share of the image side

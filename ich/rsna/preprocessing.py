@@ -6,7 +6,6 @@ import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ich.base.errors import InputError
@@ -52,7 +51,7 @@ def process(file: tuple[str, str], how: How) -> Note:
         write_png(how.folder / variant / f"{name}.png", pixels, sync=False)
     return begun._replace(
         patient=found.patient.strip(), rows=grey.shape[0], columns=grey.shape[1], no_contour=not grey.any(),
-        repaired=found.repaired, crc32=zlib.crc32(np.ascontiguousarray(grey)),
+        repaired=found.repaired, crc32=zlib.crc32(grey.tobytes()),
     )  # fmt: skip
 
 

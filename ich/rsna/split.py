@@ -36,17 +36,17 @@ def _strata(known: pd.DataFrame, seed: int) -> list[pd.Series]:
     load = flags.groupby(known["patient"]).sum()
     load = load.iloc[np.random.default_rng(seed).permutation(len(load))]
     rarest_first = [*load[list(TYPES)].gt(0).sum().sort_values(kind="stable").index, "healthy"]
-    of = load[rarest_first].gt(0).idxmax(axis=1)
-    return [load.loc[of == name, name].sort_values(ascending=False, kind="stable") for name in rarest_first]
+    stratum = load[rarest_first].gt(0).idxmax(axis=1)
+    return [load.loc[stratum == name, name].sort_values(ascending=False, kind="stable") for name in rarest_first]
 
 
 def _deal(load: pd.Series, shares: dict[str, float]) -> dict[str, str]:
     claim = {name: share * load.sum() for name, share in shares.items()}
     part: dict[str, str] = {}
-    for place, (patient, slices) in enumerate(load.items()):
+    for index, (patient, slices) in enumerate(load.items()):
         empty = [name for name in claim if shares[name] > 0 and name not in part.values()]
-        open_to = empty if len(load) - place <= len(empty) else list(claim)
-        chosen = max(open_to, key=claim.get)
+        open_to = empty if len(load) - index <= len(empty) else list(claim)
+        chosen = max(open_to, key=claim.__getitem__)
         part[patient] = chosen
         claim[chosen] -= slices
     return part
@@ -68,7 +68,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     for name in (*PARTS, PREDICT):
         part = table[table["split"] == name]
         counts = part["class"].value_counts()
-        classes = {each: int(counts.get(each, 0)) for each in (*CLASSES, SEVERAL)}
+        classes = {kind: int(counts.get(kind, 0)) for kind in (*CLASSES, SEVERAL)}
         rows.append({"part": name, "patients": part["patient"].nunique(), "slices": len(part), **classes})
     return pd.DataFrame(rows)
 
@@ -81,8 +81,8 @@ def read(files: Rsna) -> pd.DataFrame:
         f"split must be of {', '.join((*PARTS, PREDICT))}": ~table["split"].isin((*PARTS, PREDICT)),
         "labels must be 0, 1 or empty": ~(table[list(LABELS)].isin((0, 1)) | table[list(LABELS)].isna()).all(axis=1),
     }
-    for what, rows in wrong.items():
+    for problem, rows in wrong.items():
         if rows.any():
             name = table.loc[rows, "id"].iloc[0]
-            raise InputError(f"{files.slices}: id '{name}': {what}; run `python rsna_preprocess.py` again")
+            raise InputError(f"{files.slices}: id '{name}': {problem}; run `python rsna_preprocess.py` again")
     return table
