@@ -21,7 +21,7 @@ from ich.base import cluster, flags, lock, parallel, paths, record, script
 from ich.base.errors import InputError
 from ich.base.files import write_csv, write_json
 from ich.data import audit
-from ich.rsna import layouts, pictures, preprocessing, split, variants
+from ich.rsna import layouts, plots, preprocessing, split, variants
 from ich.rsna.journal import Journal, Note
 from ich.scans.window import Window
 
@@ -50,7 +50,7 @@ def _write(config: settings.RsnaPreprocess) -> None:
     write_csv(files.rejected, rejected)
     table["class"] = layouts.class_of(table)
     table["split"] = split.by_patient(table, config.valid_share, config.test_share, config.seed)
-    pictures.preview(files, table, how.names)
+    plots.preview(files, table, how.names)
     leaks = split.leaks(table)
     facts = {"leak_audit": leaks, "variants": how.key()["steps"], "rejected": len(rejected)}
     files.slices.unlink(missing_ok=True)  # written last: its presence says that all of it is whole

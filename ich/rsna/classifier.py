@@ -82,8 +82,6 @@ def _downloaded(name: str) -> keras.Model:
 
 def _load(network: keras.Model, backbone: keras.Model, path: Path) -> None:
     """A .keras or .weights.h5 file is of the whole network, a plain .h5 of the part before the top, as published."""
-    if not path.is_file():
-        raise InputError(f"{path}: not found; --weights is imagenet, none or a file")
     published = path.suffix == ".h5" and not path.name.endswith(".weights.h5")
     load_weights(backbone if published else network, path)
     if published and has_imagenet_input(backbone):  # a whole network was saved with the rescaling in it
@@ -93,9 +91,9 @@ def _load(network: keras.Model, backbone: keras.Model, path: Path) -> None:
 def competition_loss(truth: keras.KerasTensor, prob: keras.KerasTensor) -> keras.KerasTensor:
     """The competition's weighted log loss of each slice: the mean over labels, `any` counting 2 of 7."""
     prob = keras.ops.clip(prob, 1e-7, 1 - 1e-7)
-    each = keras.ops.binary_crossentropy(truth, prob)
+    loss = keras.ops.binary_crossentropy(truth, prob)
     weight = keras.ops.convert_to_tensor([ANY_WEIGHT] + [1.0] * (OUTPUTS - 1))
-    return keras.ops.sum(each * weight, axis=-1) / keras.ops.sum(weight)
+    return keras.ops.sum(loss * weight, axis=-1) / keras.ops.sum(weight)
 
 
 class Classifier:
@@ -107,14 +105,14 @@ class Classifier:
     def __init__(self, config: "settings.RsnaTrain", steps: int) -> None:
         keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
         self.config, self.steps = config, steps
-        self.bare, self.model = self._made(config.seed)
+        self.bare, self.model = self._compiled(config.seed)
         self.exact = Exact(self.bare, self.model, config.jit)
         self._seed, self._initial = config.seed, checkpoint.read_state(self.model)
 
     def reset(self, seed: int) -> None:
         """Initial weights, optimizer and random states of `seed`, without compiling again."""
         if seed != self._seed:
-            self._seed, self._initial = seed, checkpoint.read_state(self._made(seed)[1])
+            self._seed, self._initial = seed, checkpoint.read_state(self._compiled(seed)[1])
         checkpoint.write_state(self.model, self._initial)
 
     def predict(self, batches: Batches) -> np.ndarray:
@@ -122,15 +120,15 @@ class Classifier:
         prob = self.exact.predictor.predict(device.feed(batches), verbose=0)
         return np.asarray(prob, np.float64)[: batches.n]
 
-    def _made(self, seed: int) -> tuple[keras.Model, keras.Model]:
+    def _compiled(self, seed: int) -> tuple[keras.Model, keras.Model]:
         keras.utils.set_random_seed(seed)
         bare = build(self.config)
         model = keras.Model(bare.inputs, bare.outputs)
-        several = self.config.task == "multilabel"
+        multilabel = self.config.task == "multilabel"
         model.compile(
             optimizer=keras.optimizers.Adam(schedule(self.config, self.steps)),
-            loss=competition_loss if several else "categorical_crossentropy",
-            metrics=[keras.metrics.BinaryAccuracy("accuracy") if several else "accuracy"],
+            loss=competition_loss if multilabel else "categorical_crossentropy",
+            metrics=[keras.metrics.BinaryAccuracy("accuracy") if multilabel else "accuracy"],
             jit_compile=device.choose_jit(self.config.jit),
         )
         return bare, model

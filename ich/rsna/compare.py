@@ -1,8 +1,8 @@
 """Which preprocessing is best? Tables over variants, with intervals over patients, from finished trainings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,12 @@ from ich.score import statistics
 
 DRAWS = 1000  # of patients: the ends of a 95 % interval then rest on 25 draws each; more only takes longer
 PERCENTILES = [0.025, 0.975]
+TRUTH = ["id", "patient", "class", *LABELS]
+OF_ONE = dict.fromkeys(("variant", "repeat", "seed", "steps"), "")  # may differ between trainings that are compared
 FIRST_REPEAT = 2  # of a folder of its own; the first training lies in the variant's folder itself
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """The finished trainings of a variant on the same test slices, one for each seed, and their scores.
 
     `whole`: a row a training, its MEASURES. `drawn`: (draws, measures), means over trainings, of the same bootstrap
@@ -41,54 +42,51 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
 
     Raises InputError when there are none, or when they were tested on other slices or trained in another way.
     """
-    whole = paths.rsna_folder(folder, task)
-    for path in sorted(each.parent for each in whole.glob(f"*/{paths.RUN}") if each.parent.name not in VARIANTS):
+    root = paths.rsna_folder(folder, task)
+    for path in sorted(run.parent for run in root.glob(f"*/{paths.RUN}") if run.parent.name not in VARIANTS):
         print(f"note: {path}: left out, since its name is none of the variants")
-    found = {name: _finished(folder, task, name) for name in VARIANTS}
-    found = {name: trainings for name, trainings in found.items() if trainings}
-    if not found:
-        raise InputError(f"{whole}: no finished training; run `python rsna_train.py` first")
-    every = [training for trainings in found.values() for training in trainings]
-    tables = {training: _read(training, task) for training in every}
-    for training in every[1:]:
-        _refuse_mixture(training, tables[training], every[0], tables[every[0]])
-    for training in every:
+    finished = {name: trainings for name in VARIANTS if (trainings := _finished(folder, task, name))}
+    if not finished:
+        raise InputError(f"{root}: no finished training; run `python rsna_train.py` first")
+    tables = {training: _read(training, task) for trainings in finished.values() for training in trainings}
+    first = next(iter(tables))
+    for training in tables:
+        _refuse_mixture(training, first, tables)
+    for training in tables:
         _refuse_copy(training)
-    weight = patient_draws(tables[every[0]]["patient"].to_numpy(), draws, seed)
-    predicted = {name: [_predicted(tables[each], task) for each in trainings] for name, trainings in found.items()}
-    return [_result(name, each, weight) for name, each in predicted.items()]
+    weight = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
+    return [_result(name, [_predicted(tables[training], task) for training in trainings], weight)
+            for name, trainings in finished.items()]  # fmt: skip
 
 
 def _finished(folder: Path, task: str, name: str) -> list[paths.Classification]:
-    whole = paths.rsna_folder(folder, task) / name
-    for path in paths.misnamed(whole, "repeat", FIRST_REPEAT):
+    root = paths.rsna_folder(folder, task) / name
+    for path in paths.misnamed(root, "repeat", FIRST_REPEAT):
         print(f"note: {path}: left out, since its name is none of repeat_02, repeat_03, ...")
-    repeats = (1, *paths.numbered(whole, "repeat", FIRST_REPEAT))
-    trainings = [paths.Classification(folder, task, name, each) for each in repeats]
+    repeats = (1, *paths.numbered(root, "repeat", FIRST_REPEAT))
+    trainings = [paths.Classification(folder, task, name, repeat) for repeat in repeats]
     return [training for training in trainings if training.finished]
 
 
 def _read(training: paths.Classification, task: str) -> pd.DataFrame:
-    columns = ("id", "patient", "split", "class", *LABELS, *(f"prob_{name}" for name in names_of(task)))
-    table = read_csv(training.predictions, columns, "rsna_train.py")
+    table = read_csv(training.predictions, (*TRUTH, "split", *_columns(task)), "rsna_train.py")
     return table[table["split"] == "test"].sort_values("id", ignore_index=True)
 
 
 def _refuse_mixture(
-    one: paths.Classification, table: pd.DataFrame, first: paths.Classification, wanted: pd.DataFrame
+    training: paths.Classification, first: paths.Classification, tables: dict[paths.Classification, pd.DataFrame]
 ) -> None:
-    """Raise InputError unless two trainings have the same test slices and the same method, variant and seed apart."""
-    truth = ["id", "patient", "class", *LABELS]
-    if not table[truth].equals(wanted[truth]):
+    """Raise InputError unless a training has the test slices and the method (variant and seed apart) of the first."""
+    if not tables[training][TRUTH].equals(tables[first][TRUTH]):
         raise InputError(
-            f"{one.predictions}: holds {len(table)} test slices, and not the same as the {len(wanted)} of "
-            f"{first.predictions}; train both on one split: delete {one.folder} and run rsna_train.py"
+            f"{training.predictions}: holds {len(tables[training])} test slices, and not the same as the "
+            f"{len(tables[first])} of {first.predictions}; train both on one split: delete {training.folder} "
+            "and run rsna_train.py"
         )
-    apart = dict.fromkeys(("variant", "repeat", "seed", "steps"), "")
-    own, other = (read_json(each.run, ("identity",))["identity"] | apart for each in (one, first))
-    if pairs := record.differences(own, other):
+    own, other = (read_json(each.run, ("identity",))["identity"] for each in (training, first))
+    if pairs := record.differences(own | OF_ONE, other | OF_ONE):
         changes = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
-        raise InputError(f"{one.run}: was trained otherwise than {first.run}: {changes}; they can't be compared")
+        raise InputError(f"{training.run}: was trained otherwise than {first.run}: {changes}; they can't be compared")
 
 
 def _refuse_copy(training: paths.Classification) -> None:
@@ -103,8 +101,13 @@ def _refuse_copy(training: paths.Classification) -> None:
             )
 
 
+def _columns(task: str) -> list[str]:
+    """Of the probabilities, in the order of the network's outputs."""
+    return [f"prob_{name}" for name in names_of(task)]
+
+
 def _predicted(table: pd.DataFrame, task: str) -> Predicted:
-    prob = table[[f"prob_{name}" for name in names_of(task)]].to_numpy(np.float64)
+    prob = table[_columns(task)].to_numpy(np.float64)
     return Predicted(targets(table, task), prob, table["patient"].to_numpy(), task == "multilabel")
 
 
@@ -113,16 +116,16 @@ def patient_draws(patient: np.ndarray, draws: int, seed: int) -> np.ndarray:
 
     Slices of one patient are not independent, so they go together (cluster bootstrap; Davison and Hinkley 1997).
     """
-    _, place = np.unique(patient, return_inverse=True)
-    number = place.max() + 1
-    chosen = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
-    return chosen[:, place].astype(np.float64)
+    _, index = np.unique(patient, return_inverse=True)
+    number = index.max() + 1
+    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
+    return times[:, index].astype(np.float64)
 
 
 def _result(name: str, trainings: list[Predicted], weight: np.ndarray) -> Result:
     once = np.ones((1, weight.shape[1]))
-    whole = pd.concat([pd.DataFrame(scores.measures(each, once)) for each in trainings], ignore_index=True)
-    drawn = sum(pd.DataFrame(scores.measures(each, weight)) for each in trainings) / len(trainings)
+    whole = pd.concat([pd.DataFrame(scores.measures(one, once)) for one in trainings], ignore_index=True)
+    drawn = sum(pd.DataFrame(scores.measures(one, weight)) for one in trainings) / len(trainings)
     return Result(name, trainings, whole, drawn)
 
 
@@ -131,12 +134,11 @@ def comparison(results: Sequence[Result]) -> pd.DataFrame:
     rows = []
     for result in results:
         first = result.trainings[0]
-        row = {"variant": result.name, "repeats": len(result.trainings), "slices": len(first.truth),
+        row: dict[str, object] = {"variant": result.name, "repeats": len(result.trainings), "slices": len(first.truth),
                "patients": len(set(first.patient))}  # fmt: skip
         for name in MEASURES:
-            low, high = _interval(result.drawn[name])
-            row |= {name: result.whole[name].mean(), f"{name}_low": low, f"{name}_high": high,
-                    f"{name}_sd_seeds": result.whole[name].std(ddof=1)}  # fmt: skip
+            row |= _with_interval(name, result.whole[name].mean(), result.drawn[name])
+            row[f"{name}_sd_seeds"] = result.whole[name].std(ddof=1)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -148,20 +150,23 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
     second opinion. Empty where BASELINE was not trained.
     """
     base = next((result for result in results if result.name == BASELINE), None)
-    rows = []
-    for result in results:
-        if base is None or result is base:
-            continue
-        row: dict[str, str | float] = {"variant": result.name, "minus": BASELINE}
-        for name in MEASURES:
-            low, high = _interval(result.drawn[name] - base.drawn[name])
-            change = result.whole[name].mean() - base.whole[name].mean()
-            row |= {name: change, f"{name}_low": low, f"{name}_high": high}
-        rows.append({**row, **mcnemar(result.trainings[0].right, base.trainings[0].right)})
-    if not rows:  # the columns only, so that the file is a table all the same
+    if base is None or len(results) == 1:  # the columns only, so that the file is a table all the same
         return pd.DataFrame(columns=["variant", "minus", *MEASURES, "mcnemar_p", "mcnemar_p_holm"])
+    rows = []
+    for result in (result for result in results if result is not base):
+        row: dict[str, object] = {"variant": result.name, "minus": BASELINE}
+        for name in MEASURES:
+            change = result.whole[name].mean() - base.whole[name].mean()
+            row |= _with_interval(name, change, result.drawn[name] - base.drawn[name])
+        rows.append(row | mcnemar(result.trainings[0].right, base.trainings[0].right))
     table = pd.DataFrame(rows)
     return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"]))
+
+
+def _with_interval(name: str, value: float, drawn: pd.Series) -> dict[str, float]:
+    """A measure and the ends of its interval; draws without any patient of a class have no value, and are left out."""
+    low, high = drawn.quantile(PERCENTILES)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
@@ -173,30 +178,23 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
 
 def per_class(results: Sequence[Result], task: str) -> pd.DataFrame:
     """A row a variant and class; means over trainings."""
-    tables = []
+    tables = {}
     for result in results:
-        each = pd.concat([pd.DataFrame(scores.per_class(one, names_of(task))) for one in result.trainings])
-        tables.append(each.groupby("class", sort=False).mean().reset_index().assign(variant=result.name))
-    table = pd.concat(tables, ignore_index=True)
-    return table[["variant", *table.columns.drop("variant")]].astype({"slices": int})
+        trainings = pd.concat([scores.per_class(training, names_of(task)) for training in result.trainings])
+        tables[result.name] = trainings.groupby("class", sort=False).mean()
+    return pd.concat(tables, names=["variant"]).reset_index().astype({"slices": int})
 
 
 def confusion(results: Sequence[Result], task: str) -> dict[str, pd.DataFrame]:
     """By variant, slices of the first seed: true class by predicted class; in multilabel each label's four counts."""
-    names = names_of(task)
+    names = list(names_of(task))
     tables = {}
     for result in results:
         first = result.trainings[0]
         if first.multilabel:
             four = scores.counts(first.truth, first.decided, np.ones((1, len(first.truth))))
-            columns = ("found", "false alarm", "missed", "rightly none")
-            tables[result.name] = pd.DataFrame(np.vstack(four).T.astype(int), list(names), list(columns))
+            columns = ["found", "false alarm", "missed", "rightly none"]
+            tables[result.name] = pd.DataFrame(np.vstack(four).T.astype(int), names, columns)
         else:
-            tables[result.name] = pd.DataFrame(scores.confusion(first), list(names), list(names))
+            tables[result.name] = pd.DataFrame(scores.confusion(first), names, names)
     return tables
-
-
-def _interval(values: pd.Series) -> tuple[float, float]:
-    """Draws without any patient of a class have no value, and are left out."""
-    low, high = values.quantile(PERCENTILES)
-    return float(low), float(high)

@@ -27,7 +27,7 @@ class Job:
     files: Classification
     data: Rsna
     table: pd.DataFrame
-    prints: dict
+    inputs: dict  # what its files are: weights to start from, steps, window, data
 
     advice = "Give --runs another folder"
 
@@ -50,28 +50,28 @@ class Job:
     def identity(self) -> dict:
         """What makes a training this one. A folder that was begun with another identity is refused."""
         settings = {name: getattr(self.config, name) for name in SAME}
-        return {**settings, "variant": self.files.variant, "repeat": self.files.repeat, **self.prints}
+        return {**settings, "variant": self.files.variant, "repeat": self.files.repeat, **self.inputs}
 
     def batches(self, part: str, change: Change | None = None) -> Batches:
         """The slices of a part under this variant."""
-        how = self.config
-        rows = self.table[self.table["split"] == part]
-        return Batches(rows, self.data, self.files.variant, how.task, how.image_size, how.batch_size,
-                       change, self.seed, how.workers)  # fmt: skip
+        config, rows = self.config, self.table[self.table["split"] == part]
+        return Batches(rows, self.data, self.files.variant, config.task, config.image_size, config.batch_size,
+                       change, self.seed, config.workers)  # fmt: skip
 
 
 def make(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> Job:
     """The training of a variant. Raises InputError when the variant or the weights to start from are not there."""
     data = Rsna(config.data)
-    made = read_json(data.run, ("variants", "config"))
-    if variant not in made["variants"]:
+    preprocessed = read_json(data.run, ("variants", "config"))
+    if variant not in preprocessed["variants"]:
         raise InputError(f"{data.folder / variant}: not made yet; run `python rsna_preprocess.py --variants {variant}`")
-    weights = config.weights
-    if weights not in ("imagenet", "none"):
-        weights = _fingerprint(weights)
-    prints = {"weights": weights, "steps": made["variants"][variant], "window": made["config"]["window"],
-              "data_fingerprint": record.fingerprint(data.slices)}  # fmt: skip
-    return Job(config, Classification(config.runs, config.task, variant, repeat), data, table, prints)
+    inputs = {
+        "weights": config.weights if config.weights in ("imagenet", "none") else _fingerprint(config.weights),
+        "steps": preprocessed["variants"][variant],
+        "window": preprocessed["config"]["window"],
+        "data_fingerprint": record.fingerprint(data.slices),
+    }
+    return Job(config, Classification(config.runs, config.task, variant, repeat), data, table, inputs)
 
 
 @functools.cache

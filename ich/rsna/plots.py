@@ -1,18 +1,34 @@
-"""Curves of a classifier's training, confusion matrices, and the one plot that answers the question."""
+"""Pictures of the preprocessing, training curves, confusion matrices, and the one plot that answers the question."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from ich.draw.plots import COLOURS, layout, new_figure, save, whole_epochs
+from ich.base.paths import Rsna
+from ich.draw.pictures import TILE, contact_sheet
+from ich.draw.plots import COLOURS, GREY, layout, new_figure, save, whole_epochs
+from ich.rsna.layouts import CLASSES
 from ich.rsna.variants import BASELINE
+from ich.scans.png import read_image
 
 LOWER_IS_BETTER = "log_loss"
 SHOWN = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC",
          "log_loss": "log loss"}  # fmt: skip
-BETTER, WORSE, UNCLEAR = COLOURS[2], COLOURS[1], "0.45"
+BETTER, WORSE, UNCLEAR = COLOURS[2], COLOURS[1], GREY
+
+
+def preview(files: Rsna, table: pd.DataFrame, names: Sequence[str]) -> None:
+    """A row a variant, a column a class; of each class the slice in the middle of its list."""
+    parts = {name: table.loc[table["class"] == name, "id"] for name in CLASSES}
+    shown = {name: ids.iloc[len(ids) // 2] for name, ids in parts.items() if len(ids)}
+    rows = {
+        variant: [(read_image(files.png(variant, one), 1, TILE)[:, :, 0], name) for name, one in shown.items()]
+        for variant in names
+    }
+    contact_sheet(files.preview, rows, "The same slices under each preprocessing")
 
 
 def loss_accuracy(path: Path, history: pd.DataFrame, title: str) -> None:
@@ -36,11 +52,11 @@ def answer(path: Path, table: pd.DataFrame, differences: pd.DataFrame, subtitle:
     base = table.set_index("variant").loc[BASELINE]
     for axes, name in zip(panels, SHOWN, strict=True):
         axes.axvline(0, color="black", linewidth=1)
-        for place, row in enumerate(differences.itertuples()):
+        for line, row in enumerate(differences.itertuples()):
             value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
             colour = _verdict(low, high, name)
-            axes.plot([low, high], [place, place], color=colour, linewidth=2)
-            axes.plot(value, place, "o", color=colour)
+            axes.plot([low, high], [line, line], color=colour, linewidth=2)
+            axes.plot(value, line, "o", color=colour)
         better = "left is better" if name == LOWER_IS_BETTER else "right is better"
         axes.set(title=f"{SHOWN[name]}\n{BASELINE}: {base[name]:.3f}", xlabel=f"difference ({better})")
         names = differences["variant"] if axes is panels[0] else [""] * len(differences)

@@ -1,8 +1,10 @@
 """How well six probabilities a slice fit the truth; counts first, so that bootstrap draws are sums over patients."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss")
@@ -52,30 +54,30 @@ def auroc(positive: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
     All (n,). NaN where positives or negatives have no weight. One pass over sorted scores: scikit-learn's takes a
     hundred times as long for a thousand draws.
     """
-    _, place = np.unique(score, return_inverse=True)
-    good = np.bincount(place, weight * positive)
-    bad = np.bincount(place, weight * (1 - positive))
+    _, rank = np.unique(score, return_inverse=True)
+    good = np.bincount(rank, weight * positive)
+    bad = np.bincount(rank, weight * (1 - positive))
     total = good.sum() * bad.sum()
     return float(good @ (np.cumsum(bad) - bad / 2) / total) if total else float("nan")
 
 
-def measures(found: Predicted, weight: np.ndarray) -> dict[str, np.ndarray]:
+def measures(predicted: Predicted, weight: np.ndarray) -> dict[str, np.ndarray]:
     """MEASURES for each row of `weight` (draws, n): how often each slice counts. Values (draws,).
 
     Means over classes leave out classes that a draw does not hold.
     """
-    truth, decided = found.truth, found.decided
+    truth, decided = predicted.truth, predicted.decided
     tp, fp, fn, tn = counts(truth, decided, weight)
     with np.errstate(invalid="ignore", divide="ignore"):
         recall, f1 = tp / (tp + fn), np.where(tp + fn > 0, 2 * tp / (2 * tp + fp + fn), np.nan)
-        balanced = (recall + tn / (tn + fp)) / 2 if found.multilabel else recall
-    right = (truth == decided).mean(1) if found.multilabel else found.right
+        balanced = (recall + tn / (tn + fp)) / 2 if predicted.multilabel else recall
+    right = (truth == decided).mean(1) if predicted.multilabel else predicted.right
     total = weight.sum(1)
-    areas = [[auroc(truth[:, k], found.prob[:, k], row) for k in range(truth.shape[1])] for row in weight]
+    areas = [[auroc(truth[:, k], predicted.prob[:, k], row) for k in range(truth.shape[1])] for row in weight]
     return {
         "accuracy": weight @ right / total, "balanced_accuracy": _mean_known(balanced),
         "macro_f1": _mean_known(f1), "auroc": _mean_known(areas),
-        "log_loss": weight @ log_losses(truth, found.prob, found.multilabel) / total,
+        "log_loss": weight @ log_losses(truth, predicted.prob, predicted.multilabel) / total,
     }  # fmt: skip
 
 
@@ -85,30 +87,23 @@ def counts(truth: np.ndarray, decided: np.ndarray, weight: np.ndarray) -> tuple[
     return tuple(weight @ pair for pair in pairs)
 
 
-def per_class(found: Predicted, names: tuple[str, ...]) -> list[dict]:
+def per_class(predicted: Predicted, names: Sequence[str]) -> pd.DataFrame:
     """A row a class: slices, precision, recall, F1, specificity, AUROC (NaN where there is none of it)."""
-    once = np.ones((1, len(found.truth)))
-    rows = []
-    for k, name in enumerate(names):
-        truth, decided = found.truth[:, [k]], found.decided[:, [k]]
-        tp, fp, fn, tn = (float(count[0, 0]) for count in counts(truth, decided, once))
-        rows.append({
-            "class": name, "slices": int(tp + fn), "precision": _ratio(tp, tp + fp), "recall": _ratio(tp, tp + fn),
-            "f1": _ratio(2 * tp, 2 * tp + fp + fn), "specificity": _ratio(tn, tn + fp),
-            "auroc": auroc(truth[:, 0], found.prob[:, k], once[0]),
+    once = np.ones((1, len(predicted.truth)))
+    tp, fp, fn, tn = (count[0] for count in counts(predicted.truth, predicted.decided, once))
+    areas = [auroc(truth, prob, once[0]) for truth, prob in zip(predicted.truth.T, predicted.prob.T, strict=True)]
+    with np.errstate(invalid="ignore"):
+        return pd.DataFrame({
+            "class": names, "slices": (tp + fn).astype(int), "precision": tp / (tp + fp), "recall": tp / (tp + fn),
+            "f1": 2 * tp / (2 * tp + fp + fn), "specificity": tn / (tn + fp), "auroc": areas,
         })  # fmt: skip
-    return rows
 
 
-def confusion(found: Predicted) -> np.ndarray:
+def confusion(predicted: Predicted) -> np.ndarray:
     """Slices by true (row) and predicted class (column), (6, 6)."""
-    return found.truth.T.astype(int) @ found.decided
+    return predicted.truth.T.astype(int) @ predicted.decided
 
 
 def _mean_known(values: ArrayLike) -> np.ndarray:
     """Mean of each row without its NaN; NaN where a row has nothing else."""
     return np.ma.masked_invalid(values).mean(1).filled(np.nan)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")

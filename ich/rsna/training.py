@@ -107,15 +107,15 @@ def _predictions(job: Job, classifier: Classifier, part: str) -> pd.DataFrame:
 
 def _tell_duration(todo: list[Job], classifier: Classifier) -> None:
     """Print how long the trainings will take on this device, if that may be long."""
-    how, job = todo[0].config, todo[0]
+    config, job = todo[0].config, todo[0]
     n_train, n_valid = (len(job.batches(part)) for part in ("train", "valid"))
-    seen = how.epochs * len(todo) * n_train * how.batch_size * how.image_size**2
-    if seen < WORTH_MEASURING_PX:
+    pixels = config.epochs * len(todo) * n_train * config.batch_size * config.image_size**2
+    if pixels < WORTH_MEASURING_PX:
         return
     print(f"{len(todo)} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
     with contextlib.closing(job.batches("train")) as batches:
         step = loop.seconds_per_step(classifier.model, batches)
-    seconds = len(todo) * how.epochs * step * (n_train + n_valid / 3)  # a training step is about 3 passes
+    seconds = len(todo) * config.epochs * step * (n_train + n_valid / 3)  # a training step is about 3 passes
     print(f"estimated time: {duration(seconds)}", flush=True)
     if seconds > LONG_S:
         print("that is long: --network EfficientNetB0 --image-size 224 needs about a hundredth of it; so does a GPU")

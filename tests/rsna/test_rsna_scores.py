@@ -67,10 +67,10 @@ def test_confusion_and_classes_by_hand() -> None:
     assert matrix[:2, :2].tolist() == [[2, 1], [1, 1]]
     assert (matrix[5, 5], matrix.sum()) == (1, 6)
     rows = scores.per_class(found, tuple("abcdef"))
-    assert rows[0] | {"auroc": 0} == pytest.approx(
+    assert rows.iloc[0].to_dict() | {"auroc": 0} == pytest.approx(
         {"class": "a", "slices": 3, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "specificity": 2 / 3, "auroc": 0}
     )
-    assert np.isnan(rows[2]["recall"])
+    assert np.isnan(rows.loc[2, "recall"])
 
 
 def test_a_class_that_is_not_there_is_left_out_of_means() -> None:

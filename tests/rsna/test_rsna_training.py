@@ -192,6 +192,8 @@ def test_another_configuration_or_missing_variant_is_refused(one: Work, tmp_path
         one.train("--variant", "1_roi", "--epochs", "2", runs_folder="refused")
     with pytest.raises(InputError, match="'roi' is not a variant"):
         one.train("--variant", "roi")
+    with pytest.raises(InputError, match=r"none\.h5: not found; --weights is imagenet, none or a file"):
+        one.train("--weights", "none.h5")
     with pytest.raises(InputError, match="run `python rsna_preprocess"):
         rsna_train.main(["--data", str(tmp_path), *SMALL])
 
