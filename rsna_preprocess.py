@@ -5,14 +5,14 @@
     python rsna_preprocess.py --raw rsna --engine ray --address auto       (on a Ray cluster: docs/cluster.md)
 
 reads   <raw>/<class>/*.dcm: healthy epidural intraparenchymal intraventricular subarachnoid subdural, and test
-        or the competition's <raw>/stage_2_train.csv and stage_2_train/ID_*.dcm (found out by itself)
+        or the competition's <raw>/stage_2_train.csv and stage_2_train/ID_*.dcm (detected automatically)
 writes  <data>/rsna/<variant>/<id>.png  slices.csv  rejected.csv  preview.png  run.json
 If interrupted, rerun the same command to resume.
 """
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ from ich.base.errors import InputError
 from ich.base.files import write_csv, write_json
 from ich.data import audit
 from ich.rsna import layouts, plots, preprocessing, split, variants
-from ich.rsna.journal import Journal, Note
+from ich.rsna.journal import Journal
 from ich.scans.window import Window
 
 MEASURED = 200  # files after which the time for the rest is estimated
@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _write(config: settings.RsnaPreprocess) -> None:
     started = time.time()
-    files, how = paths.Rsna(config.data), _how(config)
+    files = paths.Rsna(config.data)
+    window = None if config.window == "tag" else Window.parse(config.window, "--window")
+    how = preprocessing.How(config.raw, files.folder, window, tuple(variants.chosen(config.variants)))
     found = layouts.find(config.raw)
     print(found.summary)
     journal = Journal(files.journal, how.key())
@@ -59,12 +61,6 @@ def _write(config: settings.RsnaPreprocess) -> None:
     _tell(config, table, rejected, leaks)
 
 
-def _how(config: settings.RsnaPreprocess) -> preprocessing.How:
-    window = None if config.window == "tag" else Window.parse(config.window, "--window")
-    names = tuple(variants.chosen(config.variants))
-    return preprocessing.How(config.raw, paths.Rsna(config.data).folder, window, names)
-
-
 def _process(config: settings.RsnaPreprocess, files: pd.DataFrame, journal: Journal, how: preprocessing.How) -> None:
     """Do what is missing; until it is done there is no slices.csv."""
     todo = preprocessing.missing(files, journal, how)
@@ -73,22 +69,19 @@ def _process(config: settings.RsnaPreprocess, files: pd.DataFrame, journal: Jour
     if not todo:
         return
     paths.Rsna(config.data).slices.unlink(missing_ok=True)
+    work = functools.partial(preprocessing.process, how=how)
+    if config.engine == "ray":
+        notes = cluster.stream(work, todo, config, "slices read")
+    else:
+        notes = parallel.stream(work, todo, config.workers, "slices read", config.quiet)
     began = time.monotonic()
     try:
-        for number, note in enumerate(_notes(config, todo, how), 1):
+        for number, note in enumerate(notes, 1):
             journal.add(note)
             if number == MEASURED:
                 _tell_duration((time.monotonic() - began) / MEASURED * (len(todo) - MEASURED))
     finally:
         journal.flush()
-
-
-def _notes(config: settings.RsnaPreprocess, todo: list[tuple[str, str]], how: preprocessing.How) -> Iterator[Note]:
-    """Make the PNGs of each file."""
-    work = functools.partial(preprocessing.process, how=how)
-    if config.engine == "ray":
-        return cluster.stream(work, todo, config, "slices read")
-    return parallel.stream(work, todo, config.workers, "slices read", config.quiet)
 
 
 def _tell_duration(seconds: float) -> None:

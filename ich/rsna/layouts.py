@@ -74,9 +74,7 @@ def usable(table: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def _class_folders(raw: Path) -> Found:
-    files = [(path, name) for name in (*CLASSES, TEST_FOLDER) for path in _dicoms(raw / name)]
-    rows = [(path.stem, path.relative_to(raw).as_posix(), name) for path, name in files]
-    table = pd.DataFrame(rows, columns=["id", "source", "folder"])
+    table = pd.concat([_dicoms(raw, name).assign(folder=name) for name in (*CLASSES, TEST_FOLDER)], ignore_index=True)
     for name in TYPES:
         table[name] = np.where(table["folder"] == TEST_FOLDER, np.nan, table["folder"] == name)
     twice, rejected = table["id"].duplicated(keep=False), {}
@@ -104,7 +102,7 @@ def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
 
 def _kaggle(raw: Path, stage: str) -> Found:
     labels, conflicts = _read_labels(raw / f"{stage}_train.csv")
-    train, test = (_listed(raw, f"{stage}_{part}") for part in ("train", "test"))
+    train, test = (_dicoms(raw, f"{stage}_{part}").drop_duplicates("id") for part in ("train", "test"))
     if train.empty:
         raise InputError(f"{raw / f'{stage}_train'}: no .dcm file in it; expected those of {stage}_train.csv")
     table = train.merge(labels, left_on="id", right_index=True, how="left")
@@ -140,19 +138,14 @@ def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     return table.reindex(columns=list(LABELS)), wrong | dict.fromkeys(twice, f"two rows in {path.name} disagree")
 
 
-def _listed(raw: Path, folder: str) -> pd.DataFrame:
-    """Files of a folder, labels unknown."""
-    files = [(path.stem, path.relative_to(raw).as_posix()) for path in _dicoms(raw / folder)]
-    return pd.DataFrame(files, columns=["id", "source"]).drop_duplicates("id")
-
-
-def _dicoms(folder: Path) -> list[Path]:
-    """All `.dcm` files in and below a folder, in order of name."""
-    names = ((here, name) for here, _, names in os.walk(folder) for name in names if not name.startswith("."))
-    found = [Path(here, name) for here, name in names if name.lower().endswith(".dcm")]
-    if odd := next((path for path in found if not is_file_name(path.stem)), None):
+def _dicoms(raw: Path, folder: str) -> pd.DataFrame:
+    """`id` and `source` of all `.dcm` files in and below a folder, in order of name."""
+    names = ((here, name) for here, _, names in os.walk(raw / folder) for name in names if not name.startswith("."))
+    paths = sorted(Path(here, name) for here, name in names if name.lower().endswith(".dcm"))
+    if odd := next((path for path in paths if not is_file_name(path.stem)), None):
         raise InputError(f"{odd}: results can't be named after it (too long or not printable); rename it")
-    return sorted(found)
+    rows = [(path.stem, path.relative_to(raw).as_posix()) for path in paths]
+    return pd.DataFrame(rows, columns=["id", "source"], dtype=str)
 
 
 def _without(table: pd.DataFrame, rejected: dict[str, str], summary: str) -> Found:
