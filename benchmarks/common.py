@@ -1,43 +1,55 @@
-"""What the benchmarks share: flags, a process a measurement, rounds that alternate, and how results are written."""
+"""What the benchmarks share: flags, a process per measurement, rounds that alternate, and how results are written."""
 
 import argparse
+import functools
 import importlib.util
-import json
+import itertools
+import multiprocessing
+import operator
 import os
 import platform
-import re
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks import machine
-from ich.base import record
+from ich.base import record, script
 from ich.base.files import write_json
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 BACKENDS = ("tensorflow", "jax", "torch")
-ANSWER = "answer: "  # before a line of JSON that a process gives to the one that asked; the rest of its output is noise
 # Two processes share a GPU only if neither takes all of its memory at the start.
 SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+COMPARE = {"<": operator.lt, "<=": operator.le, ">=": operator.ge}
 
 
-def parser(doc: str) -> argparse.ArgumentParser:
-    """The flags of all benchmarks: `--results`, and `--part`, with which the process of a measurement is started."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON")
-    made.add_argument("--part", type=json.loads, help=argparse.SUPPRESS)
-    return made
+def arguments(doc: str, choices: Mapping[str, Collection[str]] | None = None, **defaults: object) -> argparse.Namespace:
+    """Parse `--results`, and a flag for each of `defaults`, of its type; a list takes several values."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(began=time.time())
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON")
+    choices = {"backends": BACKENDS, **(choices or {})}
+    for name, default in defaults.items():
+        options: dict[str, Any] = {"default": default, "help": "default: %(default)s"}
+        if isinstance(default, bool):
+            options["action"] = "store_true"
+        else:
+            is_list = isinstance(default, list)
+            options |= {"type": type(default[0] if is_list else default), "choices": choices.get(name)}
+            options["nargs"] = "+" if is_list else None
+        parser.add_argument(f"--{name.replace('_', '-')}", **options)
+    return parser.parse_args()
 
 
-def installed(names: Iterable[str] = BACKENDS) -> list[str]:
+def installed() -> list[str]:
     """Which backends of Keras are installed; none of them is imported."""
-    return [name for name in names if importlib.util.find_spec(name)]
+    return [name for name in BACKENDS if importlib.util.find_spec(name)]
 
 
 def precisions() -> tuple[str, ...]:
@@ -51,72 +63,60 @@ def jits(backend: str) -> tuple[str, ...]:
 
 
 class Failed(Exception):
-    """A process ended without an answer: too little memory perhaps. The message ends with its own words."""
+    """A measurement ended without an answer; a process that just died was perhaps out of memory."""
 
 
 class Worker:
     """A process that waits to be asked for a measurement, so that several can take turns.
 
-    `facts` is what it says when it is ready. Raises Failed when it does not get that far.
+    In it `prepare(part)` returns `facts`, and a function that measures seconds. Raises Failed when that does not work.
     """
 
-    def __init__(self, script: str, part: dict, backend: str = "") -> None:
-        self.name = f"{Path(script).stem} {backend} {part}"
-        environment = {**os.environ, **SHARED_GPU, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
-        if backend:
-            environment["KERAS_BACKEND"] = backend
-        # Start-up notes of the backends, or why it failed; closed with the worker.
-        self.said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, script, "--part", json.dumps(part)], env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said,
-        )  # fmt: skip
+    def __init__(self, prepare: Callable[[dict], tuple[dict, Callable | None]], part: dict, backend: str = "") -> None:
+        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         try:
-            self.facts = self.finish()
-        except BaseException:
-            self.process.kill()
-            raise
+            self.facts = self.pool.submit(_prepare, prepare, part, backend).result()
+        except Exception as error:
+            self.pool.shutdown()
+            raise Failed(f"{backend} {part}: {error!r}") from error
 
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
-        self.said.close()
+        self.pool.shutdown()
 
-    def start(self) -> None:
-        """Ask for one measurement."""
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-
-    def finish(self) -> dict:
-        """The answer. Raises Failed when there is none."""
-        for line in self.process.stdout:
-            if line.startswith(ANSWER):
-                return json.loads(line.removeprefix(ANSWER))
-        status = self.process.wait()
-        self.said.seek(0)
-        raise Failed(f"{self.name}: ended with status {status}; it said last:\n{self.said.read()[-2000:]}")
+    def start(self) -> Future:
+        """Ask for one measurement; the result is its seconds."""
+        return self.pool.submit(_measure)
 
     def __call__(self) -> float:
         """Seconds of one measurement."""
-        self.start()
-        return self.finish()["seconds"]
+        return self.start().result()
 
 
-def once(script: str, part: dict, backend: str = "") -> dict:
-    """The facts of one measurement in its own process. Raises Failed."""
-    with Worker(script, part, backend) as worker:
+def _prepare(prepare: Callable[[dict], tuple[dict, Callable | None]], part: dict, backend: str) -> dict:
+    global _measure_seconds
+    os.environ.update(SHARED_GPU)
+    if backend:
+        os.environ["KERAS_BACKEND"] = backend
+    with script.starting_backend():
+        facts, _measure_seconds = prepare(part)
+    return facts
+
+
+def _measure() -> float:
+    return _measure_seconds()
+
+
+def once(measure: Callable[[dict], dict], part: dict, backend: str = "") -> dict:
+    """The facts that `measure(part)` returns in a process of its own. Raises Failed."""
+    with Worker(functools.partial(_facts_only, measure), part, backend) as worker:
         return worker.facts
 
 
-def serve(facts: dict, measure: Callable[[], float] | None = None) -> None:
-    """In the process of a measurement: say `facts`, then measure as often as asked."""
-    print(ANSWER + json.dumps(facts), flush=True)
-    for _ in sys.stdin if measure else ():
-        print(ANSWER + json.dumps({"seconds": measure()}), flush=True)
+def _facts_only(measure: Callable[[dict], dict], part: dict) -> tuple[dict, None]:
+    return measure(part), None
 
 
 def noise(batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -132,50 +132,57 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def into_new_folders(work: Callable[[Any, Path], object], items: Sequence, root: Path) -> Callable[[], float]:
+    """Seconds of `work(item, folder)` over all items; a new folder each time, since replacing files is slower."""
+    numbers = itertools.count()
+
+    def measure() -> float:
+        folder = root / str(next(numbers))
+        folder.mkdir(parents=True)
+        return seconds(lambda: [work(item, folder) for item in items])
+
+    return measure
+
+
 def best_of(works: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """The least seconds of each, taking turns: what else runs on the machine slows all alike."""
     taken = [{name: work() for name, work in works.items()} for _ in range(rounds)]
-    return {name: min(each[name] for each in taken) for name in works}
+    return {name: min(times[name] for times in taken) for name in works}
 
 
-def peak_gib() -> float:
-    """The most memory that this process held; getrusage would give the parent's after a fork."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024**2
-
-
-def row(what: str, value: float | None, unit: str = "", target: str = "", met: bool | None = None) -> dict:
-    """One figure as the table shows it; `met` says whether it reaches its target, None where there is none."""
+def row(what: str, value: float | None, unit: str = "", target: str = "") -> dict:
+    """One figure of the table; a `target` such as `<= 1.5` adds whether it was `met`, which is None otherwise."""
+    sign, _, limit = target.partition(" ")
+    met = COMPARE[sign](value, float(limit)) if target and value is not None else None
     return {"what": what, "value": value, "unit": unit, "target": target, "met": met}
 
 
-def write(given: argparse.Namespace, began: float, result: dict, summary: list[dict]) -> None:
+def write(flags: argparse.Namespace, result: dict, summary: list[dict]) -> None:
     """Write `<results>/<script>.json` and print the summary as a table."""
-    settings = {name: value for name, value in vars(given).items() if name not in ("results", "part")}
-    facts = record.manifest(argparse.Namespace(**settings), began, result=result, summary=summary)
+    settings = {name: value for name, value in vars(flags).items() if name not in ("results", "began")}
+    facts = record.manifest(argparse.Namespace(**settings), flags.began, result=result, summary=summary)
     facts |= {"command": machine.command(sys.argv), "machine": machine.facts()}
     facts["platform"] = f"{platform.system()} {platform.machine()}"  # without the kernel's build
     script = Path(sys.argv[0]).stem
-    write_json(given.results / f"{script}.json", machine.without_folders(facts))
-    print(table([{"benchmark": script, **each} for each in summary]))
+    write_json(flags.results / f"{script}.json", machine.without_folders(facts))
+    print(table([{"benchmark": script, **figure} for figure in summary]))
 
 
 def table(rows: list[dict]) -> str:
     """The rows of summaries as a Markdown table, readable on a terminal too."""
-    head = ("benchmark", "what", "measured", "target", "met")
-    lines = [head, ("-",) * len(head)]
-    for each in rows:
-        met = {True: "yes", False: "**no**", None: ""}[each["met"]]
-        lines.append((each["benchmark"], each["what"], measured(each), each["target"], met))
-    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
-    lines[1] = tuple("-" * width for width in widths)
+    lines = [("benchmark", "what", "measured", "target", "met")]
+    for figure in rows:
+        met = {True: "yes", False: "**no**", None: ""}[figure["met"]]
+        lines.append((figure["benchmark"], figure["what"], measured(figure), figure["target"], met))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
 
 
-def measured(each: dict) -> str:
+def measured(figure: dict) -> str:
     """`12.3 images/s`; a measurement that failed or was not made is a dash."""
-    if each["value"] is None:
+    if figure["value"] is None:
         return "-"
-    value = each["value"]
+    value = figure["value"]
     shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{shown} {each['unit']}".strip()
+    return f"{shown} {figure['unit']}".strip()

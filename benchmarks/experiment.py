@@ -13,7 +13,6 @@ import functools
 import math
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common, machine, phantoms
-from ich.base import script
 from ich.data.split import read_split
 
 NETWORKS, FOLDS, SLICES = 2, 10, 515  # of the published experiment; slices an epoch
@@ -32,21 +30,15 @@ SMALL = {"size": 32, "filters": 2, "batch_size": 4, "patients": 8, "epochs": (2,
 
 
 def main() -> None:
-    parser = common.parser(__doc__)
-    parser.add_argument("--backends", nargs="+", default=common.installed(), choices=common.BACKENDS)
-    parser.add_argument("--small", action="store_true", default=machine.gpu() is None)
-    given, began = parser.parse_args(), time.time()
-    if given.part:
-        serve(given.part)
-        return
-    scale, rows = SMALL if given.small else FULL, []
+    flags = common.arguments(__doc__, backends=common.installed(), small=machine.gpu() is None)
+    scale, rows = SMALL if flags.small else FULL, []
     with tempfile.TemporaryDirectory() as folder:
         phantoms.prepare(Path(folder), scale["patients"], scale["size"], tuple(PROTOCOL.values()))
-        for backend in given.backends:
+        for backend in flags.backends:
             for recipe, protocol in PROTOCOL.items():
                 part = {**scale, "folder": folder, "backend": backend, "recipe": recipe, "protocol": protocol}
-                rows.append(projected({**part, **common.once(__file__, part, backend)}))
-    common.write(given, began, {"rows": rows}, [figure for row in rows for figure in figures(row, given.small)])
+                rows.append(projected({**part, **common.once(measure, part, backend)}))
+    common.write(flags, {"rows": rows}, [figure for row in rows for figure in figures(row, flags.small)])
 
 
 def projected(row: dict) -> dict:
@@ -59,20 +51,20 @@ def projected(row: dict) -> dict:
 
 def figures(row: dict, small: bool) -> list[dict]:
     what = f"recipe {row['recipe']}, {row['backend']}"
-    minutes, target = row["all_minutes"], MINUTES_TARGET[row["recipe"]]
+    projected_what = f"{NETWORKS} networks x {FOLDS} folds, projected, {what}"
+    target = "" if small else f"<= {MINUTES_TARGET[row['recipe']]}"
     return [
         common.row(f"an epoch beyond its steps, {what}", row["overhead_ms"], "ms"),
-        common.row(f"{NETWORKS} networks x {FOLDS} folds, projected, {what}", minutes, "min", f"<= {target}",
-                   None if small else minutes <= target),
-    ]  # fmt: skip
+        common.row(projected_what, row["all_minutes"], "min", target),
+    ]
 
 
-def serve(part: dict) -> None:
+def measure(part: dict) -> dict:
     """In its own process: both trainings, and steps on a batch in memory."""
-    with script.starting_backend():
-        import models
-        from benchmarks import nets
-        from ich.train import device, jobs, runner, training
+    import models
+    from benchmarks import nets
+    from ich.train import jobs, runner, training
+
     config = configured(part)
     split = read_split(config, "holdout")
     (job,) = jobs.trainings(config, split, ["valid"], models.find)
@@ -90,10 +82,10 @@ def serve(part: dict) -> None:
     with nets.closing(training.training_batches(job, parts[0], 0)) as batches:
         same = nets.SameBatch(*batches[0], job.steps)
     step = min(common.seconds(functools.partial(nets.fit, network.model, same)) for _ in range(3)) / job.steps
-    common.serve({
-        "device": device.gpu_name() or "CPU", "valid_slices": len(parts[1].images), "steps": job.steps,
+    return {
+        "device": nets.device_name(), "valid_slices": len(parts[1].images), "steps": job.steps,
         "batch": job.recipe.batch_size, "step_s": step, "epoch_s": (taken[long] - taken[short]) / (long - short),
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def configured(part: dict) -> settings.Main:

@@ -2,9 +2,11 @@
 
 import math
 import re
-import time
+from collections.abc import Callable
 
 import keras
+
+from benchmarks.common import seconds
 
 MIB = 2**20
 # Dense peaks of the vendor's data sheets: FLOP/s in bfloat16, and in float32 as the backends multiply it on these GPUs
@@ -16,6 +18,14 @@ PEAKS = (
     (r"A100.*80GB", {"mixed_bfloat16": 312e12, "float32": 156e12, "bytes_per_s": 1.94e12}),
     (r"A100", {"mixed_bfloat16": 312e12, "float32": 156e12, "bytes_per_s": 1.56e12}),
 )
+
+
+def facts(network: keras.Model, device: str, precision: str) -> dict[str, object]:
+    """What a training process reports of its network and device."""
+    return {
+        "parameters": network.count_params(), "device": device, "forward_macs": forward_macs(network),
+        "forward_values": forward_values(network), "peaks": peaks(device, precision),
+    }  # fmt: skip
 
 
 def forward_macs(network: keras.Model) -> int:
@@ -30,13 +40,8 @@ def forward_values(network: keras.Model) -> int:
 
 def weighted(network: keras.Model) -> list[keras.Layer]:
     """The layers with a kernel, of networks within the network too."""
-    found = []
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            found += weighted(layer)
-        elif hasattr(layer, "kernel"):
-            found.append(layer)
-    return found
+    nested = [weighted(layer) if isinstance(layer, keras.Model) else [layer] for layer in network.layers]
+    return [layer for layers in nested for layer in layers if hasattr(layer, "kernel")]
 
 
 def positions(layer: keras.Layer) -> int:
@@ -66,10 +71,8 @@ def copy_rate(size: int = 256 * MIB, rounds: int = 5) -> float:
     return 2 * size / _least(lambda: values + 1, rounds)
 
 
-def _least(work: object, rounds: int) -> float:
-    least = math.inf
-    for _ in range(rounds + 1):  # the first one compiles
-        began = time.perf_counter()
+def _least(work: Callable[[], object], rounds: int) -> float:
+    def wait() -> None:
         keras.ops.convert_to_numpy(keras.ops.ravel(work())[0])  # waits for the device
-        least = min(least, time.perf_counter() - began)
-    return least
+
+    return min(seconds(wait) for _ in range(rounds + 1))  # the first one compiles

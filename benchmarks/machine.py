@@ -11,7 +11,7 @@ from pathlib import Path
 
 def command(argv: list[str]) -> str:
     """The command without this machine's folders."""
-    return " ".join(["python", f"benchmarks/{Path(argv[0]).name}", *(without_folders(text) for text in argv[1:])])
+    return " ".join(["python", f"benchmarks/{Path(argv[0]).name}", *map(without_folders, argv[1:])])
 
 
 def without_folders(facts: object) -> object:
@@ -26,11 +26,11 @@ def without_folders(facts: object) -> object:
 
 def facts() -> dict[str, object]:
     """Processor, cores, memory and GPU, as a reader of the figures needs them."""
-    cpu = re.search(r"model name\s*:\s*(.+)", _text("/proc/cpuinfo"))
-    memory = re.search(r"MemTotal:\s+(\d+)", _text("/proc/meminfo"))
+    cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": cpu.group(1) if cpu else platform.machine(), "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(int(memory.group(1)) / 1024**2) if memory else None, "gpu": gpu(),
+        "memory_gib": round(memory / 2**30), "gpu": gpu(),
     }  # fmt: skip
 
 
@@ -41,10 +41,3 @@ def gpu() -> str | None:
         command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
     return None
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return ""

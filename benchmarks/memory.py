@@ -21,85 +21,69 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, phantoms
 from ich.data.table import TYPES
 from ich.phantom import ct_ich
-from ich.phantom.head import SMALLEST_SIZE, blood_kinds, make_patient
 
 INTERVAL_S = 0.05
-SPLIT_TARGET_GIB = 1.5
-BEYOND_TARGET_GIB = {16: 4.0, 8: 2.5}  # of training, by batch size
+SPLIT_TARGET = "< 1.5"  # GiB
+BEYOND_TARGETS = {16: "< 4.0", 8: "< 2.5"}  # GiB, of training, by batch size
 BLEEDING = 12  # patients: one a fold and some to test
-LOOKED_AT = 12  # phantoms among which that with the fewest slices of blood is found
+BLEEDING_HEAD, CLEAN_HEAD = 39, 44  # phantoms of 36 slices, 4 of them with blood, and of 38 without
+FLAGS = (*TYPES, "no_hemorrhage", "fracture")  # of a slice, in the order of the table
 
 
 def main() -> None:
-    parser = common.parser(__doc__)
-    parser.add_argument("--volumes", type=int, default=75)
-    parser.add_argument("--size", type=int, default=512, help="pixels per side of the volumes")
-    parser.add_argument("--slices", type=int, default=38)
-    parser.add_argument("--image-size", type=int, default=256)
-    parser.add_argument("--filters", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=3, help="of each training")
-    parser.add_argument("--batches", nargs="+", type=int, default=list(BEYOND_TARGET_GIB))
-    given, began = parser.parse_args(), time.time()
+    flags = common.arguments(
+        __doc__, volumes=75, size=512, image_size=256, filters=32, repeats=3, batches=list(BEYOND_TARGETS)
+    )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_volumes(root / "raw", given)
-        all_peaks = {name: repeated(root, name, command, given) for name, command in steps(root, given).items()}
-    peaks = {name: statistics.median(found) for name, found in all_peaks.items()}
+        write_volumes(root / "raw", flags.volumes, flags.size)
+        all_peaks = {name: repeated(root, name, command, flags.repeats) for name, command in steps(root, flags).items()}
+    peaks = {name: statistics.median(values) for name, values in all_peaks.items()}
     beyond = {name: gib - peaks["import keras"] for name, gib in peaks.items()}
     result = {"peak_gib": peaks, "all_peaks_gib": all_peaks, "beyond_keras_gib": beyond}
-    common.write(given, began, result, figures(result, given))
+    common.write(flags, result, figures(result, flags.batches))
 
 
-def steps(root: Path, given: argparse.Namespace) -> dict[str, list[str]]:
+def steps(root: Path, flags: argparse.Namespace) -> dict[str, list[str]]:
     """The commands, in the order in which they need each other."""
-    raw = [*phantoms.flags(root, "raw", "data"), "--image-size", str(given.image_size), "--quiet"]
-    flags, reports = [*phantoms.flags(root, "data", "runs"), "--quiet"], phantoms.flags(root, "reports")
-    made = {
+    raw = [*phantoms.flags(root, "raw", "data"), "--image-size", str(flags.image_size), "--quiet"]
+    folders, reports = [*phantoms.flags(root, "data", "runs"), "--quiet"], phantoms.flags(root, "reports")
+    network = ["--models", f"dunet={flags.filters}", "--model", "dunet", "--fold", "1", "--epochs", "1"]
+    trainings = {f"main_kfold.py, batch {batch}": ["main_kfold.py", *folders, *network, "--batch-size", str(batch),
+                                                   "--run", f"batch{batch}"] for batch in flags.batches}  # fmt: skip
+    run, out = ["--run", f"batch{flags.batches[0]}"], ["--out", str(root / "predicted"), "--engine", "keras"]
+    scan = str(root / "raw" / "ct_scans" / f"{ct_ich.patient_number(0):03d}.nii")
+    return {
         "import keras": ["-c", "import keras"],
         "split_raw_data.py": ["split_raw_data.py", *raw, "--workers", "2"],
         "create_data_set.py": ["create_data_set.py", *raw],
-    }
-    for batch in given.batches:
-        made[f"main_kfold.py, batch {batch}"] = [
-            "main_kfold.py", *flags, "--models", f"dunet={given.filters}", "--model", "dunet", "--fold", "1",
-            "--epochs", "1", "--batch-size", str(batch), "--run", f"batch{batch}",
-        ]  # fmt: skip
-    run = ["--run", f"batch{given.batches[0]}"]
-    out = ["--out", str(root / "predicted"), "--engine", "keras"]
-    return {
-        **made,
-        "trials.py": ["trials.py", *flags, *reports],
-        "tests.py": ["tests.py", *flags, *reports, *run],
-        "predict.py, one scan": ["predict.py", str(first_scan(root)), *flags, *run, *out],
+        **trainings,
+        "trials.py": ["trials.py", *folders, *reports],
+        "tests.py": ["tests.py", *folders, *reports, *run],
+        "predict.py, one scan": ["predict.py", scan, *folders, *run, *out],
     }
 
 
-def figures(result: dict, given: argparse.Namespace) -> list[dict]:
-    found = []
-    for name, gib in result["peak_gib"].items():
-        limit = SPLIT_TARGET_GIB if name == "split_raw_data.py" else None
-        found.append(common.row(name, gib, "GiB", f"< {limit}" if limit else "", gib < limit if limit else None))
-    for batch in given.batches:
+def figures(result: dict, batches: list[int]) -> list[dict]:
+    targets, beyond = {"split_raw_data.py": SPLIT_TARGET}, result["beyond_keras_gib"]
+    rows = [common.row(name, gib, "GiB", targets.get(name, "")) for name, gib in result["peak_gib"].items()]
+    for batch in batches:
         name = f"main_kfold.py, batch {batch}"
-        beyond, limit = result["beyond_keras_gib"][name], BEYOND_TARGET_GIB.get(batch)
-        met = beyond < limit if limit else None
-        found.append(common.row(f"{name}, beyond Keras' own", beyond, "GiB", f"< {limit}" if limit else "", met))
-    return found
+        rows.append(common.row(f"{name}, beyond Keras' own", beyond[name], "GiB", BEYOND_TARGETS.get(batch, "")))
+    return rows
 
 
-def repeated(root: Path, name: str, command: list[str], given: argparse.Namespace) -> list[float]:
+def repeated(root: Path, name: str, command: list[str], repeats: int) -> list[float]:
     """Peaks of a step; of a training several."""
     if not name.startswith("main_kfold.py"):
         return [peak_gib(command)]
     peaks = []
-    for _ in range(given.repeats):
+    for _ in range(repeats):
         shutil.rmtree(root / "runs" / "patient" / command[-1], ignore_errors=True)
         peaks.append(peak_gib(command))
     return peaks
@@ -107,15 +91,15 @@ def repeated(root: Path, name: str, command: list[str], given: argparse.Namespac
 
 def peak_gib(command: list[str]) -> float:
     """The most memory that a command and its processes hold together. Raises Failed with its own words."""
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
-        process = subprocess.Popen([sys.executable, *command], cwd=common.ROOT, stdout=said, stderr=said)
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        process = subprocess.Popen([sys.executable, *command], cwd=common.ROOT, stdout=output, stderr=output)
         peak = 0
         while process.poll() is None:
             peak = max(peak, tree_bytes(process.pid))
             time.sleep(INTERVAL_S)
         if process.returncode:
-            said.seek(0)
-            raise common.Failed(f"{command[0]}: status {process.returncode}; it said last:\n{said.read()[-2000:]}")
+            output.seek(0)
+            raise common.Failed(f"{command[0]}: status {process.returncode}; last output:\n{output.read()[-2000:]}")
     return peak / 2**30
 
 
@@ -130,41 +114,20 @@ def tree_bytes(pid: int) -> int:
     return own + sum(tree_bytes(int(child)) for child in " ".join(children).split())
 
 
-def write_volumes(raw: Path, given: argparse.Namespace) -> None:
+def write_volumes(raw: Path, volumes: int, size: int) -> None:
     """A CT-ICH folder in which all volumes are links to two: a head that bleeds in few slices, and a clean one."""
-    bleeding = min((n for n in range(LOOKED_AT) if lesion_slices(n)), key=lesion_slices)
-    clean = next(n for n in range(LOOKED_AT) if not blood_kinds(0, n))
-    originals, rows = {}, [ct_ich.DIAGNOSIS_HEADER]
-    for place in range(given.volumes):
-        number, head = ct_ich.patient_number(place), bleeding if place < BLEEDING else clean
-        if head not in originals:
-            originals[head] = number, write_head(raw, number, head, given)
-        else:
-            for part in ("ct_scans", "masks"):
-                os.link(raw / part / f"{originals[head][0]:03d}.nii", raw / part / f"{number:03d}.nii")
-        rows += [(number, at, *flags) for at, flags in enumerate(originals[head][1], 1)]
+    heads = raw.with_name("heads")
+    records = [ct_ich.write_patient(heads, 0, size, head) for head in (BLEEDING_HEAD, CLEAN_HEAD)]
+    rows = [ct_ich.DIAGNOSIS_HEADER]
+    for part in ("ct_scans", "masks"):
+        (raw / part).mkdir(parents=True)
+    for index in range(volumes):
+        number, (original, _, _, slices) = ct_ich.patient_number(index), records[index >= BLEEDING]
+        for part in ("ct_scans", "masks"):
+            os.link(heads / part / f"{original:03d}.nii", raw / part / f"{number:03d}.nii")
+        rows += [(number, at, *(flags[name] for name in FLAGS)) for at, flags in enumerate(slices, 1)]
     with (raw / ct_ich.DIAGNOSIS_CSV).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
-
-
-def write_head(raw: Path, number: int, head: int, given: argparse.Namespace) -> list[tuple[int, ...]]:
-    """One phantom stretched to the wanted number of slices; the flags of each, in the table's order."""
-    made = make_patient(0, head, given.size)
-    places = np.linspace(0, made.hu.shape[2] - 1, given.slices).round().astype(int)
-    for part, volume in (("ct_scans", made.hu), ("masks", made.mask)):
-        ct_ich.write_nifti(raw / part / f"{number:03d}.nii", volume[:, :, places], made.affine)
-    order = (*TYPES, "no_hemorrhage", "fracture")
-    return [tuple(made.slices[place][name] for name in order) for place in places]
-
-
-def lesion_slices(head: int) -> int:
-    if not blood_kinds(0, head):
-        return 0
-    return int(make_patient(0, head, SMALLEST_SIZE).mask.any((0, 1)).sum())
-
-
-def first_scan(root: Path) -> Path:
-    return root / "raw" / "ct_scans" / f"{ct_ich.patient_number(0):03d}.nii"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ class SameBatch(keras.utils.PyDataset):
         return self.pair
 
 
+def device_name() -> str:
+    """The GPU that the backend sees, or CPU."""
+    return device.gpu_name() or "CPU"
+
+
 def segmenter(part: dict) -> Network:
     """The compiled network of a part: `network size filters precision jit`, with the recipe `fast`."""
     config = settings.Train(precision=part["precision"], jit=part["jit"])
@@ -45,7 +50,7 @@ def fit(model: keras.Model, batches: keras.utils.PyDataset, epochs: int = 1) -> 
 def epochs_and_same_batch(
     model: keras.Model, make: Callable[[], keras.utils.PyDataset], epochs: int, rounds: int
 ) -> dict[str, float]:
-    """Least seconds of some `epochs` of the batches, and of as many steps on the `same_batch` in memory.
+    """Least seconds of some `epochs` of the batches, of as many steps on the `same_batch` in memory, and their ratio.
 
     The batches are made anew each time: what an earlier round has left waiting would flatter.
     """
@@ -56,7 +61,8 @@ def epochs_and_same_batch(
         with closing(make()) as batches:
             fit(model, batches, epochs)
 
-    return in_turns({"epochs": train, "same_batch": functools.partial(fit, model, same)}, rounds)
+    best = in_turns({"epochs": train, "same_batch": functools.partial(fit, model, same)}, rounds)
+    return {**best, "epoch_ratio": best["epochs"] / best["same_batch"]}
 
 
 @contextlib.contextmanager

@@ -63,8 +63,8 @@ def dice_bce(prob: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return 1 - dice + nn.functional.binary_cross_entropy(prob, truth)
 
 
-def training(n_filters: int, bf16: bool) -> tuple[str, int, Callable[[np.ndarray, np.ndarray, int], None]]:
-    """Device, number of parameters, and a function that trains `steps` steps on uint8 (batch, size, size, 1)."""
+def training(n_filters: int, bf16: bool) -> tuple[dict, Callable[[np.ndarray, np.ndarray, int], None]]:
+    """Facts of network and device, and a function that trains `steps` steps on uint8 (batch, size, size, 1)."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = DUnet(n_filters).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7)
@@ -80,4 +80,5 @@ def training(n_filters: int, bf16: bool) -> tuple[str, int, Callable[[np.ndarray
             optimizer.step()
         loss.item()  # waits for the device
 
-    return torch.cuda.get_device_name() if device == "cuda" else "CPU", parameters(network)[0], train
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    return {"parameters": parameters(network)[0], "device": name}, train

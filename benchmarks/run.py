@@ -19,52 +19,41 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import common, machine
 from ich.base.files import read_json, write_text
 
-# Without a GPU these are left out: they run small then, to show that they do, and their figures mean nothing.
-NAMES = ("split", "rsna_preprocess", "predict", "train_step", "loader", "classifier", "scaling", "memory", "gpu",
-         "experiment")  # fmt: skip
-FOR_GPU = ("gpu", "experiment")
+NAMES = ("split", "rsna_preprocess", "predict", "train_step", "loader", "memory", "experiment")
+FOR_GPU = "experiment"  # runs small without one, to show that it does, and its figures mean nothing
 PAGE = common.ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "openvino", "onnxruntime", "numpy")
 
 
 def main() -> int:
+    usual = [name for name in NAMES if machine.gpu() or name != FOR_GPU]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=usual(), choices=NAMES, metavar="NAME",
-                        help=", ".join(NAMES))  # fmt: skip
+    parser.add_argument("--only", nargs="*", default=usual, choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--page", type=Path, default=PAGE, help="page with the two marks between which the table goes")
     parser.add_argument("--results", type=Path, default=common.RESULTS, help="folder of the JSON and of table.md")
     parser.add_argument("--network", type=Path, help="for predict: a trained .keras file, so that Dice means something")
     parser.add_argument("--threshold", type=float, default=0.5, help="for predict: that of the network's run")
-    given = parser.parse_args()
-    failed = [name for name in given.only if not run(name, given)]
-    text = report(given.results)
-    write_text(given.results / "table.md", text)
-    write_text(given.page, between_marks(given.page.read_text(encoding="utf-8"), text))
+    flags = parser.parse_args()
+    failed = [name for name in flags.only if run(name, flags)]
+    text = report(flags.results)
+    write_text(flags.results / "table.md", text)
+    write_text(flags.page, between_marks(flags.page.read_text(encoding="utf-8"), text))
     print(f"\n{text}")
     if failed:
         print(f"failed: {', '.join(failed)}; the table holds their last figures, if there are any")
     return len(failed)
 
 
-def usual() -> list[str]:
-    """What this machine can measure."""
-    return [name for name in NAMES if machine.gpu() or name not in FOR_GPU]
-
-
-def run(name: str, given: argparse.Namespace) -> bool:
-    """Run one benchmark; whether it ended well."""
+def run(name: str, flags: argparse.Namespace) -> int:
+    """Run one benchmark; its exit status."""
     print(f"\n== {name}", flush=True)
-    began, options = time.time(), []
-    if name in FOR_GPU and not machine.gpu():
-        options = ["--backends", common.installed()[0]]
-    if name == "predict" and given.network:
-        options = ["--network", str(given.network), "--threshold", str(given.threshold)]
-    if given.results != common.RESULTS:
-        options += ["--results", str(given.results)]
-    done = subprocess.run([sys.executable, str(common.ROOT / "benchmarks" / f"{name}.py"), *options])
+    began, command = time.time(), [sys.executable, f"benchmarks/{name}.py", "--results", str(flags.results.resolve())]
+    if name == "predict" and flags.network:
+        command += ["--network", str(flags.network.resolve()), "--threshold", str(flags.threshold)]
+    status = subprocess.run(command, cwd=common.ROOT).returncode
     print(f"{time.time() - began:.0f} s", flush=True)
-    return done.returncode == 0
+    return status
 
 
 def report(results: Path) -> str:

@@ -1,5 +1,6 @@
 """The benchmarks run, on tiny sizes, and what they count is right; how fast anything is, is not tested."""
 
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 from keras import layers
 
 import models
-from benchmarks import common, experiment, flops, gpu, machine, memory, run, train_step
+from benchmarks import common, experiment, flops, machine, memory, run, train_step
+from ich.phantom import head
 
 ROOT = Path(__file__).parent.parent
 with_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
@@ -24,16 +26,16 @@ def results_of(name: str, folder: Path, *flags: str) -> dict:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     text = (folder / f"{name}.json").read_text(encoding="utf-8")
-    assert not [place for place in (str(ROOT), str(folder), str(Path.home())) if f'"{place}' in text]
-    told = json.loads(text)
-    assert told["command"].startswith(f"python benchmarks/{name}.py --results ")
-    assert set(told["machine"]) == {"cpu", "cores", "memory_gib", "gpu"}
-    assert told["summary"]
-    for row in told["summary"]:
+    assert not [path for path in (str(ROOT), str(folder), str(Path.home())) if f'"{path}' in text]
+    facts = json.loads(text)
+    assert facts["command"].startswith(f"python benchmarks/{name}.py --results ")
+    assert set(facts["machine"]) == {"cpu", "cores", "memory_gib", "gpu"}
+    assert facts["summary"]
+    for row in facts["summary"]:
         assert set(row) == {"what", "value", "unit", "target", "met"}
         assert row["what"] in done.stdout
         assert np.isfinite(row["value"])
-    return told["result"]
+    return facts["result"]
 
 
 def test_split(tmp_path: Path) -> None:
@@ -53,58 +55,42 @@ def test_rsna_preprocess(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_train_step(tmp_path: Path) -> None:
     tiny = ["--backends", "tensorflow", "--batches", "2", "--size", "32", "--filters", "2", "--rounds", "1"]
-    rows = results_of("train_step", tmp_path, *tiny)["rows"]
+    tiny += ["--scaling-sizes", "16", "32", "--scaling-filters", "2", "--scaling-batch", "1", "--side-by-side"]
+    result = results_of("train_step", tmp_path, *tiny)
+    rows, (small, large) = result["rows"], result["scaling"]
     assert {row["parameters"] for row in rows} == {models.build("dunet", 32, 1, 2).count_params()}
     if importlib.util.find_spec("torch"):
         assert [row["backend"] for row in rows] == [train_step.PLAIN, "tensorflow"]
         assert rows[1]["share_of_plain"] == pytest.approx(rows[1]["plain_seconds"] / rows[1]["seconds"])
-
-
-@pytest.mark.slow
-def test_loader(tmp_path: Path) -> None:
-    tiny = ["--patients", "8", "--size", "32", "--filters", "2", "--rounds", "1", "--backends", "tensorflow"]
-    rows = results_of("loader", tmp_path, *tiny)["rows"]
-    assert [(row["recipe"], row["batch"]) for row in rows] == [("fast", 16), ("paper", 32)]
-    assert all(row["epoch_ratio"] == pytest.approx(row["epochs"] / row["same_batch"]) for row in rows)
-    names = {f"{n} workers" for n in (0, 1, 2, 4)}
-    assert all(set(row["images_per_s"]) == names and min(row["images_per_s"].values()) > 0 for row in rows)
-
-
-@pytest.mark.slow
-def test_classifier(tmp_path: Path) -> None:
-    tiny = ["--image-size", "32", "--size", "64", "--steps", "2", "--batch-size", "2", "--rounds", "1"]
-    (row,) = results_of("classifier", tmp_path, *tiny, "--backends", "tensorflow")["rows"]
-    assert row["epoch_ratio"] == pytest.approx(row["epochs"] / row["same_batch"])
-    assert row["images_per_s"] == pytest.approx(4 / row["same_batch"])
-
-
-@pytest.mark.slow
-def test_scaling(tmp_path: Path) -> None:
-    tiny = ["--sizes", "16", "32", "--filters", "2", "--batch", "1", "--rounds", "1", "--backends", "tensorflow"]
-    small, large = results_of("scaling", tmp_path, *tiny)["rows"]
+    assert 0 < rows[-1]["share_of_flops"] < 1
+    assert rows[-1]["share_of_bandwidth"] > 0
+    assert result["side_by_side"]["gain"] > 0
     assert large["forward_macs"] == 4 * small["forward_macs"]  # four times the pixels
     assert small["macs_per_s"] == pytest.approx(3 * small["forward_macs"] / small["step_s"])
 
 
 @pytest.mark.slow
+def test_loader(tmp_path: Path) -> None:
+    tiny = ["--patients", "8", "--size", "32", "--filters", "2", "--rounds", "1", "--backends", "tensorflow"]
+    tiny += ["--image-size", "32", "--png-size", "64", "--steps", "2", "--batch-size", "2", "--classifier-rounds", "1"]
+    result = results_of("loader", tmp_path, *tiny)
+    rows, (row,) = result["rows"], result["classifier"]
+    assert [(row["recipe"], row["batch"]) for row in rows] == [("fast", 16), ("paper", 32)]
+    assert all(r["epoch_ratio"] == pytest.approx(r["epochs"] / r["same_batch"]) for r in [*rows, row])
+    assert row["images_per_s"] == pytest.approx(4 / row["same_batch"])
+    names = {f"{n} workers" for n in (0, 1, 2, 4)}
+    assert all(set(row["images_per_s"]) == names and min(row["images_per_s"].values()) > 0 for row in rows)
+
+
+@pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
-    tiny = ["--volumes", "24", "--size", "64", "--slices", "12", "--image-size", "32", "--filters", "2"]
+    tiny = ["--volumes", "24", "--size", "64", "--image-size", "32", "--filters", "2"]
     result = results_of("memory", tmp_path, *tiny, "--batches", "4")
     peak, beyond = result["peak_gib"], result["beyond_keras_gib"]
     assert {"import keras", "split_raw_data.py", "trials.py", "tests.py", "predict.py, one scan"} < set(peak)
     assert 0.05 < min(peak.values()) < max(peak.values()) < 4
     name = "main_kfold.py, batch 4"
     assert beyond[name] == pytest.approx(peak[name] - peak["import keras"])
-
-
-@pytest.mark.slow
-def test_gpu(tmp_path: Path) -> None:
-    result = results_of("gpu", tmp_path, "--small", "--backends", "tensorflow", "--rounds", "1")
-    for row in result["steps"]:
-        assert row["images_per_s"] == pytest.approx(row["batch"] / row["step_s"])
-        assert 0 < row["share_of_flops"] < 1
-        assert row["share_of_bandwidth"] > 0
-    assert result["side_by_side"]["gain"] > 0
 
 
 @pytest.mark.slow
@@ -160,20 +146,20 @@ def test_peaks_of_known_devices() -> None:
     assert flops.peaks("NVIDIA H200", "float32")["bytes_per_s"] == 4.8e12
 
 
-def test_shares_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """4 images in 2 steps of 1 s: 2 images/s, 3 * 2 * 5 FLOP and 3 * 4 * 7 bytes each."""
-
-    class Answered:
-        facts = {"forward_macs": 5, "forward_values": 7, "peaks": {"flop_per_s": 600, "bytes_per_s": 1680}}  # noqa: RUF012
-        __enter__ = __call__ = lambda self: self
-        __exit__ = lambda *_: None  # noqa: E731
-
-    monkeypatch.setattr(common, "Worker", lambda *_: Answered())
-    monkeypatch.setattr(common, "best_of", lambda *_: {"step": 4.0})
-    row = gpu.measured({"backend": "jax", "batch": 4, "steps": 2, "precision": "float32"}, rounds=1)
+def test_shares_of_the_device() -> None:
+    """4 images in each of 2 steps of 2 s: 2 images/s, 3 * 2 * 5 FLOP and 3 * 4 * 7 bytes each."""
+    facts = {"batch": 4, "steps": 2, "precision": "float32", "forward_macs": 5, "forward_values": 7}
+    row = train_step.rated({**facts, "peaks": {"flop_per_s": 600, "bytes_per_s": 1680}}, 4.0, plain_seconds=3.0)
     assert row["images_per_s"] == 2
+    assert row["share_of_plain"] == 0.75
     assert row["share_of_flops"] == pytest.approx(0.1)
     assert row["share_of_bandwidth"] == pytest.approx(0.1)
+
+
+def test_heads_of_the_memory_benchmark() -> None:
+    bleeding, clean = (head.make_patient(0, n, head.SMALLEST_SIZE) for n in (memory.BLEEDING_HEAD, memory.CLEAN_HEAD))
+    assert (bleeding.mask.shape[2], bleeding.mask.any((0, 1)).sum()) == (36, 4)
+    assert (clean.mask.shape[2], clean.mask.any()) == (38, False)
 
 
 @with_torch
@@ -211,26 +197,28 @@ def test_plain_network_computes_what_dunet_does() -> None:
 
 
 def test_measurements_take_turns_and_the_least_counts() -> None:
-    told, seconds = [], {"a": iter([3.0, 1.0]), "b": iter([2.0, 5.0])}
-    works = {name: lambda name=name: (told.append(name), next(seconds[name]))[1] for name in seconds}
+    calls, seconds = [], {"a": iter([3.0, 1.0]), "b": iter([2.0, 5.0])}
+    works = {name: lambda name=name: (calls.append(name), next(seconds[name]))[1] for name in seconds}
     assert common.best_of(works, 2) == {"a": 1.0, "b": 2.0}
-    assert told == ["a", "b", "a", "b"]
+    assert calls == ["a", "b", "a", "b"]
 
 
-def test_a_process_answers_or_says_why_not(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from benchmarks import common\n"
-        "part = common.parser('').parse_args().part\n"
-        "print('noise')\n"
-        "common.serve({'twice': 2 * part['n']}, lambda: 0.25)\n"
+def test_a_process_answers_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "two_parts.py").write_text(
+        "import os\n"
+        "def quarter(): return 0.25\n"
+        "def prepare(part): return {'twice': 2 * part['n'], 'backend': os.environ['KERAS_BACKEND']}, quarter\n"
+        "def kill(part): os._exit(7)\n"
     )
-    with common.Worker(str(script), {"n": 3}, "jax") as worker:
-        assert worker.facts == {"twice": 6}
+    monkeypatch.syspath_prepend(tmp_path)
+    two_parts = importlib.import_module("two_parts")
+    with common.Worker(two_parts.prepare, {"n": 3}, "jax") as worker:
+        assert worker.facts == {"twice": 6, "backend": "jax"}
         assert (worker(), worker()) == (0.25, 0.25)
-    with pytest.raises(common.Failed, match=r"(?s)ended with status 1.*KeyError: 'n'"):
-        common.once(str(script), {})
+    with pytest.raises(common.Failed, match=r"jax \{\}: KeyError\('n'\)"):
+        common.Worker(two_parts.prepare, {}, "jax")
+    with pytest.raises(common.Failed, match="BrokenProcessPool"):
+        common.once(two_parts.kill, {})
 
 
 def test_memory_of_a_process_holds_that_of_its_children(tmp_path: Path) -> None:
@@ -247,15 +235,15 @@ def test_results_name_no_folder() -> None:
     assert machine.command(["/home/x/ich/benchmarks/loader.py", "--results", "/home/x/out", "--size", "64"]) == (
         "python benchmarks/loader.py --results out --size 64"
     )
-    told = {"a": "/home/x/net.keras", "b": [Path("/home/x/scan.nii")], "c": {"d": 1.5, "e": "images/s"}}
-    assert machine.without_folders(told) == {"a": "net.keras", "b": ["scan.nii"], "c": {"d": 1.5, "e": "images/s"}}
+    facts = {"a": "/home/x/net.keras", "b": [Path("/home/x/scan.nii")], "c": {"d": 1.5, "e": "images/s"}}
+    assert machine.without_folders(facts) == {"a": "net.keras", "b": ["scan.nii"], "c": {"d": 1.5, "e": "images/s"}}
 
 
 def test_table_of_all_results_goes_into_the_page(tmp_path: Path) -> None:
     facts = {"machine": {"cpu": "Some CPU", "cores": 2, "memory_gib": 8, "gpu": None}, "python": "3.12.1",
              "packages": {"keras": "3.15.0", "pandas": "3.1.0"}, "finished": "2030-01-02T03:04:05+0000"}  # fmt: skip
-    rate = common.row("rate", 1234.5, "slices/s", ">= 1000", True)
-    summary = [rate, common.row("ratio", 1.078, "", "<= 1.05", False)]
+    rate = common.row("rate", 1234.5, "slices/s", ">= 1000")
+    summary = [rate, common.row("ratio", 1.078, "", "<= 1.05")]
     (tmp_path / "split.json").write_text(json.dumps({**facts, "summary": summary}))
     page = tmp_path / "page.md"
     page.write_text(f"Before.\n{run.BEGIN}\nold\n{run.END}\nAfter.\n")
