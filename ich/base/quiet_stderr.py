@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-# Waits for a word through a pipe; if the process ends without it, the words that were hidden (stdin) are shown.
-WATCH = 'read -r fine < "/dev/fd/$1" || cat >&2'
+# Waits for a line; if the process ends without sending one, shows the file that took its stderr.
+WATCH = 'read -r fine || cat <"/dev/fd/$1" >&2'
 
 
 def open_closed() -> None:
@@ -26,59 +26,42 @@ def open_closed() -> None:
 
 @contextlib.contextmanager
 def hidden(harmless: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
-    """Within it nothing reaches stderr, native code included; an abort or an error brings it to light.
+    """Keep stderr silent, native code included; an abort or an error brings its text to light.
 
     Errors of the types `harmless` explain themselves: before them it stays hidden.
     """
     open_closed()
-    if sys.stderr:
-        sys.stderr.flush()
     kept = os.dup(2)
-    descriptor, name = tempfile.mkstemp(prefix="ich_stderr_")
-    with Path(name).open("rb") as words:
-        Path(name).unlink()
-        tell = _watcher(words.fileno())
-    if tell is not None:  # no watcher, nothing hidden
-        os.dup2(descriptor, 2)
-    os.close(descriptor)
-    fine = False
+    with tempfile.NamedTemporaryFile(prefix="ich_stderr_") as file, Path(file.name).open("rb") as text:
+        watcher = _watcher(text.fileno())
+        if watcher:  # no watcher, nothing hidden
+            _point_stderr(file.fileno())
+    answer = b""
     try:
         yield
-        fine = True
+        answer = b"fine\n"
     except harmless:
-        fine = True
+        answer = b"fine\n"
         raise
     finally:
-        if sys.stderr:
-            sys.stderr.flush()
-        os.dup2(kept, 2)
+        _point_stderr(kept)
         os.close(kept)
-        if tell is not None:
-            tell(fine)
+        if watcher:
+            watcher.communicate(answer)
 
 
-def _watcher(words: int) -> Callable[[bool], None] | None:
-    """Start a process that shows the file `words` when this one ends; return what says whether all went well.
-
-    None where no process can be started.
-    """
-    ask, answer = os.pipe()
-    command = ["sh", "-c", WATCH, "sh", str(ask)]
+def _watcher(text: int) -> subprocess.Popen[bytes] | None:
+    """Start a process that shows the file `text` when this one ends; None where no process can be started."""
     try:
-        # Of a session of its own: Ctrl-C and a closed terminal are not meant for it.
-        watcher = subprocess.Popen(command, stdin=words, pass_fds=[ask], start_new_session=True)
+        # In a session of its own: Ctrl-C and a closed terminal are not meant for it.
+        return subprocess.Popen(
+            ["sh", "-c", WATCH, "sh", str(text)], stdin=subprocess.PIPE, pass_fds=[text], start_new_session=True
+        )
     except OSError:
-        os.close(answer)
         return None
-    finally:
-        os.close(ask)
 
-    def tell(fine: bool) -> None:
-        """End the watcher; it shows the file unless `fine`."""
-        with contextlib.suppress(BrokenPipeError):
-            if fine:
-                os.write(answer, b"fine\n")
-        os.close(answer)
-        watcher.wait()
 
-    return tell
+def _point_stderr(descriptor: int) -> None:
+    if sys.stderr:
+        sys.stderr.flush()
+    os.dup2(descriptor, 2)
