@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ich.base.errors import InputError, MachineError
 from ich.base.paths import ROOT
 from ich.base.progress import progress
-from ich.base.share import Ask, Place, Shard, plan, share_out
+from ich.base.share import Ask, Place, plan, share_out, work_through
 
 if TYPE_CHECKING:
     import config as settings
@@ -59,8 +60,8 @@ def stream(
 ) -> Iterator[Result]:
     """As `parallel.stream`, on all cores of the cluster; results come as they are ready, not in order."""
     shards = {f"{title} from {k + 1}": items[k : k + SHARD] for k in range(0, len(items), SHARD)}
-    results: Iterator[tuple[str, list[Result]]] = _results(Shard(work), shards, config, trains=False)
-    return progress((each for _, shard in results for each in shard), len(items), title, config.quiet)
+    done = _results(functools.partial(work_through, work), shards, config, trains=False)
+    return progress((result for _, results in done for result in results), len(items), title, config.quiet)
 
 
 def _results(
@@ -68,7 +69,7 @@ def _results(
 ) -> Iterator[tuple[str, Result]]:
     """Name and result of each item, as it is ready."""
     ray = _ray(config)
-    with _connected(ray, config), _noting_signals() as told_to_stop:
+    with _connected(ray, config) as stop_asked:
         machines = _machines(ray)
         wanted = share_out(machines, len(items), trains)
         if not config.quiet:
@@ -80,7 +81,7 @@ def _results(
         def start(name: str) -> object:
             return begin.options(name=name).remote(shared, items[name])
 
-        yield from _as_ready(ray, start, items, wanted, told_to_stop)
+        yield from _as_ready(ray, start, items, wanted, stop_asked)
 
 
 def _on_worker(shared: tuple[Callable[[Item], Result], Place], item: Item) -> Result:
@@ -96,7 +97,7 @@ def _as_ready(
     begin: Callable[[str], object],
     names: Mapping[str, object],
     wanted: Ask,
-    told_to_stop: threading.Event,
+    stop_asked: threading.Event,
 ) -> Iterator[tuple[str, Any]]:
     """Hand out no more than run at once, so that after a failure none waits in Ray's queue."""
     waiting, failure = collections.deque(names), None
@@ -107,10 +108,14 @@ def _as_ready(
             while waiting and len(running) < at_once:
                 name = waiting.popleft()
                 running[begin(name)] = name
-            done = _first(ray, list(running), told_to_stop)
-            name = running.pop(done)
+            ended: list[object] = []
+            while not ended:
+                if stop_asked.is_set():
+                    raise KeyboardInterrupt
+                ended, _ = ray.wait(list(running), timeout=LOOK_S)
+            name = running.pop(ended[0])
             try:
-                result = ray.get(done)
+                result = ray.get(ended[0])
             except ray.exceptions.RayError as error:
                 failure = failure or _plain(ray, error, name)
                 waiting.clear()
@@ -127,33 +132,28 @@ def _as_ready(
         raise failure
 
 
-def _first(ray: types.ModuleType, running: list[object], told_to_stop: threading.Event) -> object:
-    """The first of the running tasks that ends. Raises KeyboardInterrupt."""
-    done: list[object] = []
-    while not done:
-        if told_to_stop.is_set():
-            raise KeyboardInterrupt
-        done, _ = ray.wait(running, timeout=LOOK_S)
-    return done[0]
-
-
 @contextlib.contextmanager
-def _noting_signals() -> Iterator[threading.Event]:
-    """Within it the event is set by Ctrl-C and SIGTERM: what Python raises may get lost in Ray's code."""
+def _connected(ray: types.ModuleType, config: "settings.Engine") -> Iterator[threading.Event]:
+    """Connect to the cluster at `config.address`, or start one on this computer for the time being.
+
+    The event is set by Ctrl-C and SIGTERM: what Python raises may get lost in Ray's code.
+    """
     stop_asked = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: types.FrameType | None) -> None:
         stop_asked.set()
         raise KeyboardInterrupt
 
-    for number in before:
-        signal.signal(number, stop)
     try:
+        _connect(ray, config)
+        for number in handlers:
+            signal.signal(number, stop)  # after Ray has put its own, which ends with another status
         yield stop_asked
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
+        ray.shutdown()
 
 
 def _plain(ray: types.ModuleType, error: Exception, name: str) -> Exception:
@@ -172,30 +172,15 @@ def _machines(ray: types.ModuleType) -> list[dict[str, float]]:
 
 
 def _ray(config: "settings.Engine") -> types.ModuleType:
-    for name, value in (ENVIRONMENT | ({} if config.address else _secret())).items():
+    # A Ray of our own takes orders from this process alone: its ports are open to the network.
+    secret = {} if config.address else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    for name, value in (ENVIRONMENT | secret).items():
         os.environ.setdefault(name, value)  # read while it is imported
     try:
         import ray
     except ImportError:
         raise InputError("--engine ray: Ray is not installed; pip install -r requirements-cluster.txt") from None
     return ray
-
-
-def _secret() -> dict[str, str]:
-    """A Ray of our own takes orders from this process alone: its ports are open to the network."""
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-
-
-@contextlib.contextmanager
-def _connected(ray: types.ModuleType, config: "settings.Engine") -> Iterator[None]:
-    """Within it Ray is there: the cluster at `config.address`, or one on this computer for the time being."""
-    on_term = signal.getsignal(signal.SIGTERM)
-    try:
-        _connect(ray, config)
-        signal.signal(signal.SIGTERM, on_term)  # Ray puts its own, which ends with another status
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _connect(ray: types.ModuleType, config: "settings.Engine") -> None:

@@ -47,9 +47,9 @@ def share_out(machines: Sequence[Machine], tasks: int, gpu: bool) -> Ask:
 
 def _inventory(machines: Sequence[Machine]) -> str:
     """As printed: `2 machines, 16 cores, 2 GPUs`."""
-    numbers = [(len(machines), "machine"), *((int(sum(machine.get(name, 0) for machine in machines)), unit)
-                                           for name, unit in (("CPU", "core"), ("GPU", "GPU")))]  # fmt: skip
-    return ", ".join(_counted(*each) for each in numbers if each[0])
+    cores, gpus = (int(sum(machine.get(name, 0) for machine in machines)) for name in ("CPU", "GPU"))
+    numbers = ((len(machines), "machine"), (cores, "core"), (gpus, "GPU"))
+    return ", ".join(_counted(number, unit) for number, unit in numbers if number)
 
 
 def plan(machines: Sequence[Machine], wanted: Ask) -> str:
@@ -91,12 +91,8 @@ class Place(NamedTuple):
                 os.environ.setdefault(name, str(self.ask.cpus))
 
 
-class Shard(NamedTuple):
-    """Work on many items in one task."""
-
-    work: Callable
-
-    def __call__(self, items: Sequence) -> list:
-        results = [self.work(item) for item in items]
-        os.sync()  # on disk before the results are reported; the script can't do that for other machines
-        return results
+def work_through(work: Callable, items: Sequence) -> list:
+    """Work on many items in one task; what it wrote is on disk before the script hears of it."""
+    results = [work(item) for item in items]
+    os.sync()
+    return results
