@@ -43,14 +43,15 @@ def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Con
             parser.add_argument(field.name, help=help_text, **options)
             continue
         parser.add_argument(_flag(field.name), help=help_text, **_options(hints[field.name]))
-    given = vars(parser.parse_args(argv))
-    if "models" in given:
-        pairs, given["models"] = given["models"], dict(given["models"])
-        if len(pairs) != len(given["models"]):
-            raise InputError("--models: a network is named twice; each has one number of filters")
-    config = dataclasses.replace(defaults, **given)
+    values = vars(parser.parse_args(argv))
+    for name, value in values.items():
+        if isinstance(value, list):  # of a tuple, or the pairs of a dict
+            values[name] = type(getattr(defaults, name))(value)
+            if len(values[name]) < len(value):
+                raise InputError("--models: a network is named twice; each has one number of filters")
+    config = dataclasses.replace(defaults, **values)
     check_limits(config)
-    for name, value in given.items():
+    for name, value in values.items():
         if value != getattr(defaults, name) and name != getattr(cls, "POSITIONAL", None) and not config.quiet:
             print(f"{_flag(name)} {_shown(value)}  (config.py: {_shown(getattr(defaults, name))})")
     return config
@@ -60,10 +61,10 @@ def check_limits(config: "settings.Common") -> None:
     """Raise InputError when a number of `config` is outside its class's LIMITS."""
     for name, (low, high) in type(config).LIMITS.items():
         value = getattr(config, name, None)
-        for each in value if isinstance(value, tuple) else (value,):
+        for number in value if isinstance(value, tuple) else (value,):
             kind = int if isinstance(low, int) else (int, float)  # config.py may hold anything
-            if each is not None and (not isinstance(each, kind) or not low <= each <= high):
-                raise InputError(f"{_flag(name)} is {each}, expected {low} to {high}")
+            if number is not None and (not isinstance(number, kind) or not low <= number <= high):
+                raise InputError(f"{_flag(name)} is {number}, expected {low} to {high}")
     for name, filters in getattr(config, "models", {}).items():
         if not 1 <= filters <= 1024:
             raise InputError(f"--models {name}={filters}: expected 1 to 1024 filters")
@@ -85,10 +86,8 @@ def _shown(value: object) -> str:
 
 def _comments(cls: type) -> dict[str, str]:
     """The comment behind each field, from the source of the class and of those it extends."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        found |= dict(re.findall(r"^    (\w+):[^#\n]*#\s*(.+)$", inspect.getsource(base), flags=re.MULTILINE))
-    return found
+    source = "".join(inspect.getsource(base) for base in reversed(cls.__mro__[:-1]))
+    return dict(re.findall(r"^    (\w+):[^#\n]*#\s*(.+)$", source, flags=re.MULTILINE))
 
 
 def _options(hint: object) -> dict[str, typing.Any]:
@@ -99,17 +98,12 @@ def _options(hint: object) -> dict[str, typing.Any]:
     if origin is typing.Literal:
         return {"choices": args}
     if origin is tuple:
-        return {"nargs": "+", "type": args[0], "action": _Tuple}
+        return {"nargs": "+", "type": args[0]}
     if origin is dict:
         return {"nargs": "+", "type": _name_and_number, "metavar": "NAME=FILTERS"}
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
     return {"type": hint}
-
-
-class _Tuple(argparse.Action):
-    def __call__(self, parser: object, namespace: object, values: typing.Any, option_string: object = None) -> None:
-        setattr(namespace, self.dest, tuple(values))
 
 
 def _name_and_number(text: str) -> tuple[str, int]:

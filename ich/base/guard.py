@@ -3,6 +3,7 @@
 A few bytes can declare any size. The limits are far above real data; docs/security.md lists who asks for which.
 """
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from ich.base.errors import InputError
 
 MOST_VOXELS = 2**29  # of a volume: 1024 x 1024 x 512
 MOST_PIXELS = 2**24  # of a slice: 4096 x 4096
-INFLATION = 1032  # deflate (gzip, zip, PNG) makes at most so many bytes of one
+INFLATION = 1032  # bytes that deflate (gzip, zip, PNG) makes of one at most
 MOST_HEADER_BYTES = 2**26  # of a volume, with all its extensions
 SPARE_BYTES = 2**20  # that may follow what a header declares
 
@@ -53,10 +54,7 @@ def check_archive(path: Path) -> None:
 
 
 def _check_size(name: object, shape: Sequence[int], most: int, what: str) -> None:
-    total = 1
-    for extent in shape:
-        total *= int(extent)  # Python's whole numbers do not run over
-    if total > most:
+    if math.prod(map(int, shape)) > most:  # Python's whole numbers do not overflow
         raise InputError(f"{name}: declares {' x '.join(map(str, shape))}, expected at most {most:,} {what}")
 
 

@@ -62,7 +62,7 @@ def _ahead(
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """A process that is started within it never hears Ctrl-C: its parent does, and stops the pool."""
+    """Start processes that never hear Ctrl-C: their parent does, and stops the pool."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

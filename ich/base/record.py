@@ -88,11 +88,11 @@ def _flat(settings: dict, prefix: str = "") -> dict:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 @functools.cache
@@ -103,8 +103,8 @@ def version() -> str:
 
 def _changed_code() -> list[str] | None:
     """Python files that differ from the commit, new ones too; none: the tree is clean. None where git can't say."""
-    found = _git("status", "--porcelain", "--untracked-files=all", "--", "*.py")
-    return None if found is None else [line[3:] for line in found.splitlines()]
+    status = _git("status", "--porcelain", "--untracked-files=all", "--", "*.py")
+    return None if status is None else [line[3:] for line in status.splitlines()]
 
 
 def _git(*command: str) -> str | None:

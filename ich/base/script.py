@@ -28,8 +28,6 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
     debug = "--debug" in sys.argv
     try:
         main()
-    except InputError as error:
-        _fail(str(error), EXIT_INPUT, debug)
     except KeyboardInterrupt:
         _fail("interrupted; rerun the same command to resume", 130, debug)
     except BrokenPipeError:
@@ -37,7 +35,7 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
         os.dup2(nowhere, 1)  # for what is still to be flushed
         _fail("stopped, since its output is no longer read; rerun the same command to resume", 141, debug)
     except Exception as error:
-        status, line = _told(error)
+        status, line = _status_and_line(error)
         if not line:
             raise
         _fail(line, status, debug)
@@ -46,7 +44,7 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
 
 @contextlib.contextmanager
 def starting_backend() -> Iterator[None]:
-    """Import Keras within this: TensorFlow's native start-up notes ignore its own log level and hide our lines.
+    """Import Keras inside this block: TensorFlow's native start-up notes ignore its own log level and hide our lines.
 
     An import that fails still raises, and the notes are shown then, as when the process is aborted. `--help` and
     refusals of flags come before it, without the seconds it takes.
@@ -57,20 +55,22 @@ def starting_backend() -> Iterator[None]:
         yield
 
 
-def _told(error: Exception) -> tuple[int, str]:
-    """Exit status and line for what the machine or a wrong folder is to blame for; no line for a bug."""
+def _status_and_line(error: Exception) -> tuple[int, str]:
+    """Exit status and line for what input, machine or a wrong folder is to blame for; no line for a bug."""
+    if isinstance(error, InputError):
+        return EXIT_INPUT, str(error)
     if isinstance(error, MachineError):
         return EXIT_SYSTEM, str(error)
     if is_out_of_memory(error):
         return EXIT_SYSTEM, "out of memory; end other programs, or give a smaller --batch-size or fewer --workers"
     if not isinstance(error, OSError):
         return 0, ""
-    about = f"{error.filename or 'output'}: {error.strerror}"
+    what = f"{error.filename or 'output'}: {error.strerror}"
     if error.errno == errno.ENOENT:
-        return EXIT_INPUT, f"{about}; it was removed while this ran: run the step that writes it again"
+        return EXIT_INPUT, f"{what}; it was removed while this ran: run the step that writes it again"
     if error.errno in WRONG_PATH:
-        return EXIT_INPUT, f"{about}; choose another folder"
-    return (EXIT_SYSTEM, f"{about}; make room or choose another folder") if error.errno in NO_ROOM else (0, "")
+        return EXIT_INPUT, f"{what}; choose another folder"
+    return (EXIT_SYSTEM, f"{what}; make room or choose another folder") if error.errno in NO_ROOM else (0, "")
 
 
 def _interrupt(signum: int, frame: types.FrameType | None) -> typing.NoReturn:

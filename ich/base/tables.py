@@ -16,6 +16,7 @@ from ich.base.errors import InputError, printable
 TEXT = ("id", "patient")  # columns that are never numbers nor missing
 _START = r"[=+\-@\uff1d\uff0b\uff0d\uff20]."  # a formula to spreadsheets, full-width signs too; a lone dash is none
 _FORMULA, _DEFUSED = re.compile(f"'*{_START}"), re.compile(f"'+{_START}")
+_NUMBER = re.compile(r"[+-][0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -27,7 +28,7 @@ def defused(table: pd.DataFrame) -> pd.DataFrame:
 def _defused(text: str) -> str:
     if not text.isprintable():
         text = printable(text)  # a line break without quotes would end the row
-    return "'" + text if _FORMULA.match(text) and not _is_number(text) else text
+    return "'" + text if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def restored(table: pd.DataFrame) -> pd.DataFrame:
@@ -68,8 +69,8 @@ def check_numbers(path: Path, table: pd.DataFrame) -> None:
     for name in table.columns.difference(TEXT):
         wrong = table[name].notna() & pd.to_numeric(table[name], errors="coerce").isna()
         if wrong.any():
-            place = int(wrong.to_numpy().argmax())
-            raise InputError(f"{path}: row {place + 2}, {name} is '{table[name].iloc[place]}', expected a number")
+            row = int(wrong.to_numpy().argmax())
+            raise InputError(f"{path}: row {row + 2}, {name} is '{table[name].iloc[row]}', expected a number")
 
 
 def _names(path: Path) -> list[str]:
@@ -93,11 +94,3 @@ def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
 def _mapped(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     return table.assign(**{name: table[name].map(lambda x: change(x) if isinstance(x, str) else x) for name in texts})
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
