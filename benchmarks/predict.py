@@ -121,7 +121,7 @@ def measure(part: dict) -> dict[str, float]:
     started = time.perf_counter()
     compute = make_engine(folder, engine, threshold)
     ready = time.perf_counter()
-    (scan,) = inputs.find([folder / "scan.nii.gz"])
+    (scan,) = inputs.look([folder / "scan.nii.gz"]).scans
     seconds, cpu_seconds = [], []
     for number in range(part["rounds"] + 1):
         out = folder / engine / str(number)

@@ -9,9 +9,10 @@ import pandas as pd
 
 import config as settings
 from ich.base import paths
+from ich.base.errors import InputError
 from ich.base.files import write_csv, write_json
 from ich.phantom.head import Patient, make_patient
-from ich.predict.inputs import find
+from ich.predict.inputs import Input, look
 from ich.predict.job import Job
 from ich.predict.method import Method
 
@@ -66,6 +67,14 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray, qform: int =
 def job(out: Path, method: Method, engine: object, **given: object) -> Job:
     """A job as predict.py makes it, with any engine."""
     return Job(settings.Predict(out=out, **given), method, method.threshold, engine, {"engine": "test"})
+
+
+def find(paths: list[Path], **given: object) -> list[Input]:
+    """The scans that the paths hold. Raises InputError for the first path that is refused."""
+    found = look(paths, **given)
+    if found.refused:
+        raise InputError(found.refused[0])
+    return found.scans
 
 
 def only(path: Path, **given: object) -> object:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from predict_files import find
 
-from ich.predict.inputs import find
 from ich.scans.scan import Scan
 
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import Project
 from hypothesis import given
 from hypothesis import strategies as st
-from predict_files import bright_is_blood, job, phantom, write_nifti
+from predict_files import bright_is_blood, find, job, phantom, write_nifti
 from pydicom.dataset import Dataset
 
 import create_data_set
@@ -28,7 +28,7 @@ from ich.base.paths import Rsna, Training
 from ich.data import own_pngs
 from ich.data.table import read_parts, read_slices
 from ich.phantom.series import write_series
-from ich.predict import inputs, naming
+from ich.predict import naming
 from ich.predict.method import Method
 from ich.rsna import split
 from ich.scans.window import Window
@@ -129,7 +129,7 @@ def test_scans_of_equal_and_of_impossible_names_get_folders_of_their_own(tmp_pat
     (tmp_path / "c").mkdir()
     os.rename(tmp_path / "b/x_2.nii", os.fsencode(tmp_path / "c") + b"/\xff.nii")  # noqa: PTH104
     broken.save(tmp_path / "c/x_2.nii", np.zeros((2, 2, 2), np.uint8))
-    names = [each.name for each in naming.named(inputs.find([tmp_path]), tmp_path / "out")]
+    names = [each.name for each in naming.named(find([tmp_path]), tmp_path / "out")]
     assert names == ["a_x", "b_volumes.csv", "b_x", "x_2", "scan"]
 
 

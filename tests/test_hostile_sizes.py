@@ -16,14 +16,13 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from predict_files import bright_is_blood
+from predict_files import bright_is_blood, find
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from ich.base import guard
 from ich.base.errors import InputError
 from ich.base.paths import Training
-from ich.predict import inputs
 from ich.scans import dicom_slice, nifti
 from ich.scans.png import png_bytes, read_image
 from ich.train import checkpoint, network, prediction
@@ -144,7 +143,7 @@ def test_slices_far_apart_make_no_huge_volume(tmp_path: Path) -> None:
     for place in (*range(20), 900_000):
         content = fuzz_targets.dicom_bytes(ImagePositionPatient=[0, 0, place / 10], SOPInstanceUID=f"1.9.{place}")
         (tmp_path / f"{place}.dcm").write_bytes(content)
-    (found,) = inputs.find([tmp_path])
+    (found,) = find([tmp_path])
     refused(found.read, "declares 32 x 32 x 900001, expected at most 536,870,912 voxels")
 
 

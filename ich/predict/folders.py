@@ -1,10 +1,11 @@
 """Which files lie under the paths that a user named: each once, links followed, the program's own results left out."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-SHOWN = 3  # paths of one kind that a note names
+from ich.predict import results
+from ich.scans.dicom_choice import first_few
+
 TWICE = "link", "to what is read already"  # what is left out, and why
 BROKEN = "link", "to what is not there"
 SPECIAL = "path", "pipe or device, expected a regular file"
@@ -15,101 +16,89 @@ OWN = "file", "written by predict.py"
 class Walk:
     """Lists the files under several paths; each real file and folder once over all of them.
 
-    `out` is the output folder, which is left out unless it is itself one of the paths; `own_files` gives the names of
-    the files in a folder that are the program's own results. Names that begin with a dot are left out.
+    `out` is the output folder, which is left out unless it is itself one of the paths. So are names that begin with a
+    dot, and the program's own results.
     """
 
-    def __init__(self, out: Path | None, own_files: Callable[[Path], set[str]]) -> None:
+    def __init__(self, out: Path | None) -> None:
         self._out = os.path.realpath(out) if out else ""
-        self._own_files = own_files
         self._seen: set[str] = set()
-        self._left: dict[tuple[str, str], list[Path]] = {}
+        self._left_out: dict[tuple[str, str], list[Path]] = {}
         self._holds_out: list[Path] = []
 
     @property
     def notes(self) -> list[str]:
         """What was left out, a line for each reason."""
-        notes = [f"{path}: left out, since it is the output folder (--out)" for path in self._holds_out]
-        for (kind, why), paths in self._left.items():
-            names = ", ".join(map(str, paths[:SHOWN])) + (", ..." if len(paths) > SHOWN else "")
-            notes.append(f"{len(paths)} {kind}{'' if len(paths) == 1 else 's'} left out ({why}): {names}")
-        return notes
+        return [f"{path}: left out, since it is the output folder (--out)" for path in self._holds_out] + [
+            f"{len(paths)} {kind}{'' if len(paths) == 1 else 's'} left out ({why}): {first_few(paths)}"
+            for (kind, why), paths in self._left_out.items()
+        ]
 
     def file(self, path: Path) -> list[Path]:
-        """The file itself, or nothing if it has been listed."""
-        real = os.path.realpath(path)
-        if real in self._seen:
+        """The file itself, or nothing if it has been listed or is none."""
+        if not path.is_file():
+            self._leave_out(SPECIAL, path)
             return []
+        real = os.path.realpath(path)
+        is_new = real not in self._seen
         self._seen.add(real)
-        return [path]
+        return [path] if is_new else []
 
     def folder(self, root: Path) -> list[Path]:
         """All files in `root` and its folders, in order of their names; what links lead to comes last.
 
         A link is followed unless it leads to what is listed already, or to a folder that holds `root`.
         """
-        around = {os.path.realpath(root)} | {str(parent) for parent in Path(os.path.realpath(root)).parents}
+        top = Path(os.path.realpath(root))
         links: list[Path] = []
-        files = self._below(root, links, is_root=True)
+        files = self._below(root, links, is_named=True)
         for link in links:  # grows while links lead to folders with links
             real = os.path.realpath(link)
             if not os.path.exists(real):  # noqa: PTH110  (False for a ring of links, and in folders that are closed)
-                self._leave(BROKEN, link)
-            elif real in self._seen or real in around:
-                self._leave(TWICE, link)
+                self._leave_out(BROKEN, link)
+            elif real in self._seen or top.is_relative_to(real):
+                self._leave_out(TWICE, link)
             elif Path(real).is_dir():
                 files += self._below(link, links)
-            elif self._is_own(real):
-                self._leave(OWN, link)
+            elif Path(real).name in results.own_files(Path(real).parent):
+                self._leave_out(OWN, link)
             else:
-                files += self._regular(link)
+                files += self.file(link)
         return files
 
-    def _below(self, root: Path, links: list[Path], is_root: bool = False) -> list[Path]:
+    def _below(self, root: Path, links: list[Path], is_named: bool = False) -> list[Path]:
         """Files of a folder and of the folders in it; links are added to `links`."""
         files: list[Path] = []
         waiting = [root]
         while waiting:
             folder = waiting.pop()
             real = os.path.realpath(folder)
-            if real == self._out and not (is_root and folder == root):
+            if real == self._out and not (is_named and folder == root):
                 self._holds_out.append(folder)
-                continue
-            if real in self._seen:
-                continue
-            self._seen.add(real)
-            try:
-                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-            except OSError:
-                self._leave(CLOSED, folder)
-                continue
-            own = self._own_files(folder)
-            folders = []
-            for entry in entries:
-                path = folder / entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.name in own:
-                    self._leave(OWN, path)
-                elif entry.is_symlink():
-                    links.append(path)
-                elif entry.is_dir():
-                    folders.append(path)
-                else:
-                    files += self._regular(path)
-            waiting += reversed(folders)
+            elif real not in self._seen:
+                self._seen.add(real)
+                waiting += reversed(self._sort(folder, files, links))
         return files
 
-    def _is_own(self, real: str) -> bool:
-        """Whether a file that a link leads to is a result of the program."""
-        path = Path(real)
-        return path.name in self._own_files(path.parent)
+    def _sort(self, folder: Path, files: list[Path], links: list[Path]) -> list[Path]:
+        """Add what a folder holds to `files` and `links`; return the folders in it."""
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            self._leave_out(CLOSED, folder)
+            return []
+        own, folders = results.own_files(folder), []
+        for entry in (entry for entry in entries if not entry.name.startswith(".")):
+            path = folder / entry.name
+            if entry.name in own:
+                self._leave_out(OWN, path)
+            elif entry.is_symlink():
+                links.append(path)
+            elif entry.is_dir():
+                folders.append(path)
+            else:
+                files += self.file(path)
+        return folders
 
-    def _regular(self, path: Path) -> list[Path]:
-        if path.is_file():
-            return self.file(path)
-        self._leave(SPECIAL, path)
-        return []
-
-    def _leave(self, reason: tuple[str, str], path: Path) -> None:
-        self._left.setdefault(reason, []).append(path)
+    def _leave_out(self, reason: tuple[str, str], path: Path) -> None:
+        self._left_out.setdefault(reason, []).append(path)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from ich.base import guard
 from ich.base.errors import InputError
 from ich.base.paths import is_file_name
-from ich.predict import results
 from ich.predict.folders import Walk
 from ich.scans import dicom_series, scan
 
@@ -22,7 +21,7 @@ NIFTI = (".nii", ".nii.gz")
 NAMELESS = "scan"  # base name of a file whose own name no folder can have
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Input:
     """A scan not read yet.
 
@@ -40,9 +39,9 @@ class Input:
     shown: str = ""
 
     def __post_init__(self) -> None:
-        base = self.base if is_file_name(self.base) else NAMELESS
-        for key, value in {"base": base, "name": self.name or base, "shown": self.shown or self.name or base}.items():
-            object.__setattr__(self, key, value)
+        self.base = self.base if is_file_name(self.base) else NAMELESS
+        self.name = self.name or self.base
+        self.shown = self.shown or self.name
 
     @functools.cached_property
     def content(self) -> str:
@@ -78,52 +77,39 @@ class Found:
     refused: list[str] = field(default_factory=list)
 
 
-def find(given: Sequence[Path], orientation: str = "", series: str = "") -> list[Input]:
-    """The scans that `look` finds. Raises InputError for the first path that it refuses."""
-    found = look(given, orientation, series)
-    if found.refused:
-        raise InputError(found.refused[0])
-    return found.scans
-
-
-def look(given: Sequence[Path], orientation: str = "", series: str = "", out: Path | None = None) -> Found:
+def look(paths: Sequence[Path], orientation: str = "", series: str = "", out: Path | None = None) -> Found:
     """NIfTI files, DICOM series, and all of both in folders, without what is in the output folder `out`.
 
-    Raises InputError if no path is given.
+    Raises InputError if no path is named.
     """
-    if not given:
+    if not paths:
         raise InputError("no scan named; expected NIfTI files or DICOM folders: python predict.py SCAN --out DIR")
-    walk, found = Walk(out, results.own_files), Found()
+    walk, found = Walk(out), Found()
     listed: dict[Path, list[Path]] = {}
-    for path in dict.fromkeys(given):
+    for path in dict.fromkeys(paths):
         try:
             listed[path] = _listed(path, walk)
         except InputError as error:
             found.refused.append(str(error))
     files = [file for part in listed.values() for file in part]
     found.scans = [_nifti(file, orientation) for file in files if _is_nifti(file)]
-    found.notes = walk.notes
-    try:
-        all_series, notes = dicom_series.find([file for file in files if not _is_nifti(file)], series)
-    except InputError as error:
-        found.refused.append(str(error))
-        return found
-    found.notes += notes
+    all_series, notes = dicom_series.find([file for file in files if not _is_nifti(file)], series)
+    found.notes = [*walk.notes, *notes]
     found.scans += [Input(each.name, each.folder, each.files, each.read, each.facts) for each in all_series]
-    order = {file: place for place, file in enumerate(files)}
-    found.scans.sort(key=lambda each: min(order.get(file, 0) for file in each.files))
+    order = {file: index for index, file in enumerate(files)}
+    found.scans.sort(key=lambda scan: min(order.get(file, 0) for file in scan.files))
     found.refused += _without_scans(listed, found)
     return found
 
 
 def unused(config: "settings.Predict", scans: Sequence[Input]) -> list[str]:
     """Notes on flags of config.Predict that none of the scans has a use for."""
-    dicom = [bool(each.facts) for each in scans]
+    is_dicom = [bool(scan.facts) for scan in scans]
     notes = []
-    if scans and not any(dicom):
+    if scans and not any(is_dicom):
         names = [name for name, value in (("--series", config.series), ("--scan-nifti", config.scan_nifti)) if value]
         notes += [f"{name}: not used; no DICOM series is among the scans" for name in names]
-    if scans and all(dicom) and config.orientation:
+    if scans and all(is_dicom) and config.orientation:
         notes.append("--orientation: not used; DICOM headers have one")
     return notes
 
@@ -138,22 +124,23 @@ def _listed(path: Path, walk: Walk) -> list[Path]:
 
 def _without_scans(listed: dict[Path, list[Path]], found: Found) -> list[str]:
     """Why paths are refused that hold no scan. Files of DICOM can be named one by one, scouts among them."""
-    used = {file for each in found.scans for file in each.files}
+    used = {file for scan in found.scans for file in scan.files}
     with_slices = {file.parent for file in used if not _is_nifti(file)}
     real = [Path(os.path.realpath(file)) for file in used]
-    places = {place for file in real for place in (file, *file.parents)}
+    holders = {path for file in real for path in (file, *file.parents)}
     refused = []
     for path, files in listed.items():
         # Of two paths of which one holds the other, only one lists the files.
-        if used & {*files} or Path(os.path.realpath(path)) in places or (path.is_file() and path.parent in with_slices):
+        if not used.isdisjoint(files) or Path(os.path.realpath(path)) in holders:
             continue
-        if path.is_file():
+        if path.is_dir():
+            notes = "; ".join(note for note in found.notes if note.startswith(str(path)))
+            why = notes or f"{len(files)} files looked at"
+            refused.append(f"{path}: holds no NIfTI file and no axial CT series in DICOM ({why}); "
+                           "name a file or folder that holds a scan")  # fmt: skip
+        elif path.parent not in with_slices:
             refused.append(f"{path}: is not a NIfTI file (.nii, .nii.gz) and not a slice of an axial CT series; "
                            "expected a NIfTI file or a folder")  # fmt: skip
-            continue
-        why = "; ".join(note for note in found.notes if note.startswith(str(path))) or f"{len(files)} files looked at"
-        refused.append(f"{path}: holds no NIfTI file and no axial CT series in DICOM ({why}); "
-                       "name a file or folder that holds a scan")  # fmt: skip
     return refused
 
 

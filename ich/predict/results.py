@@ -1,4 +1,4 @@
-"""What lies in the output folder: results of which scan, whether they are whole, and volumes.csv made of them.
+"""The output folder: which scan each result is of, whether it is whole, and volumes.csv over all of them.
 
 run.json of a result holds `source` (where the scan was, with `content`, its fingerprint) and `files`, all that was
 written. Until they are written it holds `unfinished`, so that a folder of this program can always be recognized.
@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ich.base import paths
-from ich.base.errors import InputError, printable
+from ich.base.errors import InputError
 from ich.base.files import read_json, write_csv
 from ich.scans.dicom_choice import first_few
 
@@ -37,13 +37,12 @@ class Result:
     @property
     def source(self) -> Mapping[str, Any]:
         """Where the scan came from; empty in results of an earlier version."""
-        source = self.facts.get("source")
-        return source if isinstance(source, dict) else {}
+        return self.facts.get("source", {})
 
     @property
-    def content(self) -> object:
-        """Fingerprint of the scan's files."""
-        return self.source.get("content")
+    def content(self) -> str:
+        """Fingerprint of the scan's files; empty in results of an earlier version."""
+        return self.source.get("content", "")
 
     @property
     def is_unfinished(self) -> bool:
@@ -54,59 +53,49 @@ class Result:
         """Whether these are results of what lay at the same path, of DICOM of the same series."""
         if not self.source or self.source.get("series_uid") != source.get("series_uid"):
             return False
-        places = {*map(str, self.source.get("real_paths", []))} & {*source["real_paths"]}
-        return bool(places) or self.source.get("path") == source["path"]
+        same_place = not {*self.source["real_paths"]}.isdisjoint(source["real_paths"])
+        return same_place or self.source["path"] == source["path"]
 
     def is_moved(self) -> bool:
         """Whether the scan no longer lies where it was read."""
-        return bool(self.source) and not os.path.exists(str(self.source.get("path")))  # noqa: PTH110  (never raises)
-
-    def missing(self) -> list[str]:
-        """Names of its files that are not there any more."""
-        files = self.facts.get("files")
-        return [name for name in map(str, files if isinstance(files, list) else [MASK]) if not self.has(name)]
-
-    def remove(self) -> None:
-        """Delete the results, run.json first; a folder that holds other files stays."""
-        for name in (paths.RUN, *self.own_files()):
-            (self.folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
-
-    def own_files(self) -> set[str]:
-        """Names of all files that the program may have written in the folder, run.json apart."""
-        files = self.facts.get("files")
-        listed = {name for name in map(str, files if isinstance(files, list) else []) if paths.is_file_name(name)}
-        return listed | {*NAMES}
-
-    def row(self) -> dict[str, object]:
-        """Its row of volumes.csv. Raises KeyError and the like for a run.json that was changed by hand."""
-        measures = {**self.facts["measures"]}
-        lesion_ml = [float(each) for each in measures["lesion_ml"]]
-        measures.setdefault("lesions_above_0.1_ml", sum(each > 0.1 for each in lesion_ml))
-        measures["lesion_ml"] = " ".join(f"{each:g}" for each in lesion_ml)
-        return {
-            "scan": self.folder.name, "path": self._path(),
-            **{name: measures[name] for name in FOUND},
-            "threshold": f"{self.facts['threshold']:.9g}",  # k/256 in all its digits: masks are cut there
-            "engine": self.facts["inputs"]["engine"], "notes": "; ".join(self.facts["notes"]),
-            "files": self.source.get("number_of_files"), **{name: self.source.get(name, "") for name in SOURCE},
-        }  # fmt: skip
-
-    def networks(self) -> tuple[str, str]:
-        """The run that predicted it, and a text that differs where networks or windows do. Raises as `row`."""
-        method = self.facts["inputs"].get("method", {})
-        return str(method.get("run", "unknown")), str([method.get(name) for name in ("networks", "windows")])
-
-    def _path(self) -> str:
-        """Where the scan lies, from the output folder on if it is beside that or in it."""
-        path = str(self.source.get("path", ""))
-        out = Path(os.path.abspath(self.folder.parent))  # noqa: PTH100  (links are kept)
-        return os.path.relpath(path, out) if path and Path(path).is_relative_to(out.parent) else path
+        return bool(self.source) and not os.path.exists(self.source["path"])  # noqa: PTH110  (never raises)
 
     def has(self, name: str) -> bool:
         """Whether a file of the result is there."""
         return (self.folder / name).is_file()
+
+    def missing(self) -> list[str]:
+        """Names of its files that are not there any more."""
+        return [name for name in self.facts.get("files", [MASK]) if not self.has(name)]
+
+    def remove(self) -> None:
+        """Delete the results, run.json first; a folder that holds other files stays."""
+        for name in (paths.RUN, *NAMES):
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def row(self) -> dict[str, object]:
+        """Its row of volumes.csv."""
+        facts = self.facts
+        return {
+            **self.source, **facts["measures"], "scan": self.folder.name, "path": self._path(),
+            "lesion_ml": " ".join(f"{volume:g}" for volume in facts["measures"]["lesion_ml"]),
+            "threshold": f"{facts['threshold']:.9g}",  # k/256 in all its digits: masks are cut there
+            "engine": facts["inputs"]["engine"], "notes": "; ".join(facts["notes"]),
+            "files": self.source.get("number_of_files"),
+        }  # fmt: skip
+
+    def networks(self) -> tuple[str, str]:
+        """The run that predicted it, and a text that differs where networks or windows do."""
+        method = self.facts["inputs"].get("method", {})
+        return method.get("run", "unknown"), str([method.get(name) for name in ("networks", "windows")])
+
+    def _path(self) -> str:
+        """Where the scan lies, relative to the output folder if it is beside that or in it."""
+        path = self.source.get("path", "")
+        out = Path(os.path.abspath(self.folder.parent))  # noqa: PTH100  (links are kept)
+        return os.path.relpath(path, out) if path and Path(path).is_relative_to(out.parent) else path
 
 
 def read(folder: Path) -> Result | None:
@@ -128,9 +117,8 @@ def read_all(out: Path) -> dict[str, Result]:
 
 
 def own_files(folder: Path) -> set[str]:
-    """Names of the files in a folder that are results of this program, run.json and volumes.csv among them."""
-    result = read(folder)
-    names = {paths.RUN, *result.own_files()} if result else set()
+    """Names that results of this program have in a folder, run.json and volumes.csv among them."""
+    names = {paths.RUN, *NAMES} if read(folder) else set()
     return names | {VOLUMES} if _is_volumes(folder / VOLUMES) else names
 
 
@@ -143,11 +131,11 @@ def check(out: Path) -> None:
 
 
 def _is_volumes(path: Path) -> bool:
-    """Whether a file is a volumes.csv of this program; it is empty after a call without results."""
+    """Whether a file is a volumes.csv of this program."""
     if not path.is_file():
         return False
     with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.read(len(COLUMNS[0]) + 1) in (f"{COLUMNS[0]},".encode(), b"\n", b'""\n', b"")
+        return file.read(len(COLUMNS[0]) + 1) == f"{COLUMNS[0]},".encode()
     return False
 
 
@@ -156,32 +144,20 @@ def write_volumes(out: Path) -> list[str]:
 
     A row needs its mask: without it nobody could see what its numbers are of.
     """
-    rows, notes, unknown = [], [], []
+    finished = {name: result for name, result in read_all(out).items() if not result.is_unfinished}
+    whole = {name: result for name, result in finished.items() if result.has(MASK)}
+    notes = [f"{name}: {MASK} is missing, so {VOLUMES} has no row of it; predict the scan again"
+             for name in finished if name not in whole]  # fmt: skip
     by_networks: dict[tuple[str, str], list[str]] = {}
-    for name, result in read_all(out).items():
-        if result.is_unfinished:
-            continue
-        if not result.source:
-            unknown.append(name)
-        if not result.has(MASK):
-            notes.append(f"{name}: {MASK} is missing, so {VOLUMES} has no row of it; predict the scan again")
-            continue
-        try:
-            row, networks = result.row(), result.networks()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = printable(f"{type(error).__name__}: {error}")
-            notes.append(f"{name}: {paths.RUN} can't be used ({reason}), so {VOLUMES} has no row of it; "
-                         "delete it and predict the scan again")  # fmt: skip
-            continue
-        rows.append(row)
-        by_networks.setdefault(networks, []).append(name)
+    for name, result in whole.items():
+        by_networks.setdefault(result.networks(), []).append(name)
     if len(by_networks) > 1:
         parts = [f"{run}: {first_few(names)}" for (run, _), names in by_networks.items()]
         notes.append(f"rows of {VOLUMES} are of different networks ({'; '.join(parts)}); predict all scans with the "
                      "same ones before you compare them, or use an --out for each")  # fmt: skip
-    if unknown:
+    if unknown := [name for name, result in finished.items() if not result.source]:
         notes.append(f"rows of {VOLUMES} without a path are of an earlier version, which did not record whose they "
                      f"are: {', '.join(unknown)}; delete their folders once the scans are predicted again")  # fmt: skip
-    if rows or (out / VOLUMES).exists():
-        write_csv(out / VOLUMES, pd.DataFrame(rows, columns=list(COLUMNS)))
+    if whole or (out / VOLUMES).exists():
+        write_csv(out / VOLUMES, pd.DataFrame([result.row() for result in whole.values()], columns=list(COLUMNS)))
     return notes

@@ -202,8 +202,8 @@ def test_what_counts_as_exported(
     ("change", "precision", "reason"),
     [
         (lambda folder: None, "int8", "was exported without ich_int8.xml; .*--export --precision int8"),
-        (lambda folder: (folder / "ich.bin").write_text("other"), "float32", "ich.bin: is missing or is not the one described"),
-        (lambda folder: (folder / "ich.xml").unlink(), "float32", "ich.xml: is missing or is not the one described in model.json"),
+        (lambda folder: (folder / "ich.bin").write_text("other"), "float32", "ich.bin: is missing or is not the one"),
+        (lambda folder: (folder / "ich.xml").unlink(), "float32", "ich.xml: is missing or is not the one"),
         (lambda folder: (folder / method.CARD).write_text("{}"), "float32", "model.json: lacks 'files'; export again"),
         (lambda folder: changed(folder, windows=[40, 120]), "float32", "model.json: is damaged .*export again"),
         (lambda folder: changed(folder, threshold=None), "float32", "model.json: is damaged .*export again"),

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from predict_files import find
 from predict_place import HEAD, MARK_HU, METHOD, Place, damage, make, scan, series
 
 from ich.predict import inputs, naming
@@ -323,10 +324,10 @@ def test_content_does_not_depend_on_names_and_order_of_the_files(tmp_path: Path)
     second.mkdir()
     for number, path in enumerate(sorted(first.iterdir(), reverse=True)):
         shutil.copy(path, second / f"{number}.dcm")
-    contents = [only.content for only in inputs.find([first]) + inputs.find([second])]
+    contents = [only.content for only in find([first]) + find([second])]
     assert contents[0] == contents[1]
     damage(second / "0.dcm")
-    (changed,) = inputs.find([second])
+    (changed,) = find([second])
     assert changed.content != contents[0]
 
 

@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from predict_files import phantom
+from predict_files import find, phantom
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ImplicitVRLittleEndian,
@@ -25,7 +25,6 @@ from ich.base import record
 from ich.phantom.head import Patient
 from ich.phantom.series import NAME, write_series
 from ich.predict import montage, segmentation, segmentation_sources
-from ich.predict.inputs import find
 from ich.scans.scan import Scan
 
 hd = pytest.importorskip("highdicom")

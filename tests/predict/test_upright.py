@@ -7,13 +7,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from predict_files import SIZE, phantom, write_nifti
+from predict_files import SIZE, find, phantom, write_nifti
 from predict_files import job as job_of
 
 from ich.base import guard
 from ich.phantom.series import write_series
 from ich.predict import job, results, upright
-from ich.predict.inputs import find
 from ich.predict.method import Method
 from ich.scans.nifti import Grid
 from ich.scans.scan import Scan, read_nifti
