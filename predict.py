@@ -11,7 +11,7 @@ writes  <out>/volumes.csv, and for each scan <out>/<scan>/: mask.nii.gz overlay.
 The mask lies on the scan's own voxels. Scans that are predicted already are skipped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import config as settings
 from ich.base import flags, lock, script
@@ -28,50 +28,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = inputs.look(config.scans, config.orientation, config.series, config.out)
     for note in [*found.notes, *inputs.unused(config, found.scans)]:
         print(f"note: {printable(note)}")
-    refusals = Refusals(len(found.scans) + len(found.refused))
-    for reason in found.refused:
-        refusals.add(reason)
-    if found.scans:
-        work = networks.prepare(config)
-        with lock.writing(config.out):
-            _predict(work, found.scans, refusals)
+    number, reasons = len(found.scans) + len(found.refused), []
+    for reason in _predict(config, found):
+        reasons.append(reason)
+        if number > 1:
+            print(f"refused: {printable(reason)}")
     for note in naming.left_behind(found.scans, config.scans, config.out):
         print(f"note: {printable(note)}")
-    refusals.end()
+    if reasons:
+        several = f"{len(reasons)} of {number} scans were refused; the lines above say why"
+        raise InputError(reasons[0] if number == 1 else several)
 
 
-def _predict(work: job.Job, scans: list[inputs.Input], refusals: "Refusals") -> None:
-    """All scans, and volumes.csv; one scan that is refused does not keep the others back."""
-    results.check(work.config.out)
-    predicted = 0
-    for given in naming.named(scans, work.config.out):
-        try:
-            job.predict_once(work, given)
-            predicted += 1
-        except InputError as error:
-            refusals.add(str(error))
-    for note in results.write_volumes(work.config.out):
-        print(f"note: {note}")
-    if predicted:
-        print(f"-> {work.config.out}: {results.VOLUMES} and a folder for each scan")
-
-
-class Refusals:
-    """Why some of `number` scans and paths were refused: printed as it happens, an error in the end."""
-
-    def __init__(self, number: int) -> None:
-        self.number, self.reasons = number, []
-
-    def add(self, reason: str) -> None:
-        self.reasons.append(reason)
-        if self.number > 1:
-            print(f"refused: {printable(reason)}")
-
-    def end(self) -> None:
-        """Raise InputError if anything was refused."""
-        if self.reasons:
-            several = f"{len(self.reasons)} of {self.number} scans were refused; the lines above say why"
-            raise InputError(self.reasons[0] if self.number == 1 else several)
+def _predict(config: settings.Predict, found: inputs.Found) -> Iterator[str]:
+    """Write the results of all scans and volumes.csv; yield why a scan or path is refused, then go on."""
+    yield from found.refused
+    if not found.scans:
+        return
+    work = networks.prepare(config)
+    with lock.writing(config.out):
+        results.check(config.out)
+        predicted = 0
+        for scan in naming.named(found.scans, config.out):
+            try:
+                job.predict_once(work, scan)
+                predicted += 1
+            except InputError as error:
+                yield str(error)
+        for note in results.write_volumes(config.out):
+            print(f"note: {note}")
+        if predicted:
+            print(f"-> {config.out}: {results.VOLUMES} and a folder for each scan")
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def test_engines_give_the_mask_of_keras(trained: Trained, scan: Path, engine: st
 
 
 def test_exported_folder_predicts_without_the_run(trained: Trained, scan: Path) -> None:
-    if not engines.can_export():
+    if engines.lacks_for_export():
         pytest.skip("tf2onnx is not installed")
     folder = trained.root / "exported"
     flags = ["--runs", str(trained.root / "runs"), *trained.way.predict, "--quiet"]

@@ -56,39 +56,28 @@ def lacks_for_export() -> str:
     return "" if (name := keras_backend()) == "tensorflow" else f"KERAS_BACKEND=tensorflow (it is {name})"
 
 
-def can_export() -> bool:
-    """Whether exported files can be written here."""
-    return not lacks_for_export()
-
-
-def file(engine: str, precision: str) -> str:
-    """What an engine reads for a precision."""
-    return INT8 if precision == "int8" else FILES[engine]
-
-
 def files(engine: str, precision: str) -> tuple[str, ...]:
-    """As `file`, with the weights beside it."""
-    name = file(engine, precision)
+    """What an engine reads for a precision: the network, and for OpenVINO its weights."""
+    name = INT8 if precision == "int8" else FILES[engine]
     return (name,) if engine == "onnx" else (name, str(Path(name).with_suffix(".bin")))
 
 
 def choose(wanted: str, precision: str = "float32") -> str:
     """The fastest installed engine for `auto`, else `wanted`. Raises InputError when it can't do that."""
-    name = _installed(wanted)
+    name = next(filter(installed, PACKAGES if wanted == "auto" else [wanted]), None)
+    if name is None and wanted == "auto":
+        raise InputError(f"none of {', '.join(PACKAGES.values())} is installed; pip install openvino")
+    if name is None:
+        raise InputError(f"--engine {wanted}: {PACKAGES[wanted]} is not installed; pip install {PACKAGES[wanted]}")
     if precision != "float32" and name != "openvino":
         raise InputError(f"--precision {precision}: only OpenVINO computes in it, and the engine is {name}; "
                          "pip install openvino, or leave --precision out")  # fmt: skip
     return name
 
 
-def _installed(wanted: str) -> str:
-    if wanted == "auto":
-        if found := next(filter(installed, PACKAGES), None):
-            return found
-        raise InputError(f"none of {', '.join(PACKAGES.values())} is installed; pip install openvino")
-    if not installed(wanted):
-        raise InputError(f"--engine {wanted}: {PACKAGES[wanted]} is not installed; pip install {PACKAGES[wanted]}")
-    return wanted
+def exported(name: str, folder: Path, precision: str = "float32") -> Engine:
+    """The engine `openvino` or `onnx` with the files in `folder`."""
+    return openvino(folder, precision) if name == "openvino" else onnx(folder)
 
 
 def openvino(folder: Path, precision: str = "float32") -> Engine:
@@ -96,7 +85,7 @@ def openvino(folder: Path, precision: str = "float32") -> Engine:
     import openvino as ov
 
     core = ov.Core()
-    network = core.read_model(_existing(folder / file("openvino", precision)))
+    network = core.read_model(folder / files("openvino", precision)[0])
     hints = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": HINTS[precision],
@@ -120,8 +109,7 @@ def onnx(folder: Path) -> Engine:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    path = _existing(folder / FILES["onnx"])
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(folder / FILES["onnx"], options, providers=["CPUExecutionProvider"])
     return lambda hu: _one_by_one(lambda part: session.run(None, {INPUT: part})[0], hu)
 
 
@@ -140,9 +128,7 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
         grey, total = method.grey(hu), np.zeros((len(hu), method.size, method.size), np.float32)
         for member in members:
             network.set_weights(member)
-            for place in range(0, len(grey), prediction.BATCH_SIZE):
-                part = slice(place, place + prediction.BATCH_SIZE)
-                total[part] += network.predict_on_batch(grey[part])[..., 0]
+            total += network.predict(grey, prediction.BATCH_SIZE, verbose=0)[..., 0]
         return np.stack([unsquare(plane, *hu.shape[1:]) for plane in total / len(members)])
 
     return predict
@@ -160,8 +146,8 @@ def save_openvino(model: object, path: Path) -> None:
     """
     import openvino as ov
 
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{unfinished(path).name}.") as place:
-        temporary = Path(place) / path.name
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{unfinished(path).name}.") as folder:
+        temporary = Path(folder) / path.name
         ov.save_model(model, temporary, compress_to_fp16=False)  # halves would cost the agreement with Keras
         for written in (temporary.with_suffix(".bin"), temporary):
             written.replace(path.parent / written.name)
@@ -169,10 +155,4 @@ def save_openvino(model: object, path: Path) -> None:
 
 def _one_by_one(predict: Engine, hu: np.ndarray) -> np.ndarray:
     """A slice at a time: as fast on a CPU as several, and memory does not grow with the scan."""
-    return np.concatenate([predict(hu[place : place + 1].astype(np.float32)) for place in range(len(hu))])
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise InputError(f"{path}: not found; write it with predict.py --export {path.parent}")
-    return path
+    return np.concatenate([predict(plane[None].astype(np.float32)) for plane in hu])

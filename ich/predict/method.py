@@ -1,5 +1,6 @@
 """What is predicted with: which networks, on which window and size, cut at which threshold."""
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,46 +46,45 @@ def choose_run(folder: Path, protocol: str, name: str) -> folds.Run:
     return folds.best(found)
 
 
-def of_run(run: folds.Run, fold: int, weights: str, given: tuple[str, ...] = ()) -> tuple[Method, list[paths.Training]]:
-    """The method of a run's folds (`fold` 0: all) and their trainings. `given`: HU windows of a run without known ones.
+def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ()) -> tuple[Method, list[paths.Training]]:
+    """The method of a run's folds (`fold` 0: all) and their trainings. `asked`: HU windows of a run without known ones.
 
-    Raises InputError for an unfinished fold, and when the windows are unknown or others than those given.
+    Raises InputError for an unfinished fold, and when the windows are unknown or others than those asked for.
     """
     members, identity = run.members(fold), run.identity()
-    first = read_json(members[0].run)
-    windows = _windows(run, identity, given)
-    honest = identity["protocol"] == "patient"
+    windows = _windows(run.name, identity, asked)
+    by_patient = identity["protocol"] == "patient"
     facts = {
-        "run": run.name, "protocol": identity["protocol"], "folds": [each.folder.name for each in members],
+        "run": run.name, "protocol": identity["protocol"], "folds": [training.folder.name for training in members],
         "weights": weights, "model": identity["model"], "n_filters": identity["n_filters"],
-        "data": identity["data_fingerprint"], "training_slices": first.get("training_slices"),
+        "data": identity["data_fingerprint"], "training_slices": read_json(members[0].run).get("training_slices"),
         "recipe": identity["recipe_name"], "epochs": identity["recipe"]["epochs"],
-        "networks": [record.fingerprint(getattr(each, weights)) for each in members],
+        "networks": [record.fingerprint(getattr(training, weights)) for training in members],
         "windows": _text(windows).split(),
         "windows_are": "those of the training" if identity["windows"] else "given with --windows",
-        "threshold_is": "chosen on out-of-fold predictions" if honest else "default",
+        "threshold_is": "chosen on out-of-fold predictions" if by_patient else "default",
     }  # fmt: skip
-    threshold = folds.choose_threshold(run.table("thresholds")) if honest else 0.5
+    threshold = folds.choose_threshold(run.table("thresholds")) if by_patient else 0.5
     return Method(identity["image_size"], windows, threshold, facts), members
 
 
-def parsed(given: tuple[str, ...]) -> tuple[Window, ...]:
+def parsed(texts: tuple[str, ...]) -> tuple[Window, ...]:
     """What --windows names. Raises InputError; a scan that follows the flag is taken for a window."""
-    if stray := next((text for text in given if "/" not in text or text.lower().endswith((".nii", ".gz"))), None):
+    if stray := next((text for text in texts if "/" not in text or text.lower().endswith((".nii", ".gz"))), None):
         raise InputError(f"--windows: '{stray}' is not a level/width such as 40/120; name scans before the flags")
-    return tuple(map(Window.parse, given))
+    return tuple(map(Window.parse, texts))
 
 
-def _windows(run: folds.Run, identity: dict, given: tuple[str, ...]) -> tuple[Window, ...]:
-    known, asked = tuple(map(Window.parse, identity["windows"])), parsed(given)
+def _windows(run: str, identity: dict, texts: tuple[str, ...]) -> tuple[Window, ...]:
+    """The windows that a run was trained with, or those of --windows where they are unknown. Raises InputError."""
+    known, asked, flag = tuple(map(Window.parse, identity["windows"])), parsed(texts), f"--windows {' '.join(texts)}"
     if known and asked and known != asked:
-        raise InputError(f"--windows {' '.join(given)}: run {run.name} was trained with {_text(known)}; leave it out")
+        raise InputError(f"{flag}: run {run} was trained with {_text(known)}; leave it out")
     if not known and not asked:
-        raise InputError(f"run {run.name}: was trained on own PNGs, whose HU window is unknown; "
+        raise InputError(f"run {run}: was trained on own PNGs, whose HU window is unknown; "
                          "give it if you know it: --windows 40/120")  # fmt: skip
     if not known and len(asked) != identity["channels"]:
-        raise InputError(f"--windows {' '.join(given)}: the network of run {run.name} takes {identity['channels']}, "
-                         f"here are {len(asked)}")  # fmt: skip
+        raise InputError(f"{flag}: the network of run {run} takes {identity['channels']}, here are {len(asked)}")
     return known or asked
 
 
@@ -94,32 +94,28 @@ def _text(windows: Iterable[Window]) -> str:
 
 def of_export(folder: Path, files: Iterable[str]) -> Method:
     """The method of an exported folder. Raises InputError when one of `files` is missing or not that of the card."""
-    card = read_json(folder / CARD)
+    path = folder / CARD
+    card, again = read_json(path), "export again with predict.py --export"
     try:
         written = dict(card["files"])
         windows = tuple(Window(*map(float, pair)) for pair in card["windows"])
-        found = Method(int(card["image_size"]), windows, float(card["threshold"]), dict(card["facts"]))
+        method = Method(int(card["image_size"]), windows, float(card["threshold"]), dict(card["facts"]))
     except KeyError as error:
-        raise InputError(f"{folder / CARD}: lacks {error}; export again with predict.py --export") from None
+        raise InputError(f"{path}: lacks {error}; {again}") from None
     except (TypeError, ValueError) as error:
-        raise InputError(f"{folder / CARD}: is damaged ({error}); export again with predict.py --export") from None
+        raise InputError(f"{path}: is damaged ({error}); {again}") from None
     for name in files:
         if name not in written:
-            int8 = " --precision int8" if "int8" in name else ""
-            raise InputError(f"{folder}: was exported without {name}; export again with predict.py --export{int8}")
+            raise InputError(f"{folder}: was exported without {name}; {again}{' --precision int8' * ('int8' in name)}")
         if not (folder / name).exists() or record.fingerprint(folder / name) != written[name]:
             raise InputError(f"{folder / name}: is missing or is not the one described in {CARD}; "
-                             "copy the whole folder, or export again with predict.py --export")  # fmt: skip
-    return found
+                             f"copy the whole folder, or {again}")  # fmt: skip
+    return method
 
 
 def is_exported(folder: Path, method: Method, files: Iterable[str]) -> bool:
     """Whether `folder` holds `files` of these very networks, windows and threshold; the card is written last."""
-    if not (folder / CARD).exists():
-        return False
     try:
-        found = of_export(folder, files)
-    except InputError:  # of another version or an earlier training: exported anew
+        return of_export(folder, files) == dataclasses.replace(method, facts=as_json(method.facts))
+    except InputError:  # there is none, or one of another version or an earlier training
         return False
-    same = (found.size, found.windows, found.threshold) == (method.size, method.windows, method.threshold)
-    return same and found.facts == as_json(method.facts)

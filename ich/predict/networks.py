@@ -1,17 +1,16 @@
 """Which networks predict and what computes them: the choice of predict.py."""
 
-import contextlib
 import errno
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ich.base import lock, paths, script
 from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.predict import engines, method
 from ich.predict.job import Job
+from ich.predict.method import Method
 from ich.report import folds
 
 if TYPE_CHECKING:
@@ -30,18 +29,31 @@ OF_A_PREDICTION = (
 def check(config: "settings.Predict") -> None:
     """Raise InputError for flags (`config` is config.Predict) that would have no effect, and for damaged ones."""
     method.parsed(config.windows)
-    if config.export and (given := _given(config, OF_A_PREDICTION)):
-        raise InputError(f"--export: writes networks and predicts nothing; leave out {given}")
-    if config.model and (given := _given(config, OF_A_RUN)):
+    if config.export and (changed := _changed(config, OF_A_PREDICTION)):
+        raise InputError(f"--export: writes networks and predicts nothing; leave out {changed}")
+    if config.model and (changed := _changed(config, OF_A_RUN)):
         raise InputError(f"--model {config.model}: its networks and windows are those that were exported; "
-                         f"leave out {given}, or leave out --model")  # fmt: skip
+                         f"leave out {changed}, or leave out --model")  # fmt: skip
 
 
-def _given(config: "settings.Predict", names: tuple[str, ...]) -> str:
+def _changed(config: "settings.Predict", names: tuple[str, ...]) -> str:
     """Those of the flags that differ from config.py."""
     usual = type(config)()
     return ", ".join("--" + name.replace("_", "-") if name != config.POSITIONAL else "the scans"
                      for name in names if getattr(config, name) != getattr(usual, name))  # fmt: skip
+
+
+class Trained(NamedTuple):
+    """The chosen folds of a run, and how they predict."""
+
+    run: folds.Run
+    method: Method
+    trainings: list[paths.Training]
+
+
+def _trained(config: "settings.Predict") -> Trained:
+    run = method.choose_run(config.runs, config.protocol, config.run)
+    return Trained(run, *method.of_run(run, config.fold, config.weights, config.windows))
 
 
 def prepare(config: "settings.Predict") -> Job:
@@ -50,71 +62,58 @@ def prepare(config: "settings.Predict") -> Job:
     Files of a run are exported once, beside its folds. Raises InputError for what is missing.
     """
     name = engines.choose(config.engine, config.precision)
-    if config.model:
-        if name == "keras":
-            raise InputError(f"--model {config.model}: exported files need openvino or onnxruntime; "
-                             "pip install openvino")  # fmt: skip
-        how = method.of_export(config.model, engines.files(name, config.precision))
-        engine = _exported_engine(config, name, config.model)
+    if not config.model:
+        trained = _trained(config)
+        used = trained.method
+        name, engine = _of_run(config, name, trained)
+    elif name == "keras":
+        raise InputError(f"--model {config.model}: exported files need openvino or onnxruntime; pip install openvino")
     else:
-        name, how, engine = _of_run(config, name)
-    threshold = how.threshold if config.threshold is None else config.threshold
-    _tell(config, name, how, threshold)
-    facts = {"engine": name, "precision": config.precision, "method": how.facts}
-    return Job(config, how, threshold, engines.with_flip(engine) if config.flip else engine, facts)
+        used = method.of_export(config.model, engines.files(name, config.precision))
+        engine = engines.exported(name, config.model, config.precision)
+    threshold = used.threshold if config.threshold is None else config.threshold
+    _report(config, name, used, threshold)
+    facts = {"engine": name, "precision": config.precision, "method": used.facts}
+    return Job(config, used, threshold, engines.with_flip(engine) if config.flip else engine, facts)
 
 
-def _of_run(config: "settings.Predict", name: str) -> tuple[str, method.Method, engines.Engine]:
-    """The engine that is used in the end, the method and the engine itself, of a run's trainings."""
-    run = method.choose_run(config.runs, config.protocol, config.run)
-    how, trainings = method.of_run(run, config.fold, config.weights, config.windows)
-    folder = _cache(config, run)
-    if name != "keras" and _is_exported(config, name, folder, how):
-        return name, how, _exported_engine(config, name, folder)
-    if name != "keras" and not engines.can_export():
-        name = _without_export(config, name, run)
-    if name == "keras":
-        with script.starting_backend():
-            return name, how, engines.keras(trainings, config.weights, how)
-    with _newly_exported(config, name, folder, how, trainings, run) as there:
-        return name, how, _exported_engine(config, name, there)
+def _of_run(config: "settings.Predict", name: str, trained: Trained) -> tuple[str, engines.Engine]:
+    """The name of the engine that is used in the end, and the engine itself, of a run's trainings."""
+    if name != "keras":
+        folder = _cache(config, trained.run)
+        if _is_current(config, name, folder, trained):
+            return name, engines.exported(name, folder, config.precision)
+        if not engines.lacks_for_export():
+            return name, _newly_exported(config, name, folder, trained)
+        _check_keras_can(config, name, trained.run)
+    with script.starting_backend():
+        return "keras", engines.keras(trained.trainings, config.weights, trained.method)
 
 
-def _is_exported(config: "settings.Predict", name: str, folder: Path, how: method.Method) -> bool:
-    return method.is_exported(folder, how, engines.files(name, config.precision))
-
-
-@contextlib.contextmanager
-def _newly_exported(
-    config: "settings.Predict",
-    name: str,
-    folder: Path,
-    how: method.Method,
-    trainings: list[paths.Training],
-    run: folds.Run,
-) -> Iterator[Path]:
-    """Where the exported files are now: in `folder`, or where that is read only in a temporary one.
-
-    Engines read them at once, so the temporary ones may go when this ends.
-    """
+def _newly_exported(config: "settings.Predict", name: str, folder: Path, trained: Trained) -> engines.Engine:
+    """The engine, after the run was exported to `folder`; where that is read only, to a temporary one."""
+    run = trained.run.name
     if reason := _read_only(folder):
-        print(f"{folder}: can't be written ({reason}); {run.name} is exported for {name} for this call only")
-        with tempfile.TemporaryDirectory(prefix="ich_exported_") as place:
-            _export(config, Path(place), how, trainings, run)
-            yield Path(place)
-    else:
-        with lock.writing(folder, wait_s=LONGEST_WAIT_S):
-            if not _is_exported(config, name, folder, how):  # nor by the process that had the lock before
-                print(f"{run.name}: exporting for {name}, once")
-                _export(config, folder, how, trainings, run)
-        yield folder
+        print(f"{folder}: can't be written ({reason}); {run} is exported for {name} for this call only")
+        with tempfile.TemporaryDirectory(prefix="ich_exported_") as temporary:
+            _export(config, Path(temporary), trained)
+            return engines.exported(name, Path(temporary), config.precision)  # it has read them by now
+    with lock.writing(folder, wait_s=LONGEST_WAIT_S):
+        if not _is_current(config, name, folder, trained):  # nor exported by the process that had the lock
+            print(f"{run}: exporting for {name}, once")
+            _export(config, folder, trained)
+    return engines.exported(name, folder, config.precision)
+
+
+def _is_current(config: "settings.Predict", name: str, folder: Path, trained: Trained) -> bool:
+    return method.is_exported(folder, trained.method, engines.files(name, config.precision))
 
 
 def _read_only(folder: Path) -> str:
     """Why the folder can't be made or written; empty where it can."""
-    place = next(each for each in (folder, *folder.parents) if each.exists())
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=place):
+        with tempfile.TemporaryFile(dir=existing):
             return ""
     except OSError as error:
         if error.errno in READ_ONLY:
@@ -126,23 +125,20 @@ def export(config: "settings.Predict", folder: Path) -> None:
     """Write the networks of the chosen run to `folder`. Raises InputError when packages or trainings are missing."""
     if lacking := engines.lacks_for_export():
         raise InputError(f"--export: needs {lacking}")
-    run = method.choose_run(config.runs, config.protocol, config.run)
-    how, trainings = method.of_run(run, config.fold, config.weights, config.windows)
+    trained = _trained(config)
     with lock.writing(folder):
-        _export(config, folder, how, trainings, run)
+        _export(config, folder, trained)
     written = " ".join(sorted(path.name for path in folder.iterdir()))
-    print(f"{run.name}: {', '.join(how.facts['folds'])} -> {folder}: {written}")
+    print(f"{trained.run.name}: {', '.join(trained.method.facts['folds'])} -> {folder}: {written}")
 
 
-def _export(
-    config: "settings.Predict", folder: Path, how: method.Method, trainings: list[paths.Training], run: folds.Run
-) -> None:
+def _export(config: "settings.Predict", folder: Path, trained: Trained) -> None:
     with script.starting_backend():
         from ich.predict import export, model_card, quantize
-    measured = quantize.read_slices(config, how) if config.precision == "int8" else None
-    export.write(folder, how, trainings, model_card.scores_of(run), measured)
-    if measured is not None:
-        quantize.tell(read_json(folder / method.CARD)["int8_dice_with_float32"])
+    slices = quantize.read_slices(config, trained.method) if config.precision == "int8" else None
+    export.write(folder, trained.method, trained.trainings, model_card.scores_of(trained.run), slices)
+    if slices is not None:
+        quantize.report(read_json(folder / method.CARD)["int8_dice_with_float32"])
 
 
 def _cache(config: "settings.Predict", run: folds.Run) -> Path:
@@ -151,29 +147,21 @@ def _cache(config: "settings.Predict", run: folds.Run) -> Path:
     return run.trainings[0].folder.parent / f"{CACHE}{fold}{best}"
 
 
-def _exported_engine(config: "settings.Predict", name: str, folder: Path) -> engines.Engine:
-    return engines.openvino(folder, config.precision) if name == "openvino" else engines.onnx(folder)
-
-
-def _without_export(config: "settings.Predict", name: str, run: folds.Run) -> str:
-    """Keras instead of an engine whose files can't be written here; InputError where that can't be or was not asked."""
+def _check_keras_can(config: "settings.Predict", name: str, run: folds.Run) -> None:
+    """Raise InputError unless Keras may and can predict instead of an engine whose files can't be written here."""
     lacking = f"run {run.name} is not exported for {name}, which needs {engines.lacks_for_export()}"
     if config.engine != "auto" or config.precision != "float32":
         raise InputError(f"--engine {name}: {lacking}")
-    if not engines.installed("keras"):
-        raise InputError(f"{lacking}, and Keras can't predict instead without {_missing()}; install them, or export "
-                         "it on another computer (predict.py --export exported) and give --model exported")  # fmt: skip
+    if missing := [package for package in ("keras", engines.keras_backend()) if not engines.has(package)]:
+        raise InputError(f"{lacking}, and Keras can't predict instead without {' and '.join(missing)}; install them, "
+                         "or export it on another computer (predict.py --export exported) and give "
+                         "--model exported")  # fmt: skip
     print(f"{lacking}: predicting with Keras, which is slower")
-    return "keras"
 
 
-def _missing() -> str:
-    return " and ".join(name for name in ("keras", engines.keras_backend()) if not engines.has(name))
-
-
-def _tell(config: "settings.Predict", name: str, how: method.Method, threshold: float) -> None:
+def _report(config: "settings.Predict", name: str, used: Method, threshold: float) -> None:
     why = "the fastest that is installed" if config.engine == "auto" else "asked for"
-    count = len(how.facts["folds"])
-    of = f"the mean of {count} networks" if count > 1 else how.facts["folds"][0]
-    source = how.facts["threshold_is"] if config.threshold is None else "given"
-    print(f"{how.facts['run']}, {of}; engine {name} ({why}); threshold {threshold:.3f} ({source})")
+    members = used.facts["folds"]
+    networks = f"the mean of {len(members)} networks" if len(members) > 1 else members[0]
+    source = used.facts["threshold_is"] if config.threshold is None else "given"
+    print(f"{used.facts['run']}, {networks}; engine {name} ({why}); threshold {threshold:.3f} ({source})")

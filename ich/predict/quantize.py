@@ -89,7 +89,7 @@ def _thin(network: "ov.Model") -> list[str]:
             if min(list(each.input_value(1).get_shape())[:2]) < FEW_CHANNELS]  # fmt: skip
 
 
-def tell(agreement: float) -> None:
+def report(agreement: float) -> None:
     """Print how well the integers do. Raises InputError when they were left out."""
     if agreement < LEAST_AGREEMENT:
         raise InputError(f"--precision int8: its masks have Dice {agreement:.3f} with those of float32, expected at "

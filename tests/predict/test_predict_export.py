@@ -22,7 +22,7 @@ from ich.scans.window import Window
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-if not engines.can_export():
+if engines.lacks_for_export():
     pytest.skip("tf2onnx is not installed, or Keras does not run on TensorFlow", allow_module_level=True)
 from ich.predict import export, layers  # noqa: E402  (needs onnx)
 

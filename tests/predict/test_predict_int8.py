@@ -16,7 +16,7 @@ from ich.base.errors import InputError
 from ich.base.files import read_json, write_json
 from ich.predict import engines, quantize
 
-if not quantize.installed() or not engines.can_export():
+if not quantize.installed() or engines.lacks_for_export():
     pytest.skip("nncf, OpenVINO or tf2onnx is not installed", allow_module_level=True)
 
 

@@ -114,7 +114,7 @@ def test_results_and_exports_depend_on_the_windows(trained: Path, head: Path, ca
         call(trained, head, "--windows", window)
         told = capsys.readouterr().out
         assert "predicted before" not in told
-        assert "exporting" in told or not engines.can_export()
+        assert "exporting" in told or engines.lacks_for_export()
         masks.append(mask(trained))
     assert (masks[0] != masks[1]).any()
 
@@ -265,7 +265,7 @@ def test_what_keras_computes_with(
 
 
 exports = pytest.mark.skipif(
-    not engines.can_export() or not (engines.installed("openvino") or engines.installed("onnx")),
+    engines.lacks_for_export() or not (engines.installed("openvino") or engines.installed("onnx")),
     reason="needs the packages that export and an engine",
 )
 
