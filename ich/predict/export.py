@@ -78,10 +78,8 @@ def joined(networks: Sequence[onnx.ModelProto], size: int, windows: Sequence[Win
     found = [add(network, f"network_{k}", pictures) for k, network in enumerate(networks, start=1)]
     result = add(_as_onnx(layers.after(size, len(found))), "after", INPUT, *found)
     nodes.append(helper.make_node("Identity", [result], [OUTPUT]))
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["slices", "rows", "columns"])
-        for name in (INPUT, OUTPUT)
-    ]
+    shape = ["slices", "rows", "columns"]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (INPUT, OUTPUT)]
     graph = helper.make_graph(nodes, "ich", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=before.opset_import, ir_version=before.ir_version)
     onnx.checker.check_model(model)
@@ -96,7 +94,7 @@ def _network(training: paths.Training, method: Method) -> onnx.ModelProto:
 
 def _as_onnx(model: keras.Model) -> onnx.ModelProto:
     """A Keras model by Keras' own export (tf2onnx)."""
-    zeros = [np.zeros([length or 1 for length in each.shape], np.float32) for each in model.inputs]
+    zeros = [np.zeros([length or 1 for length in tensor.shape], np.float32) for tensor in model.inputs]
     model(zeros if len(zeros) > 1 else zeros[0])  # Keras exports only what was called once
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of NumPy's names in tf2onnx
@@ -112,10 +110,9 @@ def _agreement(folder: Path, method: Method, trainings: list[paths.Training]) ->
     hu = np.ascontiguousarray(hu[:, :, middle].transpose(2, 1, 0))
     expected = engines.keras(trainings, method.facts["weights"], method)(hu)
     found = {}
-    for name, make in (("openvino", engines.openvino), ("onnx", engines.onnx)):
-        if engines.installed(name):
-            found[name] = float(np.abs(make(folder)(hu) - expected).max())
-            if found[name] > MOST_DIFFERENCE:
-                raise InputError(f"{folder}: {name} differs from Keras by {found[name]:.4f}, expected at most "
-                                 f"{MOST_DIFFERENCE}; predict with --engine keras")  # fmt: skip
+    for name in filter(engines.installed, engines.FILES):
+        found[name] = float(np.abs(engines.exported(name, folder)(hu) - expected).max())
+        if found[name] > MOST_DIFFERENCE:
+            raise InputError(f"{folder}: {name} differs from Keras by {found[name]:.4f}, expected at most "
+                             f"{MOST_DIFFERENCE}; predict with --engine keras")  # fmt: skip
     return found

@@ -33,86 +33,84 @@ class Job:
     engine: Engine
     facts: dict
 
-    def inputs(self, given: Input) -> dict:
+    def inputs(self, item: Input) -> dict:
         """What the results of a scan depend on, so that a second call knows that all is done."""
         wanted = {name: getattr(self.config, name) for name in (
             "flip", "min_lesion_mm3", "probabilities", "view", "scan_nifti", "orientation")}  # fmt: skip
-        return as_json({"scan": given.content, "threshold": self.threshold, **wanted, **self.facts})
+        return as_json({"scan": item.content, "threshold": self.threshold, **wanted, **self.facts})
 
-    def is_done(self, given: Input, before: Result | None) -> bool:
+    def is_done(self, item: Input, before: Result | None) -> bool:
         """Whether an earlier call wrote these very results, and all of them are there."""
-        if before is None or before.is_unfinished or before.content != given.content or before.missing():
+        if before is None or before.is_unfinished or before.content != item.content or before.missing():
             return False
-        return before.facts.get("inputs") == self.inputs(given)
+        return before.facts.get("inputs") == self.inputs(item)
 
 
-def predict_once(job: Job, given: Input) -> None:
+def predict_once(job: Job, item: Input) -> None:
     """Predict a scan unless these very results are there; print what was found. Raises InputError as `predict`."""
-    folder = job.config.out / given.name
+    folder = job.config.out / item.name
     before = results.read(folder)
-    if job.is_done(given, before):
-        _update_path(given, before)
-        print(f"{given.shown}: predicted before -> {folder}")
+    if job.is_done(item, before):
+        _update_path(item, before)
+        print(f"{item.shown}: predicted before -> {folder}")
         return
-    started, anew = time.perf_counter(), _why_anew(given, before)
+    started, anew = time.perf_counter(), _why_anew(item, before)
     try:
-        facts = predict(job, given, folder)
+        facts = predict(job, item, folder)
     except InputError:
-        _remove_stale(given, before)
+        _remove_stale(item, before)
         raise
     for note in [*anew, *facts["notes"]]:
-        print(f"{given.name}: {note if note.startswith(plausibility.PREFIX) else f'note: {note}'}")
-    print(f"{_title(given.shown, facts['measures'], job.threshold)}; {time.perf_counter() - started:.1f} s")
+        print(f"{item.name}: {note if note.startswith(plausibility.PREFIX) else f'note: {note}'}")
+    print(f"{_title(item.shown, facts['measures'], job.threshold)}; {time.perf_counter() - started:.1f} s")
 
 
-def _update_path(given: Input, before: Result) -> None:
+def _update_path(item: Input, before: Result) -> None:
     """Record where a scan lies now; nothing else of its results depends on that."""
-    if as_json(given.record) == before.source:
+    if as_json(item.record) == before.source:
         return
     if before.is_moved():
-        print(f"{given.name}: note: was {before.source['path']} when it was predicted; now recorded where it is")
-    write_json(before.folder / paths.RUN, {**before.facts, "source": given.record})
+        print(f"{item.name}: note: was {before.source['path']} when it was predicted; now recorded where it is")
+    write_json(before.folder / paths.RUN, {**before.facts, "source": item.record})
 
 
-def _why_anew(given: Input, before: Result | None) -> list[str]:
+def _why_anew(item: Input, before: Result | None) -> list[str]:
     """What a user has to know of the earlier results that were replaced; settings that changed are no surprise."""
     if before is None or before.is_unfinished:
         return []
     if not before.source:
         return ["predicted again: the earlier results, of another version, did not say which scan they are of"]
-    if before.content != given.content:
+    if before.content != item.content:
         return [f"predicted again: the content of {before.source['path']} has changed since the earlier results"]
     notes = [f"predicted again: {name} was missing" for name in before.missing()]
     return [*notes, f"was {before.source['path']} when it was predicted before"] if before.is_moved() else notes
 
 
-def _remove_stale(given: Input, before: Result | None) -> None:
+def _remove_stale(item: Input, before: Result | None) -> None:
     """Results of what a refused scan's file held before would pass for results of what it holds now."""
-    if before is None or (before.source and before.content == given.content):
-        return
-    if not before.source:
-        print(f"{given.name}: note: earlier results in {before.folder} stay; they do not say which scan they are of")
-        return
-    before.remove()
-    print(f"{given.name}: note: the content of its path has changed, so the earlier results are removed")
+    if before and not before.source:
+        print(f"{item.name}: note: earlier results in {before.folder} stay; they do not say which scan they are of")
+    elif before and before.content != item.content:
+        before.remove()
+        print(f"{item.name}: note: the content of its path has changed, so the earlier results are removed")
 
 
-def predict(job: Job, given: Input, folder: Path) -> dict:
+def predict(job: Job, item: Input, folder: Path) -> dict:
     """Read, check, predict, measure and write one scan; return what was measured and noted.
 
     Raises InputError when the scan is refused, before anything is written.
     """
     started = time.time()
-    inputs = job.inputs(given)  # of the files as they are before they are read
-    read = given.read()
+    inputs = job.inputs(item)  # of the files as they are before they are read
+    read = item.read()
     planes = read.upright()
-    checks.check_head_ct(planes, read.grid.spacing_mm, str(given.path))
+    checks.check_head_ct(planes, read.grid.spacing_mm, str(item.path))
     prob = job.engine(planes)
     mask = measure.without_specks(read.as_filed(prob >= job.threshold), read, job.config.min_lesion_mm3)
     found = measure.measures(mask, read)
-    facts: dict[str, Any] = {"scan": given.name, "source": given.record}
+    facts: dict[str, Any] = {"scan": item.name, "source": item.record}
     write_json(folder / paths.RUN, {**facts, "unfinished": True})
-    written, note = _write(job, folder, read, planes, mask, prob, _title(given.name, found, job.threshold))
+    written, note = _write(job, folder, read, planes, mask, prob, _title(item.name, found, job.threshold))
     notes = [*plausibility.warnings(planes, read.upright(mask), read, found), *read.notes, *note]
     facts |= {"measures": found, "notes": notes, "threshold": job.threshold, "files": written}
     write_json(folder / paths.RUN, record.manifest(job.config, started, inputs=inputs, **facts))

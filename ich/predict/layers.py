@@ -31,7 +31,7 @@ class ToPictures(keras.layers.Layer):
     def call(self, hu: keras.KerasTensor) -> keras.KerasTensor:
         """Window, pad and resize."""
         rows, columns, side = _lengths(hu)
-        down, across = _to_square(self.size, rows, side), _to_square(self.size, columns, side, across=True)
+        down, across = _to_square(self.size, rows, side), _to_square(self.size, columns, side)
         channels = []
         for window in self.windows:
             small = _resized(_grey(hu, window), down, across)
@@ -54,7 +54,7 @@ class ToSlices(keras.layers.Layer):
         """`given`: the HU, then the probabilities of each network."""
         hu, *probabilities = given
         rows, columns, side = _lengths(hu)
-        down, across = _from_square(self.size, rows, side), _from_square(self.size, columns, side, across=True)
+        down, across = _from_square(self.size, rows, side), _from_square(self.size, columns, side)
         mean = sum(probabilities[1:], probabilities[0]) / len(probabilities)
         return _resized(mean[..., 0], down, across)
 
@@ -97,33 +97,24 @@ def _lengths(hu: keras.KerasTensor) -> tuple:
 
 
 def _resized(planes: keras.KerasTensor, down: keras.KerasTensor, across: keras.KerasTensor) -> keras.KerasTensor:
-    return ops.matmul(ops.matmul(down, planes), across)
+    """Planes (slices, rows, columns) by the matrices of rows and of columns, both (new length, old length)."""
+    return ops.matmul(ops.matmul(down, planes), ops.transpose(across))
 
 
-def _to_square(size: int, length: Length, side: Length, across: bool = False) -> keras.KerasTensor:
-    """(1, size, length): `length` pixels, padded to `side`, become `size` by area (or linearly, if they are fewer).
-
-    `across`: (1, length, size), to be multiplied from the right.
-    """
-    to, pixel = _crossed(ops.arange(size, dtype="int32"), _places(length, side), across)
+def _to_square(size: int, length: Length, side: Length) -> keras.KerasTensor:
+    """(size, length): `length` pixels, padded to `side`, become `size` by area (or linearly, if they are fewer)."""
+    to, pixel = ops.arange(size, dtype="int32")[:, None], _places(length, side)[None]
     return ops.where(side > size, _area(to, pixel, side, size), _linear(to, pixel, size, side))
 
 
-def _from_square(size: int, length: Length, side: Length, across: bool = False) -> keras.KerasTensor:
-    """(1, length, size): linear from `size` pixels to `side`, of which `length` are kept; `across` as above."""
-    to, pixel = _crossed(_places(length, side), ops.arange(size, dtype="int32"), across)
-    return _linear(to, pixel, side, size)
+def _from_square(size: int, length: Length, side: Length) -> keras.KerasTensor:
+    """(length, size): linear from `size` pixels to `side`, of which `length` are kept."""
+    return _linear(_places(length, side)[:, None], ops.arange(size, dtype="int32")[None], side, size)
 
 
 def _places(length: Length, side: Length) -> keras.KerasTensor:
     """Where each of `length` pixels lies in the padded square, int32."""
     return ops.arange(length, dtype="int32") + (side - length) // 2
-
-
-def _crossed(to: keras.KerasTensor, pixel: keras.KerasTensor, across: bool) -> tuple:
-    """Both as sides of one table: (1, to, 1) and (1, 1, pixel), or the other way round."""
-    shapes = ((1, 1, -1), (1, -1, 1)) if across else ((1, -1, 1), (1, 1, -1))
-    return tuple(ops.reshape(each, shape) for each, shape in zip((to, pixel), shapes, strict=True))
 
 
 def _area(to: keras.KerasTensor, pixel: keras.KerasTensor, side: Length, size: Length) -> keras.KerasTensor:

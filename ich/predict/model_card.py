@@ -84,7 +84,7 @@ def scores_of(run: folds.Run) -> dict[str, float]:
 
 def page(card: dict) -> str:
     """The card in Markdown."""
-    facts, count = card["facts"], len(card["facts"]["folds"])
+    facts, count, int8 = card["facts"], len(card["facts"]["folds"]), card["int8_dice_with_float32"]
     return TEMPLATE.format(
         model=facts["model"], networks=f"mean of {count} networks" if count > 1 else "one network", count=count,
         input=INPUT, output=OUTPUT, threshold=card["threshold"],
@@ -95,11 +95,5 @@ def page(card: dict) -> str:
         slices=facts["training_slices"], protocol=facts["protocol"], protocol_note=NOTES[facts["protocol"]],
         scores="\n".join(f"* {name}: {value:.3g}" for name, value in card["scores"].items()), scores_note=SCORES_NOTE,
         agreement=", ".join(f"{name} {value:.1e}" for name, value in card["largest_difference_from_keras"].items()),
-        int8=_of_int8(card["int8_dice_with_float32"]),
+        int8="not written" if int8 is None else f"masks of training slices have Dice {int8:.3f} with those of float32",
     )  # fmt: skip
-
-
-def _of_int8(agreement: float | None) -> str:
-    if agreement is None:
-        return "not written"
-    return f"masks of training slices have Dice {agreement:.3f} with those of float32"

@@ -72,8 +72,7 @@ def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
     path = folder / engines.INT8
     engines.save_openvino(small, path)
     judged = hu[1::2]
-    exact, rounded = (make(judged) >= threshold for make in (
-        engines.openvino(folder), engines.openvino(folder, "int8")))  # fmt: skip
+    exact, rounded = (engines.openvino(folder, precision)(judged) >= threshold for precision in ("float32", "int8"))
     both, total = (exact & rounded).sum(), exact.sum() + rounded.sum()
     agreement = float(2 * both / total) if total else 1.0
     if agreement < LEAST_AGREEMENT:
@@ -84,9 +83,9 @@ def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
 
 def _thin(network: "ov.Model") -> list[str]:
     """Names of the convolutions with few channels on either side."""
-    convolutions = [each for each in network.get_ordered_ops() if each.get_type_name() == "Convolution"]
-    return [each.get_friendly_name() for each in convolutions
-            if min(list(each.input_value(1).get_shape())[:2]) < FEW_CHANNELS]  # fmt: skip
+    convolutions = [node for node in network.get_ordered_ops() if node.get_type_name() == "Convolution"]
+    channels = [min(list(node.input_value(1).get_shape())[:2]) for node in convolutions]
+    return [node.get_friendly_name() for node, few in zip(convolutions, channels, strict=True) if few < FEW_CHANNELS]
 
 
 def report(agreement: float) -> None:
@@ -104,6 +103,5 @@ def _evenly(rows: pd.DataFrame, number: int) -> pd.DataFrame:
 
 def _as_hu(images: np.ndarray, windows: tuple[Window, ...]) -> np.ndarray:
     """Grey levels (n, size, size, windows) back to HU, by the widest window."""
-    widest = max(range(len(windows)), key=lambda k: windows[k].width)
-    window = windows[widest]
+    widest, window = max(enumerate(windows), key=lambda pair: pair[1].width)
     return (window.level - window.width / 2 + images[..., widest] * np.float32(window.width / 255)).astype(np.float32)

@@ -1,6 +1,5 @@
 """The mask of a DICOM scan as a DICOM Segmentation object, which viewers lay over the series."""
 
-import importlib.util
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import pydicom
 
 from ich.base.files import atomic
 from ich.base.record import version
+from ich.predict import engines
 from ich.predict.montage import COLOUR
 from ich.predict.segmentation_sources import sources
 from ich.scans import dicom_file
@@ -21,18 +21,13 @@ if TYPE_CHECKING:
 NOT_WRITTEN = "mask.dcm (DICOM-SEG) is not written"
 
 
-def possible() -> bool:
-    """Whether highdicom is installed."""
-    return importlib.util.find_spec("highdicom") is not None
-
-
 def write(path: Path, mask: np.ndarray, scan: Scan) -> list[str]:
     """Write the bool mask (columns, rows, slices) on the slices that were measured.
 
     Returns notes: why it could not be written (highdicom is not installed, or the headers of the series lack what
     refers to its slices), or what its headers lack that had to be made up.
     """
-    if not possible():
+    if not engines.has("highdicom"):
         return [f"{NOT_WRITTEN}: highdicom is not installed"]
     try:
         with warnings.catch_warnings():

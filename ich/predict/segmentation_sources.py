@@ -1,7 +1,6 @@
 """The headers that a DICOM Segmentation is made from: what it needs of the slices, complete and valid, and no more."""
 
 import contextlib
-import io
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -10,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.charset import python_encoding
+from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 from pydicom.uid import generate_uid
-from pydicom.valuerep import DA, TM, DSfloat
+from pydicom.valuerep import DA, TEXT_VR_DELIMS, DSfloat
 
 from ich.base.errors import InputError
 from ich.scans import dicom_file
@@ -23,7 +22,13 @@ AS_THEY_ARE = (*REFERENCES, "Modality", "Rows", "Columns")
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 # Must be there, may be empty: of the patient and the study these stay empty, since they tell who it is.
 EMPTY = ("PatientName", "PatientBirthDate", "ReferringPhysicianName", "AccessionNumber", "PositionReferenceIndicator")
-LONGEST_STUDY_ID = 16  # by the standard
+VALID = {  # kept only in this form
+    "PatientID": r"(?s).+",  # another one would be another patient's
+    "PatientSex": r"[MFO]",
+    "StudyDate": r"\d{8}",
+    "StudyTime": r"([01]\d|2[0-3])([0-5]\d((60|[0-5]\d)(\.\d{1,6})?)?)?",
+    "StudyID": r"(?s).{1,16}",
+}
 UTF8 = "ISO_IR 192"
 
 
@@ -42,16 +47,13 @@ def sources(scan: Scan) -> tuple[list[pydicom.Dataset], list[str]]:
 
 def _check_references(headers: list[pydicom.Dataset], files: tuple[Path, ...]) -> None:
     """Raise InputError unless each slice has a UID of its own, and all of them one study and series."""
-    for name in REFERENCES:
-        lacking = next((path for header, path in zip(headers, files, strict=True) if not _text(header, name)), None)
-        if lacking:
-            raise InputError(f"{name} is missing in {lacking.name}")
-    for name in ("StudyInstanceUID", "SeriesInstanceUID"):
-        other = next((place for place, each in enumerate(headers) if each[name].value != headers[0][name].value), 0)
-        if other:
-            raise InputError(f"{files[0].name} and {files[other].name} differ in {name}")
     seen: dict[str, Path] = {}
     for header, path in zip(headers, files, strict=True):
+        if lacking := next((name for name in REFERENCES if not _text(header, name)), ""):
+            raise InputError(f"{lacking} is missing in {path.name}")
+        for name in ("StudyInstanceUID", "SeriesInstanceUID"):
+            if header[name].value != headers[0][name].value:
+                raise InputError(f"{files[0].name} and {path.name} differ in {name}")
         if (first := seen.setdefault(header.SOPInstanceUID, path)) is not path:
             raise InputError(
                 f"{first.name} and {path.name} have one SOPInstanceUID, so no viewer could tell which of them a frame "
@@ -64,9 +66,9 @@ def _of_the_study(headers: list[pydicom.Dataset]) -> tuple[pydicom.Dataset, list
     common = pydicom.Dataset()
     for name in EMPTY:
         setattr(common, name, "")
-    for name in ("PatientID", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
+    for name in VALID:
         values = (_text(header, name) for header in headers)
-        setattr(common, name, next((value for value in values if value and _is_valid(name, value)), ""))
+        setattr(common, name, next((value for value in values if _is_valid(name, value)), ""))
     common.SpecificCharacterSet = _character_set(headers[0], (common.PatientID, common.StudyID))
     # highdicom asks for equal numbers; slices of a stack differ by rounding at most, and the affine is of the first.
     common.PixelSpacing = _numbers(headers[0].PixelSpacing)
@@ -124,36 +126,24 @@ def _text(header: pydicom.Dataset, name: str) -> str:
 
 
 def _is_valid(name: str, value: str) -> bool:
-    if name == "PatientSex":
-        return value in ("M", "F", "O")
-    if name == "PatientID":
-        return True  # another one would be another patient's
-    if name == "StudyID":
-        return len(value) <= LONGEST_STUDY_ID
     try:
-        (DA if name == "StudyDate" else TM)(value)
-    except ValueError:
+        return re.fullmatch(VALID[name], value) is not None and (name != "StudyDate" or DA(value) is not None)
+    except ValueError:  # no date of the calendar
         return False
-    return re.fullmatch(r"\d{8}" if name == "StudyDate" else r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?", value) is not None
 
 
 def _character_set(header: pydicom.Dataset, texts: tuple[str, ...]) -> str | list[str]:
     """The series' own character set, "" if it has none; UTF-8 where it is unknown or can't hold the texts."""
     found = _value(header, "SpecificCharacterSet") or ""
     parts = [found] if isinstance(found, str) else [str(part or "") for part in found]
-    kept = parts[0] if len(parts) == 1 else parts
-    if all(part in python_encoding for part in parts) and all(_holds(kept, text) for text in texts):
-        return kept
+    if all(part in python_encoding for part in parts) and all(_holds(parts, text) for text in texts):
+        return parts[0] if len(parts) == 1 else parts
     return "" if all(text.isascii() for text in texts) else UTF8
 
 
-def _holds(character_set: str | list[str], text: str) -> bool:
-    """Whether a text comes back as it was from a file of this character set."""
-    made, file = pydicom.Dataset(), io.BytesIO()
-    made.SpecificCharacterSet, made.PatientID = character_set, text
+def _holds(character_sets: list[str], text: str) -> bool:
+    """Whether a text comes back as it was from a file with these character sets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pydicom.dcmwrite(file, made, implicit_vr=False, little_endian=True)
-        file.seek(0)
-        again = pydicom.dcmread(file, force=True)
-        return str(again.PatientID) == text
+        encodings = convert_encodings(list(character_sets))
+        return decode_bytes(encode_string(text, encodings), encodings, TEXT_VR_DELIMS) == text

@@ -39,19 +39,19 @@ def write(folder: Path, mask: np.ndarray, scan: Scan) -> list[str]:
     HU are resampled linearly, with air outside; the mask takes the nearest voxel, which keeps its volume.
     """
     try:
-        made = upright_grid(scan.grid)
-        guard.check_voxels(folder / SCAN_UPRIGHT, made.shape)
+        upright = upright_grid(scan.grid)
+        guard.check_voxels(folder / SCAN_UPRIGHT, upright.shape)
     except InputError as error:
         return [f"{ITK}; an upright one is not written: {error}"]
-    back = np.argsort(scan.order)
-    template = nib.Nifti1Image(np.broadcast_to(np.uint8(0), np.take(made.shape, back)), made.affine[:, [*back, 3]])
+    axes = np.argsort(scan.order)
+    target = nib.Nifti1Image(np.broadcast_to(np.uint8(0), np.take(upright.shape, axes)), upright.affine[:, [*axes, 3]])
     code = int(scan.image.header["sform_code"]) or int(scan.image.header["qform_code"])
-    template.set_sform(template.affine, code)
-    template.set_qform(template.affine, code)
-    hu = np.transpose(scan.on_grid(scan.voxels, AIR_HU), scan.order)
-    native.save_hu(folder / SCAN_UPRIGHT, np.transpose(resampled(hu, scan.grid, made, 1, AIR_HU), back), template)
-    labels = np.transpose(scan.on_grid(mask).astype(np.uint8), scan.order)
-    native.save_like(folder / MASK_UPRIGHT, np.transpose(resampled(labels, scan.grid, made, 0, 0), back), template)
+    target.set_sform(target.affine, code)
+    target.set_qform(target.affine, code)
+    hu = scan.on_grid(scan.voxels, AIR_HU).astype(np.float32)
+    native.save_hu(folder / SCAN_UPRIGHT, _resampled(hu, scan.affine, target, 1, AIR_HU), target)
+    labels = scan.on_grid(mask).astype(np.uint8)
+    native.save_like(folder / MASK_UPRIGHT, _resampled(labels, scan.affine, target, 0, 0), target)
     return [f"{ITK}; open {MASK_UPRIGHT} with {SCAN_UPRIGHT} there"]
 
 
@@ -71,17 +71,15 @@ def upright_grid(grid: Grid) -> Grid:
     return Grid(tuple(int(n) for n in high - low + 1), affine + 0.0)  # no negative zeros
 
 
-def resampled(voxels: np.ndarray, grid: Grid, made: Grid, order: int, fill: float) -> np.ndarray:
-    """Voxels of `grid` on `made`, its upright grid, slice by slice. `order` 0: the nearest, 1: linear."""
-    to_old = np.linalg.solve(grid.affine, made.affine).round(9)
-    planes = np.empty(made.shape, voxels.dtype if order == 0 else np.float32)
-    for index in range(made.shape[2]):
-        offset = to_old[:2, 2] * index + to_old[:2, 3]
-        ndimage.affine_transform(
-            voxels[:, :, index], to_old[:2, :2], offset, planes.shape[:2], planes[:, :, index], order,
-            mode="grid-constant", cval=fill,
-        )  # fmt: skip
-    return planes
+def _resampled(voxels: np.ndarray, affine: np.ndarray, target: nib.Nifti1Image, order: int, fill: float) -> np.ndarray:
+    """Voxels on the grid of `target`, `fill` outside; `order` 0: the nearest, 1: linear.
+
+    Rounded, the way back keeps whole slices whole.
+    """
+    back = np.linalg.solve(affine, target.affine).round(9)
+    return ndimage.affine_transform(
+        voxels, back[:3, :3], back[:3, 3], target.shape, order=order, mode="grid-constant", cval=fill
+    )
 
 
 def _factors(grid: Grid) -> tuple[np.ndarray, np.ndarray]:

@@ -128,6 +128,7 @@ CHANGES: dict[str, list[Change]] = {
     "all of these empty": [emptied(name) for name in MAY_LACK],
     "no thickness": [set_to(SliceThickness=0)],
     "invalid values": [set_to(PatientSex="male", StudyDate="removed", StudyTime="25:00", StudyID="1" * 30)],
+    "the 31st of February": [set_to(StudyDate="20200231")],
     "old forms of date and time": [set_to(StudyDate="2020.01.31", StudyTime="10:11:12")],
     "unknown character set": [set_to(SpecificCharacterSet="UTF-8")],
     "more digits than allowed": [long_numbers],
@@ -408,7 +409,7 @@ def test_colour_is_that_of_the_outline_and_version_that_of_the_project(copy: Pat
 
 
 def test_without_highdicom_a_note_says_so(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmentation, "possible", lambda: False)
+    monkeypatch.setattr(segmentation.engines, "has", lambda package: package != "highdicom")
     scan = read(copy)
     (note,) = segmentation.write(copy.parent / "mask.dcm", blood(scan), scan)
     assert note == "mask.dcm (DICOM-SEG) is not written: highdicom is not installed"
