@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from ich.base.files import read_csv, write_csv
-from ich.base.progress import duration
 from ich.rsna import plots, scores
 from ich.rsna.batches import Batches, Change
 from ich.rsna.classifier import Classifier
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import config as settings
 
 WORTH_MEASURING_PX = 1e10  # pixels seen in all trainings; fewer take a CPU minutes
-LONG_S = 12 * 3600
+FASTER = "--network EfficientNetB0 --image-size 224 needs about a hundredth of it; so does a GPU"
 
 
 def run_all(config: "settings.RsnaTrain", variants: Sequence[str], table: pd.DataFrame) -> None:
@@ -109,13 +108,11 @@ def _tell_duration(todo: list[Job], classifier: Classifier) -> None:
     """Print how long the trainings will take on this device, if that may be long."""
     config, job = todo[0].config, todo[0]
     n_train, n_valid = (len(job.batches(part)) for part in ("train", "valid"))
-    pixels = config.epochs * len(todo) * n_train * config.batch_size * config.image_size**2
-    if pixels < WORTH_MEASURING_PX:
-        return
-    print(f"{len(todo)} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
-    with contextlib.closing(job.batches("train")) as batches:
-        step = loop.seconds_per_step(classifier.model, batches)
-    seconds = len(todo) * config.epochs * step * (n_train + n_valid / 3)  # a training step is about 3 passes
-    print(f"estimated time: {duration(seconds)}", flush=True)
-    if seconds > LONG_S:
-        print("that is long: --network EfficientNetB0 --image-size 224 needs about a hundredth of it; so does a GPU")
+
+    def measure() -> float:
+        with contextlib.closing(job.batches("train")) as batches:
+            step = loop.seconds_per_step(classifier.model, batches)
+        return len(todo) * config.epochs * step * (n_train + n_valid / 3)  # a training step is about 3 passes
+
+    if config.epochs * len(todo) * n_train * config.batch_size * config.image_size**2 >= WORTH_MEASURING_PX:
+        loop.tell_duration(len(todo), measure, FASTER)

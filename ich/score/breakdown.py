@@ -8,6 +8,7 @@ from ich.data.table import TYPES
 from ich.score import metrics
 from ich.score.metrics import with_blood
 from ich.score.patient import SIZE_CLASSES
+from ich.score.summary import lesions_found
 
 
 def by_threshold(thresholds: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
@@ -67,9 +68,5 @@ def _type_row(kind: str, rows: pd.DataFrame) -> dict:
 
 def by_size(patients: pd.DataFrame) -> pd.DataFrame:
     """One row per size class of 3-D lesions (ml): how many there are and how many were found."""
-    rows = []
-    for size, ending in SIZE_CLASSES.items():
-        true, found = (int(patients[f"lesions_{kind}_{ending}"].sum()) for kind in ("true", "found"))
-        rows.append({"size_ml": size, "lesions_true": true, "lesions_found": found,
-                     "sensitivity": found / true if true else float("nan")})  # fmt: skip
-    return pd.DataFrame(rows)
+    rows = [{"size_ml": size, **lesions_found(patients, f"_{ending}")} for size, ending in SIZE_CLASSES.items()]
+    return pd.DataFrame(rows).rename(columns={"lesion_sensitivity": "sensitivity"})

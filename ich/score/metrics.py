@@ -74,12 +74,6 @@ def sensitivity(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Ratio:
     return _ratio(tp, tp + fn, tp + fp + fn)
 
 
-def specificity(fp: ArrayLike, tn: ArrayLike) -> Ratio:
-    """Share of the blood-free pixels left free, tn / (tn + fp), 0..1. NaN where every pixel is blood."""
-    fp, tn = _floats(fp, tn)
-    return _ratio(tn, tn + fp, tn + fp)
-
-
 def slice_table(truth: Mask, prob: Probabilities, threshold: float = 0.5) -> dict[str, NDArray]:
     """Return the columns of `valid_slices.csv` that come from pixels, one value per slice.
 
@@ -110,20 +104,20 @@ def threshold_counts(truth: Mask, prob: Probabilities) -> Counts:
     return Counts(tp, fp, fn, prob.size - tp - fp - fn)
 
 
-def paper_dice(truth: Mask, prob: Probabilities, smooth: float = PAPER_SMOOTH) -> float:
+def paper_dice(truth: Mask, prob: Probabilities) -> float:
     """Return the smoothed soft Dice of the paper, pooled over all pixels of one batch.
 
     (2 sum(t p) + smooth) / (sum t + sum p + smooth): two empty masks score 1, and a missed small lesion
     scores well above 0. Use it only for comparison with the published numbers.
     """
     both, total = _soft_sums(truth, prob)
-    return (2 * both + smooth) / (total + smooth)
+    return (2 * both + PAPER_SMOOTH) / (total + PAPER_SMOOTH)
 
 
-def paper_iou(truth: Mask, prob: Probabilities, smooth: float = PAPER_SMOOTH) -> float:
+def paper_iou(truth: Mask, prob: Probabilities) -> float:
     """Return the paper's smoothed soft IoU: (sum(t p) + smooth) / (sum t + sum p - sum(t p) + smooth)."""
     both, total = _soft_sums(truth, prob)
-    return (both + smooth) / (total - both + smooth)
+    return (both + PAPER_SMOOTH) / (total - both + PAPER_SMOOTH)
 
 
 def paper_scores(truth: Mask, prob: Probabilities, batch_size: int = 32) -> dict[str, float]:

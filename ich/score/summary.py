@@ -60,10 +60,16 @@ def _lesion_sensitivities(patients: pd.DataFrame) -> dict[str, float | int]:
     """Lesions over all patients, in total and by size class, and the share that was found."""
     result: dict[str, float | int] = {}
     for ending in ("", *(f"_{ending}" for ending in SIZE_CLASSES.values())):
-        true, found = (int(patients[f"lesions_{which}{ending}"].sum()) for which in ("true", "found"))
-        result |= {f"lesions_true{ending}": true, f"lesions_found{ending}": found}
-        result[f"lesion_sensitivity{ending}"] = found / true if true else float("nan")
+        counts = lesions_found(patients, ending)
+        result |= {f"{name}{ending}": value for name, value in counts.items()}
     return result
+
+
+def lesions_found(patients: pd.DataFrame, ending: str) -> dict[str, float | int]:
+    """Lesions over all patients and how many were found, of all sizes ("") or of the size class `ending`."""
+    true, found = (int(patients[f"lesions_{which}{ending}"].sum()) for which in ("true", "found"))
+    share = found / true if true else float("nan")
+    return {"lesions_true": true, "lesions_found": found, "lesion_sensitivity": share}
 
 
 def _averages(name: str, values: pd.Series) -> dict[str, float]:

@@ -17,10 +17,10 @@ Read = Batch | np.ndarray  # images alone to predict
 
 
 class EpochBatches(keras.utils.PyDataset, abc.ABC):
-    """`steps` full batches an epoch; a kind of them says with `_order` and `_read` what they hold.
+    """Yields `steps` full batches per epoch. Subclasses choose the rows (`_order`) and load them (`_read`).
 
-    `begin` says which epoch is read; Keras's own `on_epoch_end` is not used, since it is called once more before the
-    first epoch. The last batch is filled up from the start of the epoch: all have one shape.
+    `begin` chooses the epoch; Keras's own `on_epoch_end` is not used, since it is called once more before the first
+    epoch. The last batch is filled up from the start of the epoch, so that all have one shape.
 
     `workers` threads make batches ahead, beyond the end of the epoch too unless it `ends` there: those of Keras stop
     and start at each epoch, and the first batch of each is waited for. 0: none are made ahead. `close` ends them.
@@ -54,8 +54,8 @@ class EpochBatches(keras.utils.PyDataset, abc.ABC):
         drawn, order = self._drawn
         if epoch != drawn:
             order = self._order(epoch)
-        places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
-        return self._read(epoch, order[places % len(order)])
+        indices = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        return self._read(epoch, order[indices % len(order)])
 
     @abc.abstractmethod
     def _order(self, epoch: int) -> np.ndarray:
@@ -110,10 +110,7 @@ class _Ahead:
     def take(self, step: int) -> Read:
         """Batch `step`; those after it are begun."""
         wanted = range(step, min(step + self.most + 1, self.end))
-        self.waiting = {each: future for each, future in self.waiting.items() if each in wanted}
-        for each in wanted:
-            if each not in self.waiting:
-                self.waiting[each] = self.pool.submit(self.make, each)
+        self.waiting = {number: self.waiting.get(number) or self.pool.submit(self.make, number) for number in wanted}
         return self.waiting.pop(step).result()
 
     def close(self) -> None:
@@ -121,7 +118,7 @@ class _Ahead:
 
 
 class PlainBatches(EpochBatches):
-    """The images once, in order, unchanged. The last batch is filled up from the start: XLA compiles for each shape."""
+    """The images once, in order, unchanged."""
 
     def __init__(self, images: np.ndarray, batch_size: int) -> None:
         self.images = images

@@ -90,7 +90,7 @@ def choose_kernels(deterministic: bool) -> None:
 
 @contextlib.contextmanager
 def memory_for(name: str, batch_size: int) -> Iterator[None]:
-    """Within it the want of memory is a MachineError that names the training and what helps."""
+    """Turn out-of-memory errors into a MachineError that names the training and suggests a fix."""
     try:
         yield
     except Exception as error:
@@ -101,7 +101,7 @@ def memory_for(name: str, batch_size: int) -> Iterator[None]:
 
 
 def all_devices(batch_size: int) -> contextlib.AbstractContextManager:
-    """Within it a network is built and trained on all GPUs, each taking a share of every batch; one or none: no change.
+    """Build and train a network in this context on all GPUs, each taking a share of a batch; one or none: no change.
 
     Without a GPU on all CPU devices, of which there is one unless the backend is set to more. JAX computes as one
     device would; under TensorFlow batch normalisation and pooled losses see a device's share only. PyTorch uses the

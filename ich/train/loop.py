@@ -23,6 +23,7 @@ from ich.train.jobs import AnyJob, refuse_other_configuration
 from ich.train.network import Exact
 
 Row = dict[str, float]  # one epoch of history.csv
+LONG_S = 12 * 3600
 
 
 class Compiled(Protocol):
@@ -86,6 +87,15 @@ def finish(job: AnyJob, network: Compiled, history: list[Row], started: float, *
     }  # fmt: skip
     write_json(job.files.run, record.manifest(job.config, started, **facts))
     job.files.checkpoint.unlink(missing_ok=True)  # of use to an unfinished training only
+
+
+def tell_duration(number: int, measure: Callable[[], float], advice: str) -> None:
+    """Print how many seconds `number` trainings will take by what `measure` returns, and `advice` if that is long."""
+    print(f"{number} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
+    seconds = measure()
+    print(f"estimated time: {duration(seconds)}", flush=True)
+    if seconds > LONG_S:
+        print(f"that is long: {advice}")
 
 
 def seconds_per_step(model: keras.Model, batches: EpochBatches) -> float:

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-PAPER_SMOOTH = 100.0
+from ich.score.metrics import PAPER_SMOOTH
+
 PAPER_BATCH = 32  # slices over which the published metric is pooled
 FAST_SMOOTH = 1.0
 EPSILON = 1e-7  # keeps the logarithm of cross-entropy finite

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from ich.base import guard
-from ich.base.errors import InputError, is_out_of_memory
 from ich.data.pixels import Slices
 from ich.train import checkpoint, device, prediction
 from ich.train.losses import LOSSES, epoch_metrics
@@ -19,7 +17,7 @@ WARM_UP = 0.05  # share of all steps in which the cosine schedule climbs to its 
 
 
 class Exact:
-    """What is saved, validated and scored of a network in training: its weights, computing in float32.
+    """The float32 form of a network in training, which is saved, validated and scored.
 
     A network that trains in float32 is that itself: `bare`, and `model` compiled on the same layers. One that trains in
     mixed precision has a twin, which takes over its weights at each use.
@@ -81,11 +79,11 @@ class Network:
         total = 0.0
         for metric in self._validation:
             metric.reset_state()
-        for place in range(0, len(prob), batch_size):
-            truth, found = valid.masks[place : place + batch_size][..., None], prob[place : place + batch_size]
-            total += len(truth) * float(self.model.loss(truth, found))
+        for start in range(0, len(prob), batch_size):
+            truth, part = valid.masks[start : start + batch_size][..., None], prob[start : start + batch_size]
+            total += len(truth) * float(self.model.loss(truth, part))
             for metric in self._validation:
-                metric.update_state(truth, found)
+                metric.update_state(truth, part)
         values = {f"val_{metric.name}": float(metric.result()) for metric in self._validation}
         return {**values, "val_loss": total / len(prob)}
 
@@ -107,11 +105,5 @@ def schedule(recipe: "settings.Recipe", steps: int) -> keras.optimizers.schedule
 
 def load_weights(network: keras.Model, path: Path) -> None:
     """Start from the weights of a .keras or .weights.h5 file. Raises InputError when they do not fit."""
-    try:
-        guard.check_archive(path)
+    with prediction.reading(path, "its weights do not fit this network"):
         network.load_weights(path)
-    except Exception as error:  # Keras, h5py and zipfile raise anything on a damaged file
-        if is_out_of_memory(error):
-            raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: its weights do not fit this network ({first})") from None

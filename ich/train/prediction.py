@@ -15,6 +15,7 @@ from ich.train import device
 from ich.train.batches import PlainBatches
 
 BATCH_SIZE = 16
+DAMAGED = "cannot be loaded", "; delete its folder and run main_kfold.py again"
 
 
 def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) -> np.ndarray:
@@ -25,7 +26,7 @@ def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) ->
 
 def load(training: Training, weights: str) -> keras.Model:
     """The `last` or `best` network of a training, in float32. Raises InputError when the file is missing or damaged."""
-    with _told_in_one_line(path := getattr(training, weights)):
+    with reading(path := getattr(training, weights), *DAMAGED):
         return as_float32(keras.models.load_model(path, compile=False, safe_mode=True))  # no code from the file is run
 
 
@@ -55,30 +56,31 @@ def _policies(network: keras.Model) -> Iterator[str]:
 
 def load_weights(network: keras.Model, training: Training, weights: str) -> None:
     """Put the weights of another fold into a loaded network. Raises InputError as `load` does."""
-    with _told_in_one_line(path := getattr(training, weights)):
+    with reading(path := getattr(training, weights), *DAMAGED):
         network.load_weights(path)
 
 
 @contextlib.contextmanager
-def _told_in_one_line(path: Path) -> Iterator[None]:
+def reading(path: Path, problem: str, advice: str = "") -> Iterator[None]:
+    """Turn whatever Keras, h5py and zipfile raise on a damaged file into an InputError of one line."""
     try:
         guard.check_file(path)
         guard.check_archive(path)
         yield
-    except Exception as error:  # Keras, h5py and zipfile raise anything on a damaged file
+    except Exception as error:
         if is_out_of_memory(error):
             raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: cannot be loaded ({first}); delete its folder and run main_kfold.py again") from None
+        raise InputError(f"{path}: {problem} ({first}){advice}") from None
 
 
 def predict_mean(trainings: list[Training], weights: str, slices: Slices) -> np.ndarray:
     """Mean of the networks' probabilities, float32 (n, size, size). One network is in memory at a time."""
     keras.backend.clear_session()
     network = load(trainings[0], weights)
-    if (found := network.input_shape[1:]) != (wanted := slices.images.shape[1:]):
+    if (expected := network.input_shape[1:]) != (actual := slices.images.shape[1:]):
         raise InputError(
-            f"{getattr(trainings[0], weights)}: its network takes slices of {found}, here are slices of {wanted} "
+            f"{getattr(trainings[0], weights)}: its network takes slices of {expected}, here are slices of {actual} "
             "(rows, columns, channels); it is of another run: train this one again"
         )
     total = predict(network, slices)

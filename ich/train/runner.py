@@ -5,16 +5,18 @@ from collections.abc import Callable
 
 import keras
 
-from ich.base.progress import duration
 from ich.data.split import Split
-from ich.train import device, jobs, training
+from ich.train import device, jobs, loop, training
 from ich.train.jobs import Job
 from ich.train.network import Network
 
 # Images a second of dunet n=32 at 256 px on two CPU cores; only decides whether an estimate is worth measuring.
 SLOW_CPU_RATE = 3
 WORTH_MEASURING_S = 600
-LONG_S = 12 * 3600
+FASTER = (
+    "`--models unet=16 dunet=16` needs about a third of it, PNGs of half the side "
+    "(split_raw_data.py --image-size 128, then create_data_set.py) a quarter; a GPU a hundredth"
+)
 
 
 def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model]) -> None:
@@ -23,7 +25,7 @@ def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model
     todo = jobs.unfinished(trainings)
     networks = {key: [each for each in todo if network_key(each) == key] for key in map(network_key, todo)}
     if sum(_guess_seconds(each, split) for each in todo) > WORTH_MEASURING_S:
-        tell_duration(networks, split, build)
+        loop.tell_duration(len(todo), lambda: _estimate_seconds(networks, split, build), FASTER)
     for same in networks.values():
         keras.backend.clear_session()  # what Keras kept of an earlier network; never within all_devices
         with device.all_devices(same[0].recipe.batch_size):
@@ -58,10 +60,10 @@ def compiled(job: Job, split: Split, build: Callable[..., keras.Model]) -> Netwo
     return Network(make, job.config, job.recipe, job.steps)
 
 
-def tell_duration(networks: dict[tuple[str, int], list[Job]], split: Split, build: Callable[..., keras.Model]) -> None:
-    """Print the estimated time of the trainings on this device, measured on one fold of each network."""
-    number = sum(map(len, networks.values()))
-    print(f"{number} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
+def _estimate_seconds(
+    networks: dict[tuple[str, int], list[Job]], split: Split, build: Callable[..., keras.Model]
+) -> float:
+    """Seconds of all trainings on this device, measured on one fold of each network."""
     total = 0.0
     for same in networks.values():
         part = same[0].identity["part"]
@@ -69,12 +71,7 @@ def tell_duration(networks: dict[tuple[str, int], list[Job]], split: Split, buil
             network = compiled(same[0], split, build)
             seconds = training.estimate_seconds(same[0], network, split.training(part), split.validation(part))
         total += len(same) * seconds  # folds of one network differ little
-    print(f"estimated time: {duration(total)}")
-    if total > LONG_S:
-        print(
-            "that is long: `--models unet=16 dunet=16` needs about a third of it, PNGs of half the side "
-            "(split_raw_data.py --image-size 128, then create_data_set.py) a quarter; a GPU a hundredth"
-        )
+    return total
 
 
 def _guess_seconds(job: Job, split: Split) -> float:
