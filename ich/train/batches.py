@@ -74,10 +74,10 @@ class TrainingBatches(EpochBatches):
     """
 
     def __init__(
-        self, slices: Slices | Pairs, how: Strength, batch_size: int, steps: int, seed: int,
+        self, slices: Slices | Pairs, strength: Strength, batch_size: int, steps: int, seed: int,
         fresh_negatives: bool, epoch: int, workers: int,
     ) -> None:  # fmt: skip
-        self.slices, self.how, self.seed = slices, how, seed
+        self.slices, self.strength, self.seed = slices, strength, seed
         lesion = slices.table["lesion_pixels"].to_numpy() > 0
         chosen = slices.table["in_training"].to_numpy()
         self.positives = np.flatnonzero(lesion)
@@ -96,7 +96,7 @@ class TrainingBatches(EpochBatches):
 
     def _changed(self, epoch: int, row: int) -> Batch:
         rng = np.random.default_rng([self.seed, epoch, int(row)])
-        return augment(*self.slices.pair(row), self.how, rng)
+        return augment(*self.slices.pair(row), self.strength, rng)
 
 
 class _Ahead:

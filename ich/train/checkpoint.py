@@ -40,8 +40,8 @@ def save(path: Path, model: keras.Model, epoch: int, history: list[dict]) -> Non
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         _add(archive, "epoch", np.array(epoch))
         _add(archive, "history", np.array(json.dumps(history)))
-        for place, variable in enumerate(_variables(model)):
-            _add(archive, f"v{place}", keras.ops.convert_to_numpy(variable))
+        for index, variable in enumerate(_variables(model)):
+            _add(archive, f"v{index}", keras.ops.convert_to_numpy(variable))
 
 
 def restore(path: Path, model: keras.Model) -> tuple[int, list[dict]]:
@@ -54,7 +54,7 @@ def restore(path: Path, model: keras.Model) -> tuple[int, list[dict]]:
     try:
         guard.check_archive(path)
         with np.load(path, allow_pickle=False) as saved:
-            values = [saved[f"v{place}"] for place in range(len(saved.files) - 2)]
+            values = [saved[f"v{index}"] for index in range(len(saved.files) - 2)]
             epoch, history = int(saved["epoch"]), json.loads(str(saved["history"]))
         write_state(model, values)
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:

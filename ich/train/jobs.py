@@ -74,9 +74,9 @@ class Job:
 def job(config: "settings.Train", split: Split, name: str, n_filters: int, part: str) -> Job:
     """The training of network `name` that is validated on `part` (`valid`, or the number of a fold)."""
     recipe = config.resolved_recipe()
-    place = "holdout" if part == "valid" else paths.fold_name(int(part))
+    folder = "holdout" if part == "valid" else paths.fold_name(int(part))
     return Job(
-        paths.Training(config.runs / config.protocol / (config.run or name) / place),
+        paths.Training(config.runs / config.protocol / (config.run or name) / folder),
         recipe,
         split.steps(recipe.batch_size),
         identity.make(config, recipe, name, n_filters, part, split.prints),
@@ -125,18 +125,20 @@ def all_finished(config: "settings.Main | settings.MainKfold", split: Split, par
     """Whether nothing is left to train; finished ones are named, those of another configuration refused."""
     if config.model and config.model not in config.models:
         return False  # the published code's name for one of them, or none at all: models.find tells
-    found = trainings(config, split, parts)
-    return all(each.files.finished for each in found) and not unfinished(found)
+    planned = trainings(config, split, parts)
+    return all(training.files.finished for training in planned) and not unfinished(planned)
 
 
 def unfinished(trainings: list[Kind]) -> list[Kind]:
     """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
-    for each in trainings:
-        begin(each)
-    todo = [each for each in trainings if not each.files.finished]
-    for each in trainings:
-        if each not in todo:
-            tell_finished(each.name, each.files)
+    for training in trainings:
+        begin(training)
+    todo = []
+    for training in trainings:
+        if training.files.finished:
+            tell_finished(training.name, training.files)
+        else:
+            todo.append(training)
     return todo
 
 
@@ -168,7 +170,7 @@ def summary_line(job: Job) -> str:
 
 def check_folds(split: Split, fold: int) -> list[str]:
     """The numbers of the folds to run. Raises InputError for a fold that the split does not have."""
-    found = sorted(split.table["part"].unique(), key=int)
-    if fold and str(fold) not in found:
-        raise InputError(f"--fold {fold}: the split has folds {found[0]} to {found[-1]}; make another by --folds")
-    return [str(fold)] if fold else found
+    folds = sorted(split.table["part"].unique(), key=int)
+    if fold and str(fold) not in folds:
+        raise InputError(f"--fold {fold}: the split has folds {folds[0]} to {folds[-1]}; make another by --folds")
+    return [str(fold)] if fold else folds

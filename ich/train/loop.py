@@ -90,7 +90,7 @@ def finish(job: AnyJob, network: Compiled, history: list[Row], started: float, *
 
 
 def tell_duration(number: int, measure: Callable[[], float], advice: str) -> None:
-    """Print how many seconds `number` trainings will take by what `measure` returns, and `advice` if that is long."""
+    """Print how long `number` trainings will take (`measure` returns seconds), and `advice` if that is long."""
     print(f"{number} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
     seconds = measure()
     print(f"estimated time: {duration(seconds)}", flush=True)

@@ -47,9 +47,11 @@ def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole
 def plan(job: Job, network: Network, batches: TrainingBatches, valid: Slices) -> loop.Plan:
     """How a segmentation network is trained: the best epoch is the one with the highest validation Dice."""
     validated = validated_epochs(job)
+    # under the slice protocol the slices over which the published metric is pooled
+    batch_size = PAPER_BATCH if job.config.protocol == "slice" else job.recipe.batch_size
     return loop.Plan(
         job, network, batches, job.recipe.epochs,
-        validate=lambda epoch: network.validate(valid, validation_batch(job)) if epoch in validated else {},
+        validate=lambda epoch: network.validate(valid, batch_size) if epoch in validated else {},
         rank=lambda row: row["val_dice"], shown=("loss", "dice", "iou"), rate_flag="--learning-rate",
         keep_every=job.recipe.checkpoint_every,
     )  # fmt: skip
@@ -67,11 +69,6 @@ def validated_epochs(job: Job) -> set[int]:
     """Every `validate_every` epochs, and the last."""
     last, every = job.recipe.epochs, job.recipe.validate_every
     return {*range(every, last + 1, every), last}
-
-
-def validation_batch(job: Job) -> int:
-    """Slices in a validation batch: under the slice protocol those over which the published metric is pooled."""
-    return PAPER_BATCH if job.config.protocol == "slice" else job.recipe.batch_size
 
 
 def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
