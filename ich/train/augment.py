@@ -59,7 +59,7 @@ def augment(
     return change_greys(moved, strength, rng), mask
 
 
-def random_affine(size: int, strength: Strength, rng: np.random.Generator) -> np.ndarray:
+def random_affine(size: int, strength: AffineStrength, rng: np.random.Generator) -> np.ndarray:
     """A 2x3 matrix in pixels (x, y): about the centre scale, shear, rotate and perhaps mirror, then shift."""
     angle, shear = np.deg2rad(rng.uniform(-1, 1, 2) * (strength.rotation_deg, strength.shear_deg))
     factor = 1 + rng.uniform(-strength.scale, strength.scale)
@@ -71,7 +71,7 @@ def random_affine(size: int, strength: Strength, rng: np.random.Generator) -> np
     return np.column_stack([linear, centre - linear @ centre + shift])
 
 
-def change_greys(image: np.ndarray, strength: Strength, rng: np.random.Generator) -> np.ndarray:
+def change_greys(image: np.ndarray, strength: GreyStrength, rng: np.random.Generator) -> np.ndarray:
     """Contrast about mid-grey, brightness and Gaussian noise, in grey levels of 255; clipped to uint8."""
     if not (strength.brightness or strength.contrast or strength.noise):
         return image
