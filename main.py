@@ -12,7 +12,7 @@ If interrupted, rerun the same command to resume.
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import flags, script
+from ich.base import backend, flags, script
 from ich.data.split import read_split
 from ich.train import jobs
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     split = read_split(config, "holdout")
     if jobs.all_finished(config, split, ["valid"]):
         return  # without starting Keras
-    with script.starting_backend():
+    with backend.starting():
         import models
         from ich.train import runner
     runner.run_all(jobs.trainings(config, split, ["valid"], models.find), split, models.build)

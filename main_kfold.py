@@ -13,7 +13,7 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import cluster, flags, script
+from ich.base import backend, cluster, flags, script
 from ich.data.split import Split, read_split
 from ich.train import jobs
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = jobs.check_folds(split, config.fold)
     if jobs.all_finished(config, split, folds):
         return  # without starting Keras
-    with script.starting_backend():
+    with backend.starting():
         import models
         from ich.train import runner
     trainings = jobs.trainings(config, split, folds, models.find)
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def train(job: jobs.Job, split: Split) -> str:
     """One fold of one network, on whatever machine this is called; return its scores in one line."""
-    with script.starting_backend():
+    with backend.starting():
         import models
         from ich.train import runner
     return runner.run_one(job, split, models.build)

@@ -15,7 +15,7 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import cluster, flags, paths, script
+from ich.base import backend, cluster, flags, paths, script
 from ich.rsna import layouts, split, variants
 
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cluster.check(config)
     names = variants.chosen([config.variant])
     table = split.read(paths.Rsna(config.data))
-    with script.starting_backend():
+    with backend.starting():
         from ich.rsna import training
     slices = layouts.usable(table, config.task)
     if left_out := len(table) - len(slices):
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def train(which: tuple[str, int], config: settings.RsnaTrain) -> str:
     """One training (variant, repeat), on whatever machine this is called; return its result in one line."""
-    with script.starting_backend():
+    with backend.starting():
         from ich.rsna import training
     slices = layouts.usable(split.read(paths.Rsna(config.data)), config.task)
     return training.run_one(config, *which, slices)

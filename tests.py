@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich.base import flags, paths, record, script
+from ich.base import backend, flags, paths, record, script
 from ich.base.files import read_json, write_csv, write_json
 from ich.base.lock import writing
 from ich.data.split import Split, read_split, split_fingerprints
@@ -44,7 +44,7 @@ def _write(config: settings.Tests, found: list[folds.Run]) -> None:
     todo = [run for run in found if not _is_done(config, run)]
     if todo:
         split = read_split(config, "kfold", test=True)
-        with script.starting_backend():
+        with backend.starting():
             from ich.train import prediction
         for run in todo:
             prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices)

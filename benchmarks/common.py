@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
-from ich.base import record, script
+from ich.base import backend as keras_backend
+from ich.base import record
 from ich.base.files import write_json
 
 ROOT = Path(__file__).parent.parent
@@ -100,7 +101,7 @@ def _prepare(prepare: Callable[[dict], tuple[dict, Callable | None]], part: dict
     os.environ.update(SHARED_GPU)
     if backend:
         os.environ["KERAS_BACKEND"] = backend
-    with script.starting_backend():
+    with keras_backend.starting():
         facts, _measure_seconds = prepare(part)
     return facts
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common
-from ich.base import paths, script
+from ich.base import backend, paths
 from ich.phantom import ct_ich
 from ich.phantom.head import blood_kinds, make_patient, make_scene
 from ich.predict import engines, inputs, job
@@ -92,7 +92,7 @@ def prepare(flags: argparse.Namespace, work: Path) -> None:
     number = next(n for n in range(100) if make_scene(0, n).head.slices == SLICES and blood_kinds(0, n))
     patient = make_patient(0, number, SIZE)
     ct_ich.write_nifti(work / "scan.nii.gz", patient.hu, patient.affine)
-    with script.starting_backend():
+    with backend.starting():
         import keras
 
         import models

@@ -8,20 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ich.base import streams
+
 # Waits for a line; if the process ends without sending one, shows the file that took its stderr.
 WATCH = 'read -r fine || cat <"/dev/fd/$1" >&2'
-
-
-def open_closed() -> None:
-    """Point standard streams that the caller has closed (`2>&-`) to nowhere.
-
-    Otherwise the next file that is opened gets the number, and what native code prints ends up in it.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
 
 
 @contextlib.contextmanager
@@ -30,7 +20,7 @@ def hidden(harmless: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
 
     Errors of the types `harmless` explain themselves: before them it stays hidden.
     """
-    open_closed()
+    streams.open_closed()
     kept = os.dup(2)
     with tempfile.NamedTemporaryFile(prefix="ich_stderr_") as file, Path(file.name).open("rb") as text:
         watcher = _watcher(text.fileno())

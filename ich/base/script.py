@@ -1,22 +1,19 @@
-"""Runs a script: starts the backend quietly, and turns an error into one line and an exit status."""
+"""Runs a script: turns an error into one line and an exit status."""
 
 import atexit
-import contextlib
 import errno
-import logging
-import os
 import signal
 import sys
 import traceback
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from ich.base import quiet_stderr
+from ich.base import streams
 from ich.base.errors import InputError, MachineError, is_out_of_memory
 
 EXIT_INPUT, EXIT_SYSTEM = 2, 3
-STOPPED = (130, 141)  # as shells count them: 128 and the signal's number, SIGINT and SIGPIPE
+STOPPED = 130  # as shells count: 128 and the signal's number, SIGINT
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -24,35 +21,18 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 def run(main: Callable[[], object]) -> typing.NoReturn:
     """Run a script's `main`; turn what a user can correct into one line and an exit status (2 input, 3 machine)."""
     signal.signal(signal.SIGTERM, _interrupt)
-    quiet_stderr.open_closed()
+    streams.outlive_readers()
     debug = "--debug" in sys.argv
     try:
         main()
     except KeyboardInterrupt:
-        _fail("interrupted; rerun the same command to resume", 130, debug)
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)  # for what is still to be flushed
-        _fail("stopped, since its output is no longer read; rerun the same command to resume", 141, debug)
+        _fail("interrupted; rerun the same command to resume", STOPPED, debug)
     except Exception as error:
         status, line = _status_and_line(error)
         if not line:
             raise
         _fail(line, status, debug)
     sys.exit(0)
-
-
-@contextlib.contextmanager
-def starting_backend() -> Iterator[None]:
-    """Import Keras inside this block: TensorFlow's native start-up notes ignore its own log level and hide our lines.
-
-    An import that fails still raises, and the notes are shown then, as when the process is aborted. `--help` and
-    refusals of flags come before it, without the seconds it takes.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with quiet_stderr.hidden((InputError, MachineError, KeyboardInterrupt)):
-        yield
 
 
 def _status_and_line(error: Exception) -> tuple[int, str]:
@@ -81,8 +61,8 @@ def _fail(message: str, status: int, debug: bool) -> typing.NoReturn:
     if debug:
         traceback.print_exc()
     line = " ".join(message.splitlines())
-    print(line if status in STOPPED else f"error: {line}", file=sys.stderr)
-    if status in STOPPED:
+    print(line if status == STOPPED else f"error: {line}", file=sys.stderr)
+    if status == STOPPED:
         atexit.register(_close_stderr)
     sys.exit(status)
 
@@ -90,4 +70,4 @@ def _fail(message: str, status: int, debug: bool) -> typing.NoReturn:
 def _close_stderr() -> None:
     """TensorFlow's threads may still be at work while Python ends, and would write their complaints below our line."""
     sys.stderr.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    streams.silence(2)

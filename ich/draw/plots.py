@@ -1,10 +1,9 @@
-"""Curves and comparisons as PNG; the plot style is defined here."""
+"""Curves and comparisons as PNG; colours and margins are defined here."""
 
 import itertools
 from pathlib import Path
 from typing import cast
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,10 +14,6 @@ from matplotlib.ticker import MaxNLocator
 from ich.base.files import atomic
 from ich.base.record import RESEARCH_ONLY
 
-STYLE = {
-    "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
-    "font.size": 10, "axes.titlesize": 11, "savefig.dpi": 200, "figure.constrained_layout.use": True,
-}  # fmt: skip
 # Okabe and Ito 2008: distinguishable with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "0.45"
@@ -28,9 +23,8 @@ CURVES = {"loss": "loss", "dice": "Dice (pooled pixels)", "iou": "IoU (pooled pi
 
 def new_figure(width: float = 8, height: float = 4.5, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of `columns` axes in the project's style; sizes in inches."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height))
-        return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    figure = Figure(figsize=(width, height))
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
 def layout(figure: Figure) -> ConstrainedLayoutEngine:
@@ -43,7 +37,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.text(0.995, 0.003, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color=GREY)
     below = NOTE_INCHES / figure.get_figheight()
     layout(figure).set(rect=(0, below, 1, 1 - below))
-    with mpl.rc_context(STYLE), atomic(path) as temporary:
+    with atomic(path) as temporary:
         figure.savefig(temporary)
 
 

@@ -3,9 +3,6 @@
 An engine takes upright HU (slices, rows, columns) and gives probabilities float32 of the same shape.
 """
 
-import contextlib
-import importlib.util
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ich.base import backend
 from ich.base.errors import InputError
 from ich.base.files import unfinished
 from ich.base.paths import Training
@@ -31,29 +29,14 @@ HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # of integers the
 
 def installed(engine: str) -> bool:
     """Whether the engine's package can be imported; of Keras also the one that it computes with."""
-    return has(PACKAGES[engine]) and (engine != "keras" or has(keras_backend()))
-
-
-def has(package: str) -> bool:
-    """Whether a package can be imported; it is not imported yet."""
-    return importlib.util.find_spec(package) is not None
-
-
-def keras_backend() -> str:
-    """The package that Keras will compute with, chosen as Keras does: by KERAS_BACKEND, keras.json, or TensorFlow."""
-    if named := os.environ.get("KERAS_BACKEND"):
-        return named
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        return str(json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow"))
-    return "tensorflow"
+    return backend.has(PACKAGES[engine]) and (engine != "keras" or backend.has(backend.name()))
 
 
 def lacks_for_export() -> str:
     """What is missing here to write exported files, as text; empty where nothing is."""
-    if missing := [name for name in EXPORTERS if not has(name)]:
+    if missing := [name for name in EXPORTERS if not backend.has(name)]:
         return f"{', '.join(missing)} (pip install -r requirements.txt -r requirements-predict.txt)"
-    return "" if (name := keras_backend()) == "tensorflow" else f"KERAS_BACKEND=tensorflow (it is {name})"
+    return "" if (name := backend.name()) == "tensorflow" else f"KERAS_BACKEND=tensorflow (it is {name})"
 
 
 def files(engine: str, precision: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ich.base import lock, paths, script
+from ich.base import backend, lock, paths
 from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.predict import engines, method
@@ -86,7 +86,7 @@ def _of_run(config: "settings.Predict", name: str, trained: Trained) -> tuple[st
         if not engines.lacks_for_export():
             return name, _newly_exported(config, name, folder, trained)
         _check_keras_can(config, name, trained.run)
-    with script.starting_backend():
+    with backend.starting():
         return "keras", engines.keras(trained.trainings, config.weights, trained.method)
 
 
@@ -133,7 +133,7 @@ def export(config: "settings.Predict", folder: Path) -> None:
 
 
 def _export(config: "settings.Predict", folder: Path, trained: Trained) -> None:
-    with script.starting_backend():
+    with backend.starting():
         from ich.predict import export, model_card, quantize
     slices = quantize.read_slices(config, trained.method) if config.precision == "int8" else None
     export.write(folder, trained.method, trained.trainings, model_card.scores_of(trained.run), slices)
@@ -152,7 +152,7 @@ def _check_keras_can(config: "settings.Predict", name: str, run: folds.Run) -> N
     lacking = f"run {run.name} is not exported for {name}, which needs {engines.lacks_for_export()}"
     if config.engine != "auto" or config.precision != "float32":
         raise InputError(f"--engine {name}: {lacking}")
-    if missing := [package for package in ("keras", engines.keras_backend()) if not engines.has(package)]:
+    if missing := [package for package in ("keras", backend.name()) if not backend.has(package)]:
         raise InputError(f"{lacking}, and Keras can't predict instead without {' and '.join(missing)}; install them, "
                          "or export it on another computer (predict.py --export exported) and give "
                          "--model exported")  # fmt: skip

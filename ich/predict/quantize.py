@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ich.base import paths
+from ich.base import backend, paths
 from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.data.table import read_parts
@@ -32,7 +32,7 @@ FEW_CHANNELS = 4  # convolutions that take or give fewer stay exact: the picture
 
 def installed() -> bool:
     """Whether NNCF and OpenVINO can be imported."""
-    return engines.has("nncf") and engines.installed("openvino")
+    return backend.has("nncf") and engines.installed("openvino")
 
 
 def read_slices(config: "settings.Predict", method: Method) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pydicom
 
+from ich.base import backend
 from ich.base.files import atomic
 from ich.base.record import version
-from ich.predict import engines
 from ich.predict.montage import COLOUR
 from ich.predict.segmentation_sources import sources
 from ich.scans import dicom_file
@@ -27,7 +27,7 @@ def write(path: Path, mask: np.ndarray, scan: Scan) -> list[str]:
     Returns notes: why it could not be written (highdicom is not installed, or the headers of the series lack what
     refers to its slices), or what its headers lack that had to be made up.
     """
-    if not engines.has("highdicom"):
+    if not backend.has("highdicom"):
         return [f"{NOT_WRITTEN}: highdicom is not installed"]
     try:
         with warnings.catch_warnings():

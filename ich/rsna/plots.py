@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from ich.base.paths import Rsna
 from ich.draw.pictures import TILE, contact_sheet
@@ -63,7 +62,7 @@ def answer(path: Path, table: pd.DataFrame, differences: pd.DataFrame, subtitle:
         axes.set_yticks(range(len(differences)), names)
         axes.invert_yaxis()
     verdicts = {"better": BETTER, "worse": WORSE, "no difference shown": UNCLEAR}
-    handles = [Line2D([], [], color=colour, marker="o", label=label) for label, colour in verdicts.items()]
+    handles = [panels[0].plot([], [], color=colour, marker="o", label=label)[0] for label, colour in verdicts.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     figure.suptitle(f"Does the preprocessing help? Difference to {BASELINE}, 95 % interval over patients\n{subtitle}")
     save(figure, path)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -176,15 +175,3 @@ def test_a_script_refuses_in_one_line_of_stderr(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: Köpfe und mehr/hemorrhage_diagnosis_raw_ct.csv: not found")
     assert not any(tmp_path.iterdir())
-
-
-def test_output_that_nobody_reads_ends_it_in_one_line(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    code = "from ich.base import script\ndef main():\n    for k in range(99999): print(k)\nscript.run(main)\n"
-    script.write_text(code)
-    command = f"'{sys.executable}' '{script}' | head -1"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
-    assert done.stdout == "0\n"
-    assert done.stderr.startswith("stopped, since its output is no longer read")
-    assert len(done.stderr.splitlines()) == 1

@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[2]
 BACKEND = "import os\nos.write(2, b'note of a native library\\n')\n"
 SCRIPT = """
 import sys
-from ich.base import script
+from ich.base import quiet_stderr, script
 from ich.base.errors import InputError
 def main():
-    with script.starting_backend():
+    with quiet_stderr.hidden((InputError,)):
         import backend
     os.write(2, b"after it\\n")
 import os

@@ -16,7 +16,7 @@ from predict_files import SIZE, THRESHOLD, bright_is_blood, phantom, write_nifti
 
 import config as settings
 import predict
-from ich.base import record
+from ich.base import backend, record
 from ich.base.errors import InputError
 from ich.base.files import read_json, write_json
 from ich.data import identity
@@ -221,8 +221,8 @@ def test_folder_of_an_export_that_is_not_whole(
 
 
 def without(patch: pytest.MonkeyPatch, *packages: str) -> None:
-    has = engines.has
-    patch.setattr(engines, "has", lambda name: name not in packages and has(name))
+    has = backend.has
+    patch.setattr(backend, "has", lambda name: name not in packages and has(name))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_what_keras_computes_with(
     monkeypatch.setenv("KERAS_BACKEND", variable)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "keras.json").write_text(file)
-    assert engines.keras_backend() == expected
+    assert backend.name() == expected
 
 
 exports = pytest.mark.skipif(
