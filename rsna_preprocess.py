@@ -45,6 +45,8 @@ def _write(config: settings.RsnaPreprocess) -> None:
     how = preprocessing.How(config.raw, files.folder, window, tuple(variants.chosen(config.variants)))
     found = layouts.find(config.raw)
     print(found.summary)
+    for note in found.notes:
+        print(f"note: {note}")
     journal = Journal(files.journal, how.key())
     _process(config, found.table, journal, how)
     table, rejected = preprocessing.tables(found.table, journal)

@@ -78,5 +78,5 @@ def test_backend_that_is_not_installed(project: Project, tmp_path: Path) -> None
     bar += "importlib.util.find_spec = lambda name, *rest: None if name == 'jax' else find(name, *rest)\n"
     (tmp_path / "sitecustomize.py").write_text(bar)
     done = trained(project, tmp_path, KERAS_BACKEND="jax", PYTHONPATH=str(tmp_path))
-    expected = "error: KERAS_BACKEND: the backend jax is not installed; set KERAS_BACKEND=tensorflow, or pip install jax"
-    assert (done.returncode, done.stderr) == (2, expected + "\n")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the backend jax is not installed; set KERAS_BACKEND=tensorflow, or pip install jax" in done.stderr

@@ -1,11 +1,13 @@
 """Which DICOM files there are, and what is known of them: class folders, or the competition's table and folder.
 
 Both become one table: `id` (file name without `.dcm`), `source` (path relative to the raw folder), then 0 or 1 (NaN:
-unknown) under each name of LABELS. Unusable files go to a second table: `id, source, reason`.
+unknown) under each name of LABELS. Unusable files go to a second table: `id, source, reason`. DICOM is recognised by
+content where the name doesn't end in `.dcm`; what is in the folders besides is named in `notes`.
 """
 
 import filecmp
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +15,11 @@ import numpy as np
 import pandas as pd
 
 from ich.base import guard
-from ich.base.errors import InputError
+from ich.base.errors import InputError, printable
 from ich.base.paths import is_file_name
 from ich.data.table import TYPES as CT_ICH_TYPES
+from ich.scans.dicom_choice import first_few
+from ich.scans.dicom_file import may_be_dicom
 
 TYPES = tuple(sorted(CT_ICH_TYPES))  # in the order of the competition
 CLASSES = ("healthy", *TYPES)  # six-way classification: exactly one of them
@@ -26,11 +30,12 @@ SEVERAL = "several"  # class of a slice with more than one type
 
 
 class Found(NamedTuple):
-    """The table of files, those to be rejected before they are read, and the layout in words."""
+    """The table of files, those to be rejected before they are read, the layout in words, and what was left out."""
 
     table: pd.DataFrame
     rejected: pd.DataFrame
     summary: str
+    notes: list[str]
 
 
 def find(raw: Path) -> Found:
@@ -40,11 +45,12 @@ def find(raw: Path) -> Found:
     for stage in STAGES:
         if (raw / f"{stage}_train.csv").exists():
             return _kaggle(raw, stage)
-    if any((raw / name).is_dir() for name in CLASSES):
-        return _class_folders(raw)
+    folders = [path for path in sorted(raw.iterdir()) if path.is_dir() and _class_name(path) in CLASSES]
+    if folders:
+        return _class_folders(raw, folders)
     raise InputError(
-        f"{raw}: found {', '.join(sorted(path.name for path in raw.iterdir())[:5]) or 'nothing'}; expected the folders "
-        f"{', '.join(CLASSES)} with .dcm files, or stage_2_train.csv beside stage_2_train/"
+        f"{raw}: found {first_few(sorted(path.name for path in raw.iterdir())) or 'nothing'}; expected the folders "
+        f"{', '.join(CLASSES)} with DICOM files, or stage_2_train.csv beside stage_2_train/"
     )
 
 
@@ -73,8 +79,22 @@ def usable(table: pd.DataFrame, task: str) -> pd.DataFrame:
     return table[table["class"] != SEVERAL] if task == "multiclass" else table
 
 
-def _class_folders(raw: Path) -> Found:
-    table = pd.concat([_dicoms(raw, name).assign(folder=name) for name in (*CLASSES, TEST_FOLDER)], ignore_index=True)
+def _class_name(folder: Path) -> str:
+    """What a folder's name says about its slices, whatever its case: `Epidural` is a class too."""
+    return folder.name.strip().casefold()
+
+
+def _class_folders(raw: Path, folders: list[Path]) -> Found:
+    tests = [path for path in raw.iterdir() if path.is_dir() and _class_name(path) == TEST_FOLDER]
+    listed = {folder: _listed(raw, folder.name) for folder in (*folders, *tests)}
+    table = pd.concat([each.table.assign(folder=_class_name(folder)) for folder, each in listed.items()])
+    table = table.reset_index(drop=True)
+    counts = table["folder"].value_counts().reindex([*CLASSES, TEST_FOLDER], fill_value=0)
+    notes = [each.note for each in listed.values() if each.note]
+    if unknown := sorted(path.name for path in raw.iterdir() if path not in listed and not path.name.startswith(".")):
+        notes.append(f"{raw}: not read, since their names are of no class: {first_few(unknown)}")
+    if empty := [name for name in CLASSES if not counts[name]]:
+        notes.append(f"{raw}: no slices of {', '.join(empty)}; expected in folders of these names")
     for name in TYPES:
         table[name] = np.where(table["folder"] == TEST_FOLDER, np.nan, table["folder"] == name)
     twice, rejected = table["id"].duplicated(keep=False), {}
@@ -83,8 +103,8 @@ def _class_folders(raw: Path) -> Found:
             rejected[name] = reason
     merged = table.groupby("id", as_index=False).agg({"source": "first", **dict.fromkeys(TYPES, "max")})
     merged.insert(2, "any", merged[list(TYPES)].max(axis=1))
-    found = ", ".join(f"{name} {number}" for name, number in table["folder"].value_counts(sort=False).items())
-    return _without(merged, rejected, f"{raw}: class folders with {len(table)} DICOM files ({found})")
+    found = ", ".join(f"{name} {number}" for name, number in counts.items() if number)
+    return _without(merged, rejected, f"{raw}: class folders with {len(table)} DICOM files ({found})", notes)
 
 
 def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
@@ -102,9 +122,10 @@ def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
 
 def _kaggle(raw: Path, stage: str) -> Found:
     labels, conflicts = _read_labels(raw / f"{stage}_train.csv")
-    train, test = (_dicoms(raw, f"{stage}_{part}").drop_duplicates("id") for part in ("train", "test"))
+    listed = [_listed(raw, f"{stage}_{part}") for part in ("train", "test")]
+    train, test = (each.table.drop_duplicates("id") for each in listed)
     if train.empty:
-        raise InputError(f"{raw / f'{stage}_train'}: no .dcm file in it; expected those of {stage}_train.csv")
+        raise InputError(f"{raw / f'{stage}_train'}: no DICOM file in it; expected those of {stage}_train.csv")
     table = train.merge(labels, left_on="id", right_index=True, how="left")
     odd = table.loc[table["any"] != table[list(TYPES)].max(axis=1), "id"]
     rejected = dict.fromkeys(odd, "label `any` disagrees with its types")
@@ -113,7 +134,8 @@ def _kaggle(raw: Path, stage: str) -> Found:
     summary += f" and {len(test)} without labels" if len(test) else ""
     if absent := len(labels) - int(labels.index.isin(train["id"]).sum()):
         summary += f"; {absent} slices of the table have no file, and are left out"
-    return _without(pd.concat([table, test], ignore_index=True), rejected, summary)
+    notes = [each.note for each in listed if each.note]
+    return _without(pd.concat([table, test], ignore_index=True), rejected, summary, notes)
 
 
 def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -138,17 +160,50 @@ def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     return table.reindex(columns=list(LABELS)), wrong | dict.fromkeys(twice, f"two rows in {path.name} disagree")
 
 
-def _dicoms(raw: Path, folder: str) -> pd.DataFrame:
-    """`id` and `source` of all `.dcm` files in and below a folder, in order of name."""
-    names = ((here, name) for here, _, names in os.walk(raw / folder) for name in names if not name.startswith("."))
-    paths = sorted(Path(here, name) for here, name in names if name.lower().endswith(".dcm"))
-    if odd := next((path for path in paths if not is_file_name(path.stem)), None):
+class _Listed(NamedTuple):
+    """`id` and `source` of the DICOM files in a folder, and a line about its other files ("": none)."""
+
+    table: pd.DataFrame
+    note: str
+
+
+def _listed(raw: Path, folder: str) -> _Listed:
+    """The files in and below a folder, links to folders followed, in order of name."""
+    paths = sorted(_files(raw / folder))
+    taken = [path for path in paths if _has_suffix(path) or may_be_dicom(path)]
+    if odd := next((path for path in taken if not is_file_name(_id(path))), None):
         raise InputError(f"{odd}: results can't be named after it (too long or not printable); rename it")
-    rows = [(path.stem, path.relative_to(raw).as_posix()) for path in paths]
-    return pd.DataFrame(rows, columns=["id", "source"], dtype=str)
+    rows = [(_id(path), path.relative_to(raw).as_posix()) for path in taken]
+    table = pd.DataFrame(rows, columns=["id", "source"], dtype=str)
+    if len(taken) == len(paths):
+        return _Listed(table, "")
+    others = [printable(str(path.relative_to(raw / folder))) for path in sorted({*paths} - {*taken})]
+    return _Listed(table, f"{raw / folder}: {len(others)} of {len(paths)} files are no DICOM: {first_few(others)}")
 
 
-def _without(table: pd.DataFrame, rejected: dict[str, str], summary: str) -> Found:
+def _files(folder: Path) -> Iterator[Path]:
+    """All files but hidden ones; a folder is read once, whatever links lead to it, and links to around it aren't."""
+    seen = {str(around) for around in Path(os.path.realpath(folder)).parents}
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (Path(here, name) for name in names if not name.startswith("."))
+
+
+def _has_suffix(path: Path) -> bool:
+    return path.suffix.lower() == ".dcm"
+
+
+def _id(path: Path) -> str:
+    """Its name without `.dcm`; other dots belong to it, as in UIDs."""
+    return path.stem if _has_suffix(path) else path.name
+
+
+def _without(table: pd.DataFrame, rejected: dict[str, str], summary: str, notes: list[str]) -> Found:
     out = table["id"].isin(list(rejected))
     reasons = table.loc[out, ["id", "source"]].assign(reason=table.loc[out, "id"].map(rejected))
-    return Found(table.loc[~out, ["id", "source", *LABELS]].reset_index(drop=True), reasons, summary)
+    return Found(table.loc[~out, ["id", "source", *LABELS]].reset_index(drop=True), reasons, summary, notes)

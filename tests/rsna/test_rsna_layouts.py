@@ -49,6 +49,42 @@ def test_one_slice_in_two_class_folders_has_two_types(tmp_path: Path) -> None:
     assert layouts.class_of(table).tolist() == [layouts.SEVERAL]
 
 
+def test_class_folders_of_other_archives(tmp_path: Path) -> None:
+    """Names without `.dcm`, of capitals, behind links; a ring of links ends."""
+    prefixed = "\0" * 128 + "DICM"
+    for name in ("a/Healthy/IM0001", "a/Healthy/1.2.840.5", "elsewhere/b.dcm", "elsewhere/IM0002"):
+        touch(tmp_path / name, prefixed)
+    (tmp_path / "a" / "Healthy" / "again").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "subdural").mkdir()
+    (tmp_path / "a" / "subdural" / "first").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a" / "subdural" / "second").symlink_to(tmp_path / "elsewhere")
+    found = layouts.find(tmp_path / "a")
+    classes = layouts.class_of(found.table.set_index("id")).to_dict()
+    assert classes == {"IM0001": "healthy", "1.2.840.5": "healthy", "b": "subdural", "IM0002": "subdural"}
+    assert "4 DICOM files (healthy 2, subdural 2)" in found.summary
+
+
+def test_what_is_not_taken_is_named(tmp_path: Path) -> None:
+    touch(tmp_path / "healthy" / "a.dcm")
+    for number in range(5):
+        touch(tmp_path / "epidural" / f"slice {number}.png", "a picture")
+    touch(tmp_path / "bleeding" / "b.dcm")
+    notes = layouts.find(tmp_path).notes
+    assert notes == [
+        f"{tmp_path}/epidural: 5 of 5 files are no DICOM: slice 0.png, slice 1.png, slice 2.png and 2 more",
+        f"{tmp_path}: not read, since their names are of no class: bleeding",
+        f"{tmp_path}: no slices of epidural, intraparenchymal, intraventricular, subarachnoid, subdural; "
+        "expected in folders of these names",
+    ]
+
+
+def test_files_beside_the_competitions_are_named(tmp_path: Path) -> None:
+    touch(tmp_path / "stage_2_train" / "ID_a.dcm.gz", "packed")
+    found = kaggle(tmp_path, labels("ID_a") | labels("ID_b"), ("ID_b",))
+    assert found.notes == [f"{tmp_path}/stage_2_train: 1 of 2 files are no DICOM: ID_a.dcm.gz"]
+    assert "1 slices of the table have no file" in found.summary
+
+
 @pytest.mark.parametrize(
     ("other", "content", "reason"),
     [("subdural", "other", "two different files"), ("healthy", "same", "which is right"), ("test", "same", "which")],
@@ -103,7 +139,7 @@ def test_folders_of_neither_layout_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found notes; expected the folders healthy"):
         layouts.find(tmp_path)
     shutil.rmtree(tmp_path / "notes")
-    with pytest.raises(InputError, match="dcm file in it"):
+    with pytest.raises(InputError, match="no DICOM file in it"):
         kaggle(tmp_path, labels("ID_a"), ())
 
 
