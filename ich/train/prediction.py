@@ -1,6 +1,7 @@
 """What networks say of slices: one network, or the mean of a run's folds."""
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ich.train import device
 from ich.train.batches import PlainBatches
 
 BATCH_SIZE = 16
+OWN_LAYERS = "models"  # what registers layers of the user's own, which a saved network names only
 DAMAGED = "cannot be loaded", "; delete its folder and run main_kfold.py again"
 
 
@@ -27,6 +29,8 @@ def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) ->
 def load(training: Training, weights: str) -> keras.Model:
     """The `last` or `best` network of a training, in float32. Raises InputError when the file is missing or damaged."""
     with reading(path := getattr(training, weights), *DAMAGED):
+        if importlib.util.find_spec(OWN_LAYERS):
+            importlib.import_module(OWN_LAYERS)
         return as_float32(keras.models.load_model(path, compile=False, safe_mode=True))  # no code from the file is run
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 
 from ich.data.split import Split
-from ich.train import device, jobs, loop, training
+from ich.train import device, jobs, loop, network_check, training
 from ich.train.jobs import Job
 from ich.train.network import Network
 
@@ -24,6 +24,8 @@ def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model
     device.choose_kernels(trainings[0].config.deterministic)
     todo = jobs.unfinished(trainings)
     networks = {key: [each for each in todo if network_key(each) == key] for key in map(network_key, todo)}
+    for same in networks.values():  # before the first trains for hours
+        _check(same[0], split, build)
     if sum(_guess_seconds(each, split) for each in todo) > WORTH_MEASURING_S:
         loop.tell_duration(len(todo), lambda: _estimate_seconds(networks, split, build), FASTER)
     for same in networks.values():
@@ -38,6 +40,7 @@ def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model
 def run_one(job: Job, split: Split, build: Callable[..., keras.Model]) -> str:
     """Run one training while others run elsewhere; return its scores in one line."""
     device.choose_kernels(job.config.deterministic)
+    _check(job, split, build)
     with device.all_devices(job.recipe.batch_size):
         _run(job, compiled(job, split, build), split)
     return jobs.summary_line(job)
@@ -55,9 +58,18 @@ def network_key(job: Job) -> tuple[str, int]:
 
 def compiled(job: Job, split: Split, build: Callable[..., keras.Model]) -> Network:
     """The network of a training."""
+    return Network(_maker(job, split, build), job.config, job.recipe, job.steps)
+
+
+def _maker(job: Job, split: Split, build: Callable[..., keras.Model]) -> Callable[[], keras.Model]:
     name, n_filters = network_key(job)
-    make = functools.partial(build, name, split.prints["image_size"], split.prints["channels"], n_filters)
-    return Network(make, job.config, job.recipe, job.steps)
+    return functools.partial(build, name, split.prints["image_size"], split.prints["channels"], n_filters)
+
+
+def _check(job: Job, split: Split, build: Callable[..., keras.Model]) -> None:
+    size, channels = split.prints["image_size"], split.prints["channels"]
+    network_check.check(network_key(job)[0], _maker(job, split, build), (size, size, channels), job.config.precision)
+    keras.backend.clear_session()  # names of layers are counted from the start again
 
 
 def _estimate_seconds(
