@@ -116,6 +116,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_json(job.files.run, {})
 
     monkeypatch.setattr(runner, "compiled", lambda job, split, build: done.append(f"compile {job.identity['model']}"))
+    monkeypatch.setattr(runner, "_check", lambda job, split, build: None)
     monkeypatch.setattr(training, "run", run)
     monkeypatch.setattr(jobs, "summary_line", lambda job: "scores")
     return done
