@@ -16,9 +16,9 @@ import config as settings
 import split_raw_data
 from ich.base import flags, lock, paths, record, script
 from ich.base.files import read_json, write_csv, write_json
-from ich.data import audit, deal, own_pngs
+from ich.data import audit, deal, origin, own_pngs
 from ich.data.table import TYPES, read_slices
-from ich.draw import pictures
+from ich.draw import pictures, plots
 
 ROW = ["id", "patient", "slice", "lesion_pixels", *TYPES, "in_training"]
 
@@ -38,12 +38,14 @@ def _write(config: settings.CreateDataSet) -> None:
     table = _split(config, slices)
     folder = config.data / config.protocol
     summary = audit.summary(table, slices)
+    made = read_json(config.data / paths.RUN)
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two splits
     for kind, column in paths.PART_COLUMN.items():
         write_csv(paths.split_csv(config.data, config.protocol, kind), table[[*ROW, column]])
     write_csv(folder / "summary.csv", summary)
+    plots.label_all(origin.banner(made.get("origin", "")))
     pictures.preview(folder / "preview.png", config.data, slices, table)
-    leaks, made = audit.leaks(table), read_json(config.data / paths.RUN)
+    leaks = audit.leaks(table)
     facts = {
         "leak_audit": leaks, "patients_known": made.get("patients_known", True),
         "data_fingerprint": made["data_fingerprint"],
@@ -85,7 +87,8 @@ def _import_own(config: settings.CreateDataSet) -> pd.DataFrame:
     print(*(f"{note}\n" for note in notes), end="", sep="")
     facts = {
         "own_data": True, "image_size": config.image_size, "channels": 1, "windows": [],  # unknown
-        "patients_known": patients_known, "data_fingerprint": own_pngs.fingerprint(config.data, table),
+        "origin": origin.OWN_PNGS, "patients_known": patients_known,
+        "data_fingerprint": own_pngs.fingerprint(config.data, table),
     }  # fmt: skip
     (config.data / paths.SLICES).unlink(missing_ok=True)  # written last: its presence says that all is whole
     write_json(config.data / paths.RUN, record.manifest(config, started, **facts))

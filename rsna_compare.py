@@ -16,6 +16,8 @@ import pandas as pd
 import config as settings
 from ich.base import flags, lock, paths, record, script
 from ich.base.files import write_csv, write_json
+from ich.data import origin
+from ich.draw.plots import label_all
 from ich.rsna import compare, plots
 from ich.rsna.scores import MEASURES
 from ich.rsna.variants import BASELINE, VARIANTS
@@ -40,6 +42,8 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     write_csv(folder / "comparison.csv", table)
     write_csv(folder / "differences.csv", differences)
     write_csv(folder / "per_class.csv", compare.per_class(results, config.task))
+    source = results[0].origin
+    label_all(origin.banner(source))
     matrices = compare.confusion(results, config.task)
     for name, matrix in matrices.items():
         write_csv(folder / f"confusion_{name}.csv", matrix.rename_axis("truth").reset_index())
@@ -50,8 +54,10 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     plots.confusion(folder / "confusion.png", matrices, about)
     if len(differences):
         plots.answer(folder / "answer.png", table, differences, about)
-    write_json(folder / paths.RUN, record.manifest(config, started, variants=list(table["variant"])))
+    write_json(folder / paths.RUN, record.manifest(config, started, variants=list(table["variant"]), origin=source))
     _tell(table, differences, matrices, about, folder)
+    if banner := origin.banner(source):
+        print(banner)
 
 
 def _tell(

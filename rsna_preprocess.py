@@ -20,7 +20,8 @@ import config as settings
 from ich.base import cluster, flags, lock, parallel, paths, record, script
 from ich.base.errors import InputError
 from ich.base.files import write_csv, write_json
-from ich.data import audit
+from ich.data import audit, origin
+from ich.draw.plots import label_all
 from ich.rsna import layouts, plots, preprocessing, split, variants
 from ich.rsna.journal import Journal
 from ich.scans.window import Window
@@ -54,9 +55,11 @@ def _write(config: settings.RsnaPreprocess) -> None:
     write_csv(files.rejected, rejected)
     table["class"] = layouts.class_of(table)
     table["split"] = split.by_patient(table, config.valid_share, config.test_share, config.seed)
+    source = origin.PHANTOMS if origin.is_phantom(config.raw) else ""
+    label_all(origin.banner(source))
     plots.preview(files, table, how.names)
     leaks = split.leaks(table)
-    facts = {"leak_audit": leaks, "variants": how.key()["steps"], "rejected": len(rejected)}
+    facts = {"leak_audit": leaks, "variants": how.key()["steps"], "rejected": len(rejected), "origin": source}
     files.slices.unlink(missing_ok=True)  # written last: its presence says that all of it is whole
     write_json(files.run, record.manifest(config, started, **facts))
     write_csv(files.slices, table)

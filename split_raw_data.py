@@ -20,7 +20,7 @@ import config as settings
 from ich.base import flags, guard, lock, parallel, paths, record, script
 from ich.base.errors import InputError, refuse
 from ich.base.files import read_csv, read_json, write_csv, write_json
-from ich.data import ct_ich, own_pngs
+from ich.data import ct_ich, origin, own_pngs
 from ich.data.slicing import Outcome, Slicing, slice_patient
 from ich.data.table import COLUMNS, CRC
 from ich.scans.window import Window
@@ -104,6 +104,7 @@ def _finish(
     os.sync()  # the PNGs first, so that slices.csv never lists files that a power cut destroyed
     facts = {
         "image_size": config.image_size, "channels": len(config.windows), "windows": config.windows, "source": source,
+        "origin": origin.of_volumes(config.raw, table),
         "data_fingerprint": record.fingerprint(table.drop(columns="source").to_csv(), *(o.pixels for o in outcomes)),
     }  # fmt: skip
     write_json(config.data / paths.RUN, record.manifest(config, started, **facts))

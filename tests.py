@@ -21,8 +21,9 @@ import config as settings
 from ich.base import backend, flags, paths, record, script
 from ich.base.files import read_json, write_csv, write_json
 from ich.base.lock import writing
+from ich.data import origin
 from ich.data.split import Split, read_split, split_fingerprints
-from ich.draw import pictures
+from ich.draw import pictures, plots
 from ich.report import folds, page
 from ich.scans import native
 from ich.scans.png import write_png
@@ -90,10 +91,11 @@ def _test(config: settings.Tests, run: folds.Run, split: Split, prob: np.ndarray
         groups["by_size"] = breakdown.by_size(tables["patients"])
     for name, table in {**tables, **groups, "summary": summary}.items():
         write_csv(folder / f"{name}.csv", table)
+    plots.label_all(origin.banner(split.about["origin"]))
     _write_pictures(folder, split, prob, tables, threshold)
     if split.whole_scans:
         _write_nifti(folder, config, split, prob, threshold)
-    facts = {"inputs": _inputs(config, run), "folds": [each.folder.name for each in chosen], "split_audit": split.audit}
+    facts = {"inputs": _inputs(config, run), "folds": [each.folder.name for each in chosen], **split.about}
     facts |= {"folder": folder.name, "used_threshold": threshold}
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
@@ -146,12 +148,13 @@ def _write_pictures(
 ) -> None:
     """Masks of all slices in the size of their PNG, overlays of those with blood (true or predicted), some patients."""
     slices, found = split.slices, prob >= threshold
+    phantom = "PHANTOM " * (split.about["origin"] == origin.PHANTOMS)
     for place, row in enumerate(tables["slices"].itertuples()):
         truth = slices.masks[place].astype(bool)
         mask = unsquare(prob[place], *png_shape(split.data / slices.table["image"][place])) >= threshold
         write_png(folder / "masks" / f"{row.id}.png", mask.astype(np.uint8) * 255, sync=False)
         if truth.any() or found[place].any():
-            caption = f"{row.id}   Dice {row.dice:.2f}   threshold {threshold:.2f}"
+            caption = f"{phantom}{row.id}   Dice {row.dice:.2f}   threshold {threshold:.2f}"
             picture = pictures.overlay_with_legend(slices.images[place], truth, found[place], caption)
             write_png(folder / "overlays" / f"{row.id}.png", picture, sync=False)
     if "patients" in tables:
@@ -192,6 +195,8 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) ->
         text += f"smoothed as published {value['paper_dice']:.3f}"
     written = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
     print(f"{text}\n-> {folder}: {' '.join(written)}")
+    if banner := origin.banner(read_json(folder / paths.RUN)["origin"]):
+        print(banner)
 
 
 if __name__ == "__main__":

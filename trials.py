@@ -19,6 +19,7 @@ import pandas as pd
 import config as settings
 from ich.base import flags, lock, paths, record, script
 from ich.base.files import read_json, write_csv, write_json
+from ich.data import origin
 from ich.data.split import split_fingerprints
 from ich.data.table import read_parts, read_slices
 from ich.draw import plots
@@ -40,6 +41,8 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
     for path in folder.glob("*_mean_history.csv"):
         path.unlink()  # also of runs that are not compared any more
+    source = origin.read(config.data)
+    plots.label_all(origin.banner(source))
     warnings = _missing(found, config)
     for warning in warnings:
         print(f"warning: {warning}")
@@ -53,12 +56,12 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     split = read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))
     facts = {
         "trained": [_trained(run) for run in found], "trainings": folds.prints(found),
-        "identity": found[0].identity(), "warnings": warnings,
+        "identity": found[0].identity(), "warnings": warnings, "origin": source,
         "leak_audit": split["leak_audit"], "patients_known": split.get("patients_known", True),
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     page.build(folder, config.data, config.protocol)
-    _tell(found, table, tests, config.protocol, folder)
+    _tell(found, table, tests, source, folder)
 
 
 def _trained(run: folds.Run) -> dict:
@@ -101,7 +104,8 @@ def _plot(found: list[folds.Run], folder: Path, protocol: str) -> None:
     plots.strips(folder / "folds_fig.png", comparison.strip_values(found, protocol), "Dice", title)
 
 
-def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, protocol: str, folder: Path) -> None:
+def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, source: str, folder: Path) -> None:
+    protocol = folder.name
     columns = {
         "patient": ["run", "folds", "n_with_blood", "dice_mean", "dice_sd", "iou_mean", "sensitivity_mean",
                     "precision_mean", "pooled_dice", "scan_auroc"],
@@ -117,7 +121,10 @@ def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, prot
                 print(comparison.sentence(test))
         if len(found) > 1:
             print(f"highest mean Dice: {folds.best(found).name}; predict.py takes it unless --run names another")
-        print(NOT_COMPARABLE)
+        if source == origin.CT_ICH:
+            print(NOT_COMPARABLE)
+    if banner := origin.banner(source):
+        print(banner)
     print(f"-> {folder}: report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png ...")
 
 

@@ -17,7 +17,9 @@ from ich.base.record import RESEARCH_ONLY
 # Okabe and Ito 2008: distinguishable with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "0.45"
+ALARM = "#B00020"
 NOTE_INCHES = 0.16  # margin at the bottom for the note
+_banner = ""
 CURVES = {"loss": "loss", "dice": "Dice (pooled pixels)", "iou": "IoU (pooled pixels)"}
 
 
@@ -32,11 +34,19 @@ def layout(figure: Figure) -> ConstrainedLayoutEngine:
     return cast(ConstrainedLayoutEngine, figure.get_layout_engine())
 
 
+def label_all(text: str) -> None:
+    """From now on write `text` over the title of each figure; all data of a process are of one origin."""
+    global _banner
+    _banner = text
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG atomically, with the research-only note at the bottom."""
+    """Write a PNG atomically, with the research-only note at the bottom and the text of `label_all` over the title."""
     figure.text(0.995, 0.003, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color=GREY)
     below = NOTE_INCHES / figure.get_figheight()
     layout(figure).set(rect=(0, below, 1, 1 - below))
+    if _banner:
+        figure.suptitle(f"{_banner}\n{figure.get_suptitle()}".rstrip(), fontsize=9, color=ALARM)
     with atomic(path) as temporary:
         figure.savefig(temporary)
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from ich.base.errors import InputError
 from ich.base.files import read_json, write_json
-
-MARKER = "phantom.json"
+from ich.base.paths import PHANTOM_MARKER
 
 
 def is_complete(folder: Path, origin: dict, files: Iterable[str]) -> bool:
@@ -14,7 +13,7 @@ def is_complete(folder: Path, origin: dict, files: Iterable[str]) -> bool:
 
     Raises InputError for a folder with other contents.
     """
-    marker = folder / MARKER
+    marker = folder / PHANTOM_MARKER
     refuse_other_files(folder, marker)
     if not marker.exists():
         write_json(marker, origin)

@@ -10,11 +10,12 @@ from pydicom.uid import JPEG2000Lossless, RLELossless, generate_uid
 from ich.base.errors import InputError
 from ich.base.files import write_bytes, write_text
 from ich.base.parallel import spread
+from ich.base.paths import PHANTOM_MARKER
 from ich.base.record import fingerprint
 from ich.data import ct_ich
 from ich.phantom import dicom
 from ich.phantom.dicom import Form
-from ich.phantom.marker import MARKER, is_complete
+from ich.phantom.marker import is_complete
 from ich.rsna.layouts import CLASSES, LABELS, TEST_FOLDER, TYPES
 from ich.scans import nifti
 
@@ -45,7 +46,7 @@ def write_rsna(folder: Path, heads: Path, workers: int = 0, quiet: bool = False)
     cases, problems = ct_ich.survey(heads)
     if problems:
         raise InputError(problems[0])
-    if is_complete(folder, {"heads": fingerprint(heads / ct_ich.DIAGNOSIS, heads / MARKER)}, [TABLE]):
+    if is_complete(folder, {"heads": fingerprint(heads / ct_ich.DIAGNOSIS, heads / PHANTOM_MARKER)}, [TABLE]):
         return
     work = partial(write_patient, folder=folder, labelled=len(cases) - UNLABELLED)
     patients = spread(work, list(enumerate(cases)), workers, "phantom slices", quiet)

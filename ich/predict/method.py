@@ -62,6 +62,7 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
         "networks": [record.fingerprint(getattr(training, weights)) for training in members],
         "windows": _text(windows).split(),
         "windows_are": "those of the training" if identity["windows"] else "given with --windows",
+        **run.about(),
         "threshold_is": "chosen on out-of-fold predictions" if by_patient else "default",
     }  # fmt: skip
     threshold = folds.choose_threshold(run.table("thresholds")) if by_patient else 0.5

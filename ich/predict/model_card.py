@@ -1,5 +1,6 @@
 """The page that goes with exported networks: what they learnt from, how well they do, what they are not for."""
 
+from ich.data import origin
 from ich.predict.engines import INPUT, OUTPUT
 from ich.report import folds
 from ich.score import metrics
@@ -7,7 +8,7 @@ from ich.score import metrics
 CARD_PAGE = "MODEL_CARD.md"
 TEMPLATE = """# Model card: {model}, {networks}
 
-**For research, not for diagnosis.**
+**For research, not for diagnosis.**{banner}
 
 ## What it does
 
@@ -42,7 +43,7 @@ Without the hint OpenVINO computes in bfloat16 where the CPU can: faster, and th
 ## Training
 
 * Network {model}, {filters} filters in the first level, recipe `{recipe}`, {epochs} epochs, `{weights}` weights.
-* Data: fingerprint `{data}`, {slices} training slices in the first fold.
+* Data: {origin}, fingerprint `{data}`, {slices} training slices in the first fold.
 * Split by **{protocol}**: {protocol_note}
 
 ## Scores
@@ -57,16 +58,16 @@ Without the hint OpenVINO computes in bfloat16 where the CPU can: faster, and th
 * Adults' non-contrast axial CT, about 5 mm slices, from the scanners of the training data. Nothing is known about other
   scanners, children, contrast agent, surgery or metal.
 * Small and thin bleedings are missed most often. A mask without blood does not mean a head without blood.
-* Networks trained on phantoms show that the program works, and say nothing about patients.
 * Largest difference from Keras on phantom slices: {agreement}.
 * In 8-bit integers (`ich_int8.xml`): {int8}.
 """
 NOTES = {
     "patient": "no patient is in two parts, so scores are of unseen patients.",
+    "unknown": "which slices are of one patient is unknown, so scores may be too high for new patients.",
     "slice": "slices of one patient are on both sides of the split, so scores flatter; kept to repeat a publication.",
 }
 SCORES_NOTE = (
-    "Out-of-fold, at threshold 0.5: each patient is scored by a network that did not learn from that patient. "
+    "Out-of-fold, at threshold 0.5: each slice is scored by a network that did not learn from it. "
     "The mean of several networks was not scored here; `tests.py` scores it on the held-out test set."
 )
 
@@ -82,8 +83,14 @@ def scores_of(run: folds.Run) -> dict[str, float]:
     }
 
 
+def _protocol_note(facts: dict) -> str:
+    by_patient = facts["protocol"] == "patient"
+    return NOTES["unknown" if by_patient and not facts.get("patients_known", True) else facts["protocol"]]
+
+
 def page(card: dict) -> str:
     """The card in Markdown."""
+    banner = origin.banner(source := card["facts"].get("origin", ""))
     facts, count, int8 = card["facts"], len(card["facts"]["folds"]), card["int8_dice_with_float32"]
     return TEMPLATE.format(
         model=facts["model"], networks=f"mean of {count} networks" if count > 1 else "one network", count=count,
@@ -92,7 +99,8 @@ def page(card: dict) -> str:
         windows=", ".join(f"{level:g}/{width:g}" for level, width in card["windows"]),
         windows_are=facts.get("windows_are", "those of the training"), filters=facts["n_filters"],
         recipe=facts["recipe"], epochs=facts["epochs"], weights=facts["weights"], data=facts["data"],
-        slices=facts["training_slices"], protocol=facts["protocol"], protocol_note=NOTES[facts["protocol"]],
+        slices=facts["training_slices"], protocol=facts["protocol"], protocol_note=_protocol_note(facts),
+        banner=f"\n\n**{banner}.**" if banner else "", origin=source or "of unknown origin",
         scores="\n".join(f"* {name}: {value:.3g}" for name, value in card["scores"].items()), scores_note=SCORES_NOTE,
         agreement=", ".join(f"{name} {value:.1e}" for name, value in card["largest_difference_from_keras"].items()),
         int8="not written" if int8 is None else f"masks of training slices have Dice {int8:.3f} with those of float32",

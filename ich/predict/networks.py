@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ich.base import backend, lock, paths
 from ich.base.errors import InputError
 from ich.base.files import read_json
+from ich.data import origin
 from ich.predict import engines, method
 from ich.predict.job import Job
 from ich.predict.method import Method
@@ -165,3 +166,5 @@ def _report(config: "settings.Predict", name: str, used: Method, threshold: floa
     networks = f"the mean of {len(members)} networks" if len(members) > 1 else members[0]
     source = used.facts["threshold_is"] if config.threshold is None else "given"
     print(f"{used.facts['run']}, {networks}; engine {name} ({why}); threshold {threshold:.3f} ({source})")
+    if used.facts.get("origin") == origin.PHANTOMS:
+        print("note: these networks learned from phantoms: what they find in a patient's scan means nothing")

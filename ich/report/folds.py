@@ -9,7 +9,7 @@ import pandas as pd
 
 from ich.base import paths, record, tables
 from ich.base.errors import InputError
-from ich.base.files import read_csv
+from ich.base.files import read_csv, read_json
 from ich.data import identity
 from ich.score import metrics
 
@@ -42,6 +42,11 @@ class Run:
     def identity(self) -> dict:
         """Model, recipe and fingerprints, as recorded by the first fold."""
         return identity.read(self.trainings[0].run)
+
+    def about(self) -> dict:
+        """`origin` of the data ("" if unknown) and `patients_known`, as recorded by the first fold."""
+        facts = read_json(self.trainings[0].run)
+        return {"origin": facts.get("origin", ""), "patients_known": facts.get("patients_known", True)}
 
     def table(self, kind: str) -> pd.DataFrame:
         """`patients`, `slices`, `thresholds` or `history` of all folds, with the column `fold`; read from disk once.

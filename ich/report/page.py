@@ -11,7 +11,7 @@ import pandas as pd
 
 from ich.base import paths, record
 from ich.base.files import read_csv, read_json, write_text
-from ich.data import audit
+from ich.data import audit, origin
 from ich.report import gallery, published
 from ich.report.comparison import sentence
 
@@ -41,9 +41,10 @@ READING = {
     "blood, at threshold 0.5; a missed patient counts as 0. ci: bootstrap 95 % interval over patients.",
     "slice": "Slices of the same patient are on both sides of this split, so scores are too high for new patients.",
 }
-CITATION = (
-    "Cite ICH Detector (CITATION.cff), and the data set: Hssayeni et al., Intracranial Hemorrhage Segmentation Using a "
-    "Deep Convolutional Model, Data 2020, 5(1), 14."
+CITE = "Cite ICH Detector (CITATION.cff)"
+CITE_CT_ICH = (
+    ", and the data set: Hssayeni et al., Intracranial Hemorrhage Segmentation Using a Deep Convolutional Model, "
+    "Data 2020, 5(1), 14"
 )
 
 
@@ -78,20 +79,24 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     Raises InputError when trials.py has not run.
     """
     facts = read_json(folder / paths.RUN, ("leak_audit", "warnings", "trained", "identity", "packages"))
+    is_ct_ich = facts.get("origin") == origin.CT_ICH
     comparison = _read(folder, "comparison")
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
     page = _template().render(
         title="ICH Detector: comparison of networks", research_only=record.RESEARCH_ONLY, protocol=protocol,
         answers=answers(statistics, protocol), reading=READING[protocol],
         overview=Table.of(_columns(comparison, OVERVIEW[protocol])),
-        published=_published(), comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
+        banner=origin.banner(facts.get("origin", "")),
+        published=_published() if is_ct_ich else None,
+        comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
         audit=audit.sentence(facts["leak_audit"], facts.get("patients_known", True)),
         warnings=[*facts["warnings"], *warnings],
         trained=Table.of(pd.DataFrame(facts["trained"])), settings=_settings(facts),
         statistics=Table.of(statistics), plots=_plots(folder),
         subgroups=[Table.of(table, caption) for table, caption in _subgroups(folder)],
         patients=Table.of(_columns(patients, PATIENTS)) if len(patients) else None,
-        test_sets=gallery.test_sets(folder, data, Table.of), legend=gallery.legend(), citation=CITATION,
+        test_sets=gallery.test_sets(folder, data, Table.of), legend=gallery.legend(),
+        citation=CITE + CITE_CT_ICH * is_ct_ich + ".",
     )  # fmt: skip
     path = folder / "report.html"
     write_text(path, page)

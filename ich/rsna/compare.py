@@ -11,6 +11,7 @@ from scipy import stats
 from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
+from ich.data import origin
 from ich.rsna import scores
 from ich.rsna.layouts import LABELS, names_of, targets
 from ich.rsna.scores import MEASURES, Predicted
@@ -35,6 +36,7 @@ class Result(NamedTuple):
     trainings: list[Predicted]
     whole: pd.DataFrame
     drawn: pd.DataFrame
+    origin: str = ""  # see ich.data.origin
 
 
 def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Result]:
@@ -55,8 +57,12 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
     for training in tables:
         _refuse_copy(training)
     weight = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
-    return [_result(name, [_predicted(tables[training], task) for training in trainings], weight)
-            for name, trainings in finished.items()]  # fmt: skip
+    return [
+        _result(name, [_predicted(tables[training], task) for training in trainings], weight)._replace(
+            origin=origin.read(trainings[0].folder)
+        )
+        for name, trainings in finished.items()
+    ]
 
 
 def _finished(folder: Path, task: str, name: str) -> list[paths.Classification]:

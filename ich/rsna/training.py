@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ich.base import paths
 from ich.base.files import read_csv, write_csv
+from ich.data import origin
+from ich.draw.plots import label_all
 from ich.rsna import plots, scores
 from ich.rsna.batches import Batches, Change
 from ich.rsna.classifier import Classifier
@@ -79,9 +82,11 @@ def _train(job: Job, classifier: Classifier) -> None:
     classifier.bare.load_weights(job.files.best)
     table = pd.concat([_predictions(job, classifier, part) for part in ("test", PREDICT)])
     write_csv(job.files.predictions, table)
+    source = origin.read(paths.Rsna(config.data).folder)
+    label_all(origin.banner(source))
     plots.loss_accuracy(job.files.curves, pd.DataFrame(history), job.name)
     slices = job.table["split"].value_counts().to_dict()
-    loop.finish(job, classifier, history, started, seed_used=job.seed, slices=slices)
+    loop.finish(job, classifier, history, started, seed_used=job.seed, slices=slices, origin=source)
 
 
 def validate(classifier: Classifier, valid: Batches, task: str) -> dict[str, float]:

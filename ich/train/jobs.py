@@ -54,7 +54,7 @@ class Job:
     steps: int  # an epoch; the same in every fold, so that a network is compiled once
     identity: dict  # goes into config.json
     config: "settings.Train"
-    audit: dict
+    about: dict  # of the split, for run.json
 
     advice = "Give --run another name"
 
@@ -81,7 +81,7 @@ def job(config: "settings.Train", split: Split, name: str, n_filters: int, part:
         split.steps(recipe.batch_size),
         identity.make(config, recipe, name, n_filters, part, split.prints),
         config,
-        split.audit,
+        split.about,
     )
 
 

@@ -8,6 +8,7 @@ import time
 import pandas as pd
 
 from ich.base.files import atomic, write_csv
+from ich.data import origin
 from ich.data.pixels import Pairs, Slices
 from ich.draw import plots
 from ich.score import calibration, evaluation
@@ -37,9 +38,10 @@ def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole
     with atomic(job.files.last) as temporary:
         network.exact.save(temporary)
     score(job, network, valid, whole_scans)
+    plots.label_all(origin.banner(job.about["origin"]))
     plots.training_curves(job.files.folder, pd.DataFrame(history), job.name)
     loop.finish(
-        job, network, history, started, split_audit=job.audit, devices=len(device.device_names()),
+        job, network, history, started, **job.about, devices=len(device.device_names()),
         training_slices=len(train.table), valid_slices=len(valid.images),
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ PRINTS = {"image_size": 32, "channels": 1}
 def split_of(parts: list[str], in_training: list[bool] | None = None) -> Split:
     table = pd.DataFrame({"part": parts, "in_training": in_training or [True] * len(parts)})
     pixels = np.zeros((len(parts), 2, 2), np.uint8)
-    split = Split(Path(), table, PRINTS, {}, whole_scans=True)
+    split = Split(Path(), table, PRINTS, {"split_audit": {}, "origin": ""}, whole_scans=True)
     split.__dict__["slices"] = Slices(table, pixels[..., None], pixels)  # as if read
     return split
 

@@ -50,7 +50,7 @@ def split() -> Split:
 
 
 def split_of(slices: Slices, whole_scans: bool) -> Split:
-    split = Split(Path(), slices.table, PRINTS, {"fold 1": 0}, whole_scans)
+    split = Split(Path(), slices.table, PRINTS, {"split_audit": {"fold 1": 0}, "origin": ""}, whole_scans)
     split.__dict__["slices"] = slices  # as if read
     return split
 
