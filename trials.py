@@ -23,7 +23,7 @@ from ich.data import origin
 from ich.data.split import split_fingerprints
 from ich.data.table import read_parts, read_slices
 from ich.draw import plots
-from ich.report import analysis, comparison, folds, page
+from ich.report import analysis, comparison, folds, page, verdict
 from ich.report.published import NOT_COMPARABLE
 
 
@@ -54,14 +54,15 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     _plot(found, folder, config.protocol)
     analysis.write(folder, found, read_slices(config.data), config.protocol)
     split = read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))
+    trained = [_trained(run) for run in found]
     facts = {
-        "trained": [_trained(run) for run in found], "trainings": folds.prints(found),
+        "trained": trained, "trainings": folds.prints(found),
         "identity": found[0].identity(), "warnings": warnings, "origin": source,
         "leak_audit": split["leak_audit"], "patients_known": split.get("patients_known", True),
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     page.build(folder, config.data, config.protocol)
-    _tell(found, table, tests, source, folder)
+    _tell(found, table, tests, trained, source, folder)
 
 
 def _trained(run: folds.Run) -> dict:
@@ -104,7 +105,9 @@ def _plot(found: list[folds.Run], folder: Path, protocol: str) -> None:
     plots.strips(folder / "folds_fig.png", comparison.strip_values(found, protocol), "Dice", title)
 
 
-def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, source: str, folder: Path) -> None:
+def _tell(
+    found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, trained: list[dict], source: str, folder: Path
+) -> None:
     protocol = folder.name
     columns = {
         "patient": ["run", "folds", "n_with_blood", "dice_mean", "dice_sd", "iou_mean", "sensitivity_mean",
@@ -116,13 +119,12 @@ def _tell(found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, sour
     print(f"\nOut-of-fold scores, split by {protocol}; threshold 0.5, last weights, {means}:")
     print(table[columns].to_string(index=False, float_format="%.3f", na_rep="-"))
     if protocol == "patient":
-        for _, test in tests[tests["metric"] == "dice"].iterrows():
-            if test["test"].startswith("patients"):
-                print(comparison.sentence(test))
         if len(found) > 1:
             print(f"highest mean Dice: {folds.best(found).name}; predict.py takes it unless --run names another")
         if source == origin.CT_ICH:
             print(NOT_COMPARABLE)
+    for each in verdict.verdicts(tests, trained):
+        print(each)
     if banner := origin.banner(source):
         print(banner)
     print(f"-> {folder}: report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png ...")

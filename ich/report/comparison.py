@@ -106,21 +106,6 @@ def _fold_test(a: Run, b: Run, metric: str, protocol: str) -> dict:
     return {"test": "folds: corrected resampled t", "a": b.name, "b": a.name, "metric": metric, **test}
 
 
-def sentence(test: pd.Series) -> str:
-    """One row of `tests_between` as a sentence."""
-    by_patient = test["test"].startswith("patients")
-    known = by_patient and not np.isnan(test["ci_low"])
-    interval = f" (95 % interval {test['ci_low']:+.3f} to {test['ci_high']:+.3f})" if known else ""
-    unit = ("patient{} with blood" if by_patient else "fold{}").format("" if test["n"] == 1 else "s")
-    p = "no p-value" if np.isnan(test["p_value"]) else f"p = {test['p_value']:.3g}"
-    text = (
-        f"{test['a']} - {test['b']}: {test['metric']} {test['mean_difference']:+.3f}{interval}, "
-        f"{p}, n = {test['n']:.0f} {unit}"
-    )
-    note = test.get("note")  # an empty cell of a CSV comes back as NaN
-    return text + (f"; {note}" if isinstance(note, str) and note else "")
-
-
 def strip_values(runs: list[Run], protocol: str) -> dict[str, dict[str, np.ndarray]]:
     """Values for the strip plot: Dice of every patient (or slice) with blood, and the mean of each fold."""
     kind = f"{protocol}s"

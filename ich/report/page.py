@@ -12,11 +12,9 @@ import pandas as pd
 from ich.base import paths, record
 from ich.base.files import read_csv, read_json, write_text
 from ich.data import audit, origin
-from ich.report import gallery, published
-from ich.report.comparison import sentence
+from ich.report import gallery, published, verdict
 
 TEMPLATE = "report.html.j2"
-ALPHA = 0.05
 OVERVIEW = {
     "patient": ("run", "folds", "n_with_blood", "dice_mean", "dice_ci_low", "dice_ci_high", "dice_sd", "iou_mean",
                 "nsd_2mm_mean", "hd95_mm_median", "scan_sensitivity", "scan_specificity", "scan_auroc"),
@@ -82,9 +80,10 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     is_ct_ich = facts.get("origin") == origin.CT_ICH
     comparison = _read(folder, "comparison")
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
+    answers = [str(each) for each in verdict.verdicts(statistics, facts["trained"])]
     page = _template().render(
         title="ICH Detector: comparison of networks", research_only=record.RESEARCH_ONLY, protocol=protocol,
-        answers=answers(statistics, protocol), reading=READING[protocol],
+        answers=answers or ["Only one run is finished: train another to compare."], reading=READING[protocol],
         overview=Table.of(_columns(comparison, OVERVIEW[protocol])),
         banner=origin.banner(facts.get("origin", "")),
         published=_published() if is_ct_ich else None,
@@ -101,27 +100,6 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     path = folder / "report.html"
     write_text(path, page)
     return path
-
-
-def answers(statistics: pd.DataFrame, protocol: str) -> list[str]:
-    """For each pair of runs: is the first better, by how much, and how certain is it."""
-    if statistics.empty:
-        return ["Only one run is finished: train another to compare."]
-    kind = "patients" if protocol == "patient" else "folds"
-    chosen = statistics[(statistics["metric"] == "dice") & statistics["test"].str.startswith(kind)]
-    return [
-        f"Is {test['a']} better than {test['b']}? {_verdict(test)} {sentence(test)}." for _, test in chosen.iterrows()
-    ]
-
-
-def _verdict(test: pd.Series) -> str:
-    if isinstance(test.get("note"), str) and test["note"]:
-        return "Too few patients to say."
-    if math.isnan(test["p_holm"]):
-        return "Too few folds to say."
-    if not test["p_holm"] < ALPHA:
-        return "Not shown: a difference of this size may be due to chance."
-    return "Yes." if test["mean_difference"] > 0 else "No, it is worse."
 
 
 def _settings(facts: dict) -> str:

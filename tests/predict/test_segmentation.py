@@ -409,7 +409,7 @@ def test_colour_is_that_of_the_outline_and_version_that_of_the_project(copy: Pat
 
 
 def test_without_highdicom_a_note_says_so(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmentation.engines, "has", lambda package: package != "highdicom")
+    monkeypatch.setattr(segmentation.backend, "has", lambda package: package != "highdicom")
     scan = read(copy)
     (note,) = segmentation.write(copy.parent / "mask.dcm", blood(scan), scan)
     assert note == "mask.dcm (DICOM-SEG) is not written: highdicom is not installed"

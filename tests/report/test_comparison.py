@@ -11,7 +11,7 @@ import trials
 from ich.base import paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv, write_csv, write_json
-from ich.report import comparison, folds, page
+from ich.report import comparison, folds, verdict
 
 # patient: (fold, tp, fp, fn); Dice = 2 tp / (2 tp + fp + fn)
 UNET = {"049": (1, 10, 10, 10), "050": (1, 0, 0, 8), "051": (2, 9, 1, 1), "060": (1, 0, 0, 0), "061": (2, 0, 5, 0)}
@@ -155,10 +155,11 @@ def test_three_runs_are_corrected_within_a_kind_of_test(tmp_path: Path) -> None:
     np.testing.assert_allclose(wilcoxon["p_holm"], [min(1, 3 * p.iloc[0]), 1, min(1, 3 * p.iloc[0])])
 
 
-def test_sentence_names_both_runs_and_the_note(pair: list[folds.Run]) -> None:
-    text = comparison.sentence(comparison.tests_between(pair, "patient", seed=0).iloc[0])
-    assert text.startswith("dunet - unet: dice +0.306 (95 % interval ")
-    assert text.endswith("n = 3 patients with blood; too few pairs")
+def test_verdict_of_three_patients(pair: list[folds.Run]) -> None:
+    (found,) = verdict.verdicts(comparison.tests_between(pair, "patient", seed=0), ())
+    assert found.answer == "Too few patients"
+    assert found.reason.startswith("mean Dice +0.306 (95 % interval ")
+    assert " over 3 patients with blood;" in found.reason
 
 
 def test_values_of_the_strip_plot(pair: list[folds.Run]) -> None:
@@ -220,12 +221,3 @@ def test_trials_refuses_runs_of_different_splits(project: Project, tmp_path: Pat
     with pytest.raises(InputError, match=r"split_fingerprint is s2, that of .*unet/fold_01 is s1"):
         run_trials(project, tmp_path)
     assert not (tmp_path / "reports").exists()
-
-
-def test_one_fold_gives_no_test_and_the_page_says_so() -> None:
-    row = {"test": "folds: corrected resampled t", "a": "dunet", "b": "unet", "metric": "dice", "n": 1,
-           "mean_difference": -0.015, "p_value": np.nan, "p_holm": np.nan}  # fmt: skip
-    (answer,) = page.answers(pd.DataFrame([row]), "slice")
-    assert answer == (
-        "Is dunet better than unet? Too few folds to say. dunet - unet: dice -0.015, no p-value, n = 1 fold."
-    )

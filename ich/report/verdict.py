@@ -1,0 +1,111 @@
+"""Is one network better than another? One word, and in one sentence what it rests on."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+ALPHA = 0.05
+YES, PROBABLY, NOT_SHOWN, TOO_FEW = "Yes", "Probably", "Not shown", "Too few"
+# Of what `trained` says of each run: these differ between runs without making them unlike.
+OF_ITS_OWN = ("run", "network", "parameters", "folds", "hours")
+
+
+class Verdict(NamedTuple):
+    """Question, answer and reason of one pair of runs."""
+
+    question: str
+    answer: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.question} {self.answer}: {self.reason}."
+
+
+def verdicts(tests: pd.DataFrame, trained: Sequence[Mapping[str, object]]) -> list[Verdict]:
+    """One for each pair of runs, by Dice.
+
+    `tests` is that of comparison.tests_between, `trained` has the settings of each run. By patient the answer is YES
+    where the interval over patients excludes zero, the corrected p-value is below ALPHA, and the test over folds agrees
+    in sign and is below ALPHA too; PROBABLY where that test does not confirm it. By slice it is that of the folds.
+    """
+    dice = tests[tests["metric"] == "dice"] if len(tests) else tests
+    pairs = dict.fromkeys(zip(dice["a"], dice["b"], strict=True))
+    runs = {str(run["run"]): run for run in trained}
+    found = []
+    for a, b in pairs:
+        rows = dice[(dice["a"] == a) & (dice["b"] == b)]
+        by_patient = rows["test"].str.startswith("patients")
+        patients = rows[by_patient].iloc[0] if by_patient.any() else None
+        folds = rows[~by_patient].iloc[0]
+        primary = folds if patients is None else patients
+        if primary["mean_difference"] < 0:
+            a, b = b, a
+        answer, reason = _by_slice(folds, len(pairs)) if patients is None else _by_patient(patients, folds, len(pairs))
+        if unlike := differences(runs.get(a, {}), runs.get(b, {})):
+            reason += f"; not trained alike ({unlike})"
+        found.append(Verdict(f"Is {a} better than {b}?", answer, f"{reason}; {_seeds(runs, a, b)}"))
+    return found
+
+
+def differences(a: Mapping[str, object], b: Mapping[str, object]) -> str:
+    """In what two runs were not trained alike: `epochs 60 and 120, precision float32 and mixed_bfloat16`."""
+    names = [name for name in a if name in b and name not in OF_ITS_OWN and a[name] != b[name]]
+    return ", ".join(f"{name} {a[name]} and {b[name]}" for name in names)
+
+
+def _by_patient(patients: pd.Series, folds: pd.Series, pairs: int) -> tuple[str, str]:
+    unit = f"{patients['n']:.0f} patient{'' if patients['n'] == 1 else 's'} with blood"
+    if math.isnan(patients["mean_difference"]):
+        return f"{TOO_FEW} patients", unit
+    difference = f"{_signed(patients)} over {unit}"
+    if _note(patients):
+        return f"{TOO_FEW} patients", difference
+    reason = f"{difference}{_p(patients, pairs)}; {_folds(folds)}"
+    excludes_zero = patients["ci_low"] > 0 or patients["ci_high"] < 0
+    if not excludes_zero or not patients["p_holm"] < ALPHA:
+        return NOT_SHOWN, reason
+    if patients["mean_difference"] * folds["mean_difference"] < 0:
+        return NOT_SHOWN, f"{reason}, the other way round"
+    return (YES if folds["p_holm"] < ALPHA else PROBABLY), reason
+
+
+def _by_slice(folds: pd.Series, pairs: int) -> tuple[str, str]:
+    reason = _folds(folds, pairs)
+    if math.isnan(folds["p_holm"]):
+        return f"{TOO_FEW} folds", reason
+    return (YES if folds["p_holm"] < ALPHA and folds["mean_difference"] else NOT_SHOWN), reason
+
+
+def _signed(test: pd.Series) -> str:
+    """The difference, as that of the run with the higher mean, with its interval."""
+    sign = -1 if test["mean_difference"] < 0 else 1
+    ends = sorted((sign * test["ci_low"], sign * test["ci_high"]))
+    return f"mean Dice {sign * test['mean_difference']:+.3f} (95 % interval {ends[0]:+.3f} to {ends[1]:+.3f})"
+
+
+def _p(test: pd.Series, pairs: int) -> str:
+    corrected = f", corrected for {pairs} comparisons" if pairs > 1 else ""
+    return f", p = {test['p_holm']:.2g}{corrected}"
+
+
+def _folds(folds: pd.Series, pairs: int = 1) -> str:
+    """What the folds say; their test is the stricter one, since each fold counts once."""
+    n = f"{folds['n']:.0f} fold{'' if folds['n'] == 1 else 's'}"
+    if math.isnan(folds["p_holm"]):
+        return f"{n}, too few for a test"
+    says = "agree" if folds["p_holm"] < ALPHA else "do not confirm it"
+    return f"the {n} {says} ({abs(folds['mean_difference']):.3f}{_p(folds, pairs)})"
+
+
+def _seeds(runs: Mapping[str, Mapping[str, object]], a: str, b: str) -> str:
+    fewest = min(int(str(runs.get(name, {}).get("repeats", 1))) for name in (a, b))
+    if fewest > 1:
+        return f"means over {fewest} trainings of each fold"
+    return "one training of each fold, so chance in training is not counted"
+
+
+def _note(test: pd.Series) -> str:
+    note = test.get("note")  # an empty cell of a CSV comes back as NaN
+    return note if isinstance(note, str) else ""
