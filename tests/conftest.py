@@ -1,6 +1,8 @@
-"""Shared by the tests: a tiny CT-ICH folder of phantoms, cut and split once."""
+"""Shared by the tests: a tiny CT-ICH folder of phantoms, cut and split once, and a browser."""
 
+import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,3 +110,22 @@ def done(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Done:
             test_set.main(made.flags(protocol))
         main.main(made.training_flags("patient", *tiny))
     return made
+
+
+@pytest.fixture
+def browser() -> Iterator[object]:
+    """Headless Chromium where it is installed; WebGL is computed on the CPU."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("chromium and chromedriver are not installed")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+                 "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
+                 "enable-unsafe-swiftshader"):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

@@ -216,6 +216,7 @@ def test_a_name_that_is_html_is_shown_as_text(tmp_path: Path) -> None:
     page = (tmp_path / "out" / name / "view.html").read_text()
     assert name not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert """http-equiv="Content-Security-Policy"\n      content="default-src 'none';""" in page
 
 
 # Patients

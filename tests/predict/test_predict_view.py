@@ -65,7 +65,7 @@ def test_page_shows_slabs_where_their_slices_lie(tmp_path: Path, order: tuple[in
     np.testing.assert_array_equal(marked.affine, hu.affine)
     page = (tmp_path / "view.html").read_text()
     assert "shown: 3 slices averaged to slabs of 3.0 mm; HU from -100 to 282.5 in steps of 1.5" in page
-    assert "crosshairPos = [0.5, 0.5, 0.5]" in page
+    assert "go(1);" in page  # the slab with most blood
 
 
 def test_slices_that_were_not_measured_are_no_part_of_a_mean(tmp_path: Path) -> None:
@@ -76,6 +76,28 @@ def test_slices_that_were_not_measured_are_no_part_of_a_mean(tmp_path: Path) -> 
     found = hu[3, 3] * view.HU_STEP + view.LOWEST_HU
     np.testing.assert_allclose(found, (5, view.LOWEST_HU, 30, 55), atol=view.HU_STEP / 2)
     assert marked[3, 3].tolist() == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("number", "cells", "names"),
+    [
+        (1, None, [f"slice {k} of 7" for k in range(1, 8)]),
+        (3, None, ["slices 1 to 3 of 7", "slices 4 to 6 of 7", "slice 7 of 7"]),
+        (1, [0, 1, -1, 2, 2, 3, 4, 5, 6], ["slice 1 of 7", "slice 2 of 7", "no slice was measured here", "slice 3 of 7",
+         "slice 3 of 7", "slice 4 of 7", "slice 5 of 7", "slice 6 of 7", "slice 7 of 7"]),
+        (2, [0, 1, -1, -1, -1, 2, 3, 4, 5, 6], ["slices 1 to 2 of 7", "no slice was measured here", "slice 3 of 7",
+         "slices 4 to 5 of 7", "slices 6 to 7 of 7"]),
+    ],
+)  # fmt: skip
+def test_slabs_are_called_after_the_slices_of_the_scan(
+    tmp_path: Path, number: int, cells: list[int] | None, names: list[str]
+) -> None:
+    """Counted as on overlay.png, which shows the slices that were measured."""
+    scan = thin(tmp_path / "a.nii", 1.0)
+    if cells:
+        grid = nib.Nifti1Image(np.zeros((5, 4, len(cells)), np.uint8), scan.affine)
+        scan = dataclasses.replace(scan, image=grid, cells=np.array(cells))
+    assert view.slab_names(scan, number) == names
 
 
 def test_thick_slices_are_shown_as_they_are(tmp_path: Path) -> None:
