@@ -97,7 +97,7 @@ def two_outputs() -> keras.Model:
         (network(layers.MaxPooling2D(2)), r"gives \(None, 16, 16, 1\), expected \(None, 32, 32, 1\)"),
         (network(shape=(None, None, 1)), r"takes \(None, None, None, 1\), expected \(None, 32, 32, 1\)"),
         (network(shape=(32, 32, 3)), r"takes \(None, 32, 32, 3\), expected .*; build it from image_size and channels"),
-        (network(activation=None), r"gives values of -.* to .*, expected probabilities, 0 to 1; end with"),
+        (network(activation=None), r"gives values of .* to .*, expected probabilities, 0 to 1; end with"),
         (network(activation="relu"), r"gives values of 0 to .*, expected probabilities, 0 to 1"),
         (network(activation="tanh"), r"gives values of -.* to .*, expected probabilities, 0 to 1"),
         (network(activation="softmax"), r"gives 1 for every pixel \(a softmax over one channel\?\)"),
