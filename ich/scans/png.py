@@ -9,9 +9,8 @@ import numpy as np
 from ich.base.errors import InputError
 from ich.base.files import write_bytes
 from ich.scans.png_file import read_png
-from ich.scans.window import square, square_mask
+from ich.scans.window import covers_too_much, square, square_mask
 
-MOST_OF_HEAD = 0.6  # share of the head that blood may cover in a slice
 SAME_GREY = 8  # of 255: by as much JPEG moves the colours of a grey picture apart
 
 
@@ -74,7 +73,7 @@ def check_pair(image: Path, label: Path) -> tuple[tuple[int, int], int]:
         raise InputError(f"{label}: mask has {marked.shape[:2]} pixels (rows, columns), its image {image} has {shape}")
     mask, value = mask_of(label, marked)
     head = pixels > 0 if pixels.ndim == 2 else pixels[:, :, 0] > 0
-    if mask.all() or (mask & head).sum() > MOST_OF_HEAD * max(head.sum(), 1):
+    if covers_too_much(mask, head):
         raise InputError(f"{label}: mask covers {mask.mean():.0%} of the slice, expected blood above 0 and the rest 0")
     return shape, value
 

@@ -16,7 +16,7 @@ import pytest
 
 from ich.base.errors import InputError
 from ich.base.tables import parse
-from ich.data import ct_ich, own_pngs
+from ich.data import ct_ich, own_pngs, table
 from ich.scans import nifti
 from ich.scans.png import read_image, read_label
 
@@ -319,6 +319,7 @@ def test_capitals_in_names_of_scans(tmp_path: Path) -> None:
     (tmp_path / ct_ich.DIAGNOSIS).write_text("\n".join([f"PatientNumber,SliceNumber,{names}", *rows]) + "\n")
     cases, problems = ct_ich.survey(tmp_path)
     assert (problems, [case.ct.name for case in cases]) == ([], ["049.NII.GZ"])
+    assert table._is_volume("../raw/ct_scans/049.NII.GZ", "049")  # as steps 2 to 5 read it
     (tmp_path / "ct_scans" / "049.nii").write_bytes(b"x")
     assert "is there twice, as 049.NII.GZ and 049.nii; remove one" in ct_ich.survey(tmp_path)[1][0]
 
