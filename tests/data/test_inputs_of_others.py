@@ -77,6 +77,12 @@ def exif(png: bytes, orientation: int, order: str = "<") -> bytes:
     return png[:place] + chunk(b"eXIf", content) + png[place:]
 
 
+def animated(png: bytes, pictures: int) -> bytes:
+    """The PNG with the chunk that says how many pictures follow."""
+    place = png.index(b"IDAT") - 4
+    return png[:place] + chunk(b"acTL", struct.pack(">II", pictures, 0)) + png[place:]
+
+
 def two_classes(low: int, high: int, kind: type = np.uint8) -> np.ndarray:
     plane = grey(high, kind=kind)
     plane[20:26, 4:10] = low
@@ -107,7 +113,7 @@ MASKS_TAKEN: dict[str, bytes | np.ndarray] = {
     "half transparent red": colour((255, 0, 0, 128), (0, 0, 0, 0)),
     "palette of grey": palette((0, 0, 0), (255, 255, 255)), "palette of VOC": palette((0, 0, 0), (128, 0, 0)),
     "palette, background transparent": palette((0, 0, 0), (128, 0, 0), alpha=b"\0\xff"),
-    "an eXIf orientation of 1": exif(encoded(grey(255)), 1),
+    "an eXIf orientation of 1": exif(encoded(grey(255)), 1), "animated, of one picture": animated(encoded(grey()), 1),
 }  # fmt: skip
 
 MASKS_REFUSED: dict[str, tuple[bytes | np.ndarray, str]] = {
@@ -127,6 +133,7 @@ MASKS_REFUSED: dict[str, tuple[bytes | np.ndarray, str]] = {
     "an eXIf orientation": (exif(encoded(grey(255)), 6), r"an eXIf orientation \(6\) turns it"),
     "an eXIf orientation of a Mac": (exif(encoded(grey(255)), 3, ">"), r"an eXIf orientation \(3\) turns it"),
     "another size": (np.zeros((SIZE, SIZE + 1), np.uint8), r"mask has \(32, 33\) pixels"),
+    "animated": (animated(encoded(grey(0)), 2), r"is animated \(2 pictures in one file\), expected one"),
     "a JPEG": (cv2.imencode(".jpg", grey(255))[1].tobytes(), "is not a readable PNG"),
 }  # fmt: skip
 
