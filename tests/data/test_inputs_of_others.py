@@ -16,7 +16,7 @@ import pytest
 
 from ich.base.errors import InputError
 from ich.base.tables import parse
-from ich.data import ct_ich, own_pngs, table
+from ich.data import audit, ct_ich, own_pngs, table
 from ich.scans import nifti
 from ich.scans.png import read_image, read_label
 
@@ -387,3 +387,19 @@ def test_qform_and_sform_that_disagree_are_noted(tmp_path: Path) -> None:
     image.to_filename(tmp_path / "a.nii.gz")
     with pytest.warns(UserWarning, match="its qform and sform differ by up to 7.00 mm; the sform counts"):
         assert nifti.grid(nifti.read_nifti(tmp_path / "a.nii.gz")).affine[0, 3] == 0
+
+
+def test_copies_under_another_patient_are_warned_of(tmp_path: Path) -> None:
+    names = tuple(f"{patient}_{number}" for patient in "abc" for number in (1, 2))
+    for place, name in enumerate(names):
+        write(data_set(tmp_path, names=(name,)) / "image" / f"{name}.png", grey(180, 90 + place))
+    assert audit.copies(own_pngs.read(tmp_path, SIZE, None).table) == []
+    write(tmp_path / "image" / "c_2.png", grey(180, 91))
+    (line,) = audit.copies(own_pngs.read(tmp_path, SIZE, None).table)
+    assert "1 slices are there under several patients, such as a_2 and c_2: the same pixels" in line
+
+
+def test_black_slices_are_no_copies(tmp_path: Path) -> None:
+    for name in ("a_1", "b_1"):
+        write(data_set(tmp_path, names=(name,)) / "image" / f"{name}.png", grey(0))
+    assert audit.copies(own_pngs.read(tmp_path, SIZE, None).table) == []
