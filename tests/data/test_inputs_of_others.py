@@ -403,3 +403,17 @@ def test_black_slices_are_no_copies(tmp_path: Path) -> None:
     for name in ("a_1", "b_1"):
         write(data_set(tmp_path, names=(name,)) / "image" / f"{name}.png", grey(0))
     assert audit.copies(own_pngs.read(tmp_path, SIZE, None).table) == []
+
+
+@pytest.mark.parametrize("mask", [soft(), np.dstack([soft()] * 3)], ids=["grey", "colours"])
+def test_soft_masks_are_counted(mask: np.ndarray, tmp_path: Path) -> None:
+    write(data_set(tmp_path) / "label" / "a_2.png", mask)
+    notes = own_pngs.read(tmp_path, SIZE, None).notes
+    assert [note for note in notes if "1 of 2 masks have soft edges, cut at the middle: label/a_2.png" in note]
+
+
+@pytest.mark.parametrize("levels", [1, 15])
+def test_images_without_grey_levels_are_warned_of(levels: int, tmp_path: Path) -> None:
+    write(data_set(tmp_path, names=("a_1",)) / "image" / "a_1.png", grey(levels))
+    notes = own_pngs.read(tmp_path, SIZE, None).notes
+    assert [note for note in notes if f"the brightest pixel of all images is {levels} of 255" in note]
