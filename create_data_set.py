@@ -53,6 +53,7 @@ def _write(config: settings.CreateDataSet) -> None:
                                for kind in paths.PART_COLUMN},
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
+    print(*(f"{line}\n" for line in audit.copies(slices)), end="", sep="")
     _tell(config, summary, audit.sentence(leaks, facts["patients_known"]))
 
 

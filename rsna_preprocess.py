@@ -102,6 +102,7 @@ def _tell(config: settings.RsnaPreprocess, table: pd.DataFrame, rejected: pd.Dat
                             ("repaired", "had wrapped 12-bit values, repaired")):  # fmt: skip
         if number := int(table[column].sum()):
             print(f"{number} slices {meaning}")
+    print(*(f"{line}\n" for line in split.contradictions(table)), end="", sep="")
     print(f"split by patient, leak audit: {audit.sentence(leaks)}")
     if len(rejected):
         print(f"warning: {len(rejected)} files were rejected; see {files.rejected} for the reasons")

@@ -130,6 +130,14 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         r"mask has values \[ *0 +1 +255\].*255"),
     "mask of probabilities": (volumes, voxels(with_value(0.5, np.float32), "masks"),
         r"masks/049\.nii: mask has values"),
+    "mask inverted": (volumes, voxels(lambda found: np.uint8(255) - found, "masks"),
+        r"masks/049\.nii: mask covers 9\d% of slice 2, expected blood .*is it inverted|mask covers 100% of slice 1"),
+    "mask of the brain": (volumes, lambda raw: voxels(
+        lambda _: np.uint8(np.asanyarray(nib.load(raw / "ct_scans/049.nii").dataobj) > -500), "masks")(raw),
+        r"masks/049\.nii: mask covers \d+% of slice 1, expected blood"),
+    "stored values, padded": (volumes, voxels(
+        lambda found: np.where(found == -1000, -2000, found + 1024).astype(np.int16)),
+        r"049\.nii: most of the head has values of 1005 to 1104, as stored by a scanner, expected HU .*intercept"),
     "CT and mask swapped": (volumes, swapped, r"ct_scans/103\.nii: values run from 0 to 0, expected HU of a head"),
     "not HU": (volumes, voxels(lambda found: np.abs(found)), r"049\.nii: values run from 30 to 1000, expected HU"),
     # The table of CT-ICH

@@ -39,6 +39,7 @@ def test_numbers_and_pictures_do_not_depend_on_the_environment(project: Project,
         "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "PYTHONIOENCODING": "ascii", "LC_ALL": "C",
         "HOME": str(tmp_path / "not" / "there"), "TMPDIR": str(tmp_path / "no"), "PYTHONOPTIMIZE": "2",
         "TF_USE_LEGACY_KERAS": "1", "COLUMNS": "5", "TERM": "dumb",
+        "PYTHONWARNINGS": "error",
     }  # fmt: skip
     plain, other = trained(project, folders[0]), trained(project, folders[1], **strange)
     assert plain.returncode == other.returncode == 0, plain.stderr + other.stderr

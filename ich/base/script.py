@@ -2,11 +2,13 @@
 
 import atexit
 import errno
+import os
 import signal
 import sys
 import traceback
 import types
 import typing
+import warnings
 from collections.abc import Callable
 
 from ich.base import streams
@@ -21,6 +23,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 def run(main: Callable[[], object]) -> typing.NoReturn:
     """Run a script's `main`; turn what a user can correct into one line and an exit status (2 input, 3 machine)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    _warn_only()
     streams.outlive_readers()
     debug = "--debug" in sys.argv
     try:
@@ -33,6 +36,14 @@ def run(main: Callable[[], object]) -> typing.NoReturn:
             raise
         _fail(line, status, debug)
     sys.exit(0)
+
+
+def _warn_only() -> None:
+    """Libraries warn of what is no fault: a shell that makes errors of warnings (PYTHONWARNINGS) would stop us."""
+    warnings.filters[:] = [each for each in warnings.filters if each[0] != "error"]  # type: ignore[index]
+    sys.warnoptions[:] = [each for each in sys.warnoptions if not each.startswith("error")]  # for our own processes
+    if os.environ.get("PYTHONWARNINGS", "").startswith("error"):
+        del os.environ["PYTHONWARNINGS"]
 
 
 def _status_and_line(error: Exception) -> tuple[int, str]:

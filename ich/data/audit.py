@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ich.base import paths
-from ich.data.table import TYPES
+from ich.data.table import CRC, TYPES
 
 DISAGREEMENT = "mask_and_table_disagree"
 
@@ -40,6 +40,24 @@ def leaks(table: pd.DataFrame) -> dict[str, int]:
                 found[name] = _shared(inside, inside[column] == part)
         found[f"{kind} test"] = _shared(table, table[column] == "test")
     return found
+
+
+def copies(slices: pd.DataFrame) -> list[str]:
+    """A warning where slices of several patients have the same pixels, of image and mask: they are one person's.
+
+    `slices`: rows of slices.csv. Slices without blood count only if a patient has two of them: black ones are alike.
+    """
+    if CRC not in slices:
+        return []
+    same = slices[slices.groupby(CRC)["patient"].transform("nunique") > 1]
+    pairs = same.groupby("patient")[CRC].nunique()
+    same = same[(same["lesion_pixels"] > 0) | (same["patient"].map(pairs) > 1)]
+    shared = [ids for _, ids in same.groupby(CRC)["id"] if len(ids) > 1]
+    if not shared:
+        return []
+    first, second = shared[0].iloc[:2]
+    return [f"warning: {len(shared)} slices are there under several patients, such as {first} and {second}: the same "
+            "pixels; remove the copies, or the leak audit takes one person for two"]  # fmt: skip
 
 
 def sentence(found: dict[str, int], patients_known: bool = True) -> str:

@@ -11,7 +11,8 @@ from ich.base import guard, paths, record
 from ich.base.errors import InputError, refuse
 from ich.data import patients
 from ich.data.table import COLUMNS, CRC, FLAGS
-from ich.scans.png import check_pair, pair_crc32, read_image, read_label
+from ich.scans.dicom_choice import first_few
+from ich.scans.png import Pair, check_pair, pair_crc32, read_image, read_label
 
 IMAGES = ("image", "images", "img", "imgs")
 LABELS = ("label", "labels", "mask", "masks", "segmentation", "segmentations")
@@ -19,6 +20,7 @@ OTHER_FORMATS = (
     ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".dcm", ".nii", ".gz", ".npy", ".npz", ".mha", ".nrrd",
 )  # fmt: skip
 LARGE_SHARE = 0.1  # of all pixels; blood in the slices of CT-ICH that have any covers 0.4 %
+DARK = 64  # grey level; bone is white in every usual window
 PARTS = ("train", "valid", "test")
 
 
@@ -77,13 +79,14 @@ def read(data: Path, image_size: int, patients_csv: Path | None) -> OwnData:
             problems.append(str(error))
     if problems:
         refuse(problems)
-    table, shapes, values = pd.DataFrame(rows), *zip(*checked, strict=True)
-    _refuse_classes(table, data, values)
+    table = pd.DataFrame(rows)
+    _refuse_classes(table, data, [pair.value for pair in checked])
     if table["id"].duplicated().any():
         twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
         raise InputError(f"{data}: '{twice}.png' is there in two folders; names must be unique")
     table, notes, known = patients.assign(table, patients_csv)
-    notes += [*_resized(shapes, image_size), *_bloody(table, image_size)]
+    notes += [*_resized([pair.shape for pair in checked], image_size), *_bloody(table, image_size)]
+    notes += [*_softened(table, checked), *_dark(checked)]
     table = table.reindex(columns=[*COLUMNS, CRC, *(["split"] if "split" in table else [])])
     return OwnData(table, notes, known)
 
@@ -106,6 +109,19 @@ def _resized(shapes: Sequence[tuple[int, int]], size: int) -> list[str]:
         f"{size} x {size} (--image-size)"
         for (rows, columns), number in numbers.most_common(3)
     ]  # fmt: skip
+
+
+def _softened(table: pd.DataFrame, pairs: Sequence[Pair]) -> list[str]:
+    soft = [path for path, pair in zip(table["label"], pairs, strict=True) if pair.is_soft]
+    return [f"note: {len(soft)} of {len(pairs)} masks have soft edges, cut at the middle: {first_few(soft)}; were "
+            "their values classes, they must be merged to 0 and 255 first"] * bool(soft)  # fmt: skip
+
+
+def _dark(pairs: Sequence[Pair]) -> list[str]:
+    """A warning where grey levels were lost on saving: 0 to 1 as whole numbers, say."""
+    brightest = max(pair.brightest for pair in pairs)
+    return [f"warning: the brightest pixel of all images is {brightest} of 255; were they windowed to 0..255 "
+            "before they were saved?"] * (brightest < DARK)  # fmt: skip
 
 
 def _bloody(table: pd.DataFrame, size: int) -> list[str]:
@@ -143,7 +159,7 @@ def _pngs(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("[!.]*") if path.suffix.lower() == ".png"}
 
 
-def _check(data: Path, image: Path, label: Path) -> tuple[tuple[int, int], int]:
+def _check(data: Path, image: Path, label: Path) -> Pair:
     if not paths.is_file_name(image.stem):
         raise InputError(f"{image}: its name has characters that can't be printed, or is too long; rename it")
     for path in (image, label):

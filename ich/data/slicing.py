@@ -15,7 +15,9 @@ from ich.data import ct_ich
 from ich.data.table import CRC
 from ich.scans import nifti
 from ich.scans.png import pair_crc32, png_bytes, write_png
-from ich.scans.window import Window, square, square_mask
+from ich.scans.window import Window, covers_too_much, square, square_mask
+
+TISSUE_HU = -200  # skin is above, air and hair below
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
     where = nifti.grid(ct, how.orientation)
     hu = nifti.read_hu(ct)
     lesion = nifti.check_binary(nifti.read_voxels(mask), str(case.mask))
+    _refuse_too_much(hu, lesion, case.mask)
     fixed = _fixed_columns(case, how, where)
     prints = []
     for index, flags in enumerate(case.flags.to_dict("records")):
@@ -74,6 +77,15 @@ def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
             prints.append(write_bytes(how.data / row["label"], marked, sync=False))
         outcome.rows.append(row)
     outcome.pixels = fingerprint(*prints)
+
+
+def _refuse_too_much(hu: np.ndarray, lesion: np.ndarray, name: Path) -> None:
+    """Raise InputError for a mask that cannot be a bleed: an inverted one, or one of the brain or the head."""
+    for index in np.flatnonzero(lesion.any(axis=(0, 1))):
+        if covers_too_much(lesion[:, :, index], hu[:, :, index] > TISSUE_HU):
+            share = lesion[:, :, index].mean()
+            raise InputError(f"{name}: mask covers {share:.0%} of slice {index + 1}, expected blood and 0 elsewhere; "
+                             "is it inverted, or of another structure?")  # fmt: skip
 
 
 @functools.cache

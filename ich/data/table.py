@@ -68,8 +68,10 @@ def _has_source(table: pd.DataFrame) -> pd.Series:
 def _is_volume(source: object, patient: str) -> bool:
     if not isinstance(source, str):
         return bool(pd.isna(source))
-    volumes = tuple(f"/ct_scans/{patient}{suffix}" for suffix in (".nii", ".nii.gz"))
-    return source.isprintable() and not Path(source).is_absolute() and f"/{source}".endswith(volumes)
+    path = Path(source)
+    volumes = (f"{patient}.nii", f"{patient}.nii.gz")  # in capitals or not, as step 1 finds them
+    is_there = path.parent.name == "ct_scans" and path.name.lower() in volumes
+    return is_there and source.isprintable() and not path.is_absolute()
 
 
 def _refuse_links(data: Path, table: pd.DataFrame) -> None:

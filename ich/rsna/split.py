@@ -62,6 +62,22 @@ def leaks(table: pd.DataFrame) -> dict[str, int]:
     }
 
 
+def contradictions(table: pd.DataFrame) -> list[str]:
+    """Warnings where slices of equal pixels (column `crc32`) are of several classes, or of several patients.
+
+    Black slices (`no_contour`) are alike in all patients.
+    """
+    seen = table[~table["no_contour"].astype(bool)]
+    lines = []
+    for column, what in (("class", "classes"), ("patient", "patients")):
+        same = seen[seen.groupby("crc32")[column].transform("nunique") > 1]
+        if len(same):
+            first, second = same.loc[same["crc32"] == same["crc32"].iloc[0], "source"].iloc[:2]
+            lines.append(f"warning: {same['crc32'].nunique()} slices are there under several {what}, such as {first} "
+                         f"and {second}: the same pixels; remove what is wrong")  # fmt: skip
+    return lines
+
+
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row a part: patients, slices, and slices of each class."""
     rows = []

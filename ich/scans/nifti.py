@@ -19,6 +19,9 @@ KNOWN_CODES = range(6)  # of qform and sform: unknown, scanner, aligned, Talaira
 SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 1e-3, 1e3
 HEAD_VOXEL_MM = (0.1, 20.0)  # smallest and largest side that a scan of a head has
 UNITS = {1: "metres", 3: "microns"}  # codes of xyzt_units other than mm (2) and unknown (0)
+DENSE_HU = 200  # above are bone and metal only
+STORED_BRAIN = (1005, 1104)  # brain of 5 to 80 HU without an intercept of -1000 or -1024
+MOST_AT_STORED_BRAIN = 0.5  # of what is dense; bone has few values of one range
 ROUNDING = 1e-3  # of a mask's value, by which floats may differ
 
 
@@ -87,9 +90,22 @@ def read_hu(image: nib.Nifti1Image) -> np.ndarray:
     for sample in (voxels[:, :, ::4], voxels):  # every fourth slice tells as a rule, and is read four times as fast
         low, high = sample.min(), sample.max()
         if low <= -100 and high >= 100:
+            _refuse_stored(voxels[:, :, ::4], image.get_filename())
             return voxels
     name = image.get_filename()
     raise InputError(f"{name}: values run from {low} to {high}, expected HU of a head with air and bone")
+
+
+def _refuse_stored(voxels: np.ndarray, name: str) -> None:
+    """Raise InputError for values as scanners store them, whose intercept was lost: brain is brighter than bone then.
+
+    Their range says nothing where the scanner pads with -2000.
+    """
+    low, high = STORED_BRAIN
+    dense = np.count_nonzero(voxels > DENSE_HU)
+    if np.count_nonzero((voxels >= low) & (voxels <= high)) > MOST_AT_STORED_BRAIN * dense:
+        raise InputError(f"{name}: most of the head has values of {low} to {high}, as stored by a scanner, expected HU "
+                         "(brain 0 to 80); convert it with slope and intercept")  # fmt: skip
 
 
 def grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:

@@ -2,6 +2,7 @@
 
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -9,9 +10,8 @@ import numpy as np
 from ich.base.errors import InputError
 from ich.base.files import write_bytes
 from ich.scans.png_file import read_png
-from ich.scans.window import square, square_mask
+from ich.scans.window import covers_too_much, square, square_mask
 
-MOST_OF_HEAD = 0.6  # share of the head that blood may cover in a slice
 SAME_GREY = 8  # of 255: by as much JPEG moves the colours of a grey picture apart
 
 
@@ -62,8 +62,17 @@ def pair_crc32(image: np.ndarray, label: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(label, np.uint8), zlib.crc32(np.ascontiguousarray(image)))
 
 
-def check_pair(image: Path, label: Path) -> tuple[tuple[int, int], int]:
-    """Rows and columns of a user's own PNG slice, and the value that marks blood in its mask (0: none).
+class Pair(NamedTuple):
+    """What is known of a pair: `value` marks blood (0: none); `is_soft`: with edges that were cut at the middle."""
+
+    shape: tuple[int, int]
+    value: int
+    is_soft: bool
+    brightest: int  # grey level of the image
+
+
+def check_pair(image: Path, label: Path) -> Pair:
+    """Facts of a user's own PNG slice and its mask.
 
     Raises InputError unless the image is one grey picture, and the mask of its size and possible for a bleed.
     """
@@ -74,9 +83,11 @@ def check_pair(image: Path, label: Path) -> tuple[tuple[int, int], int]:
         raise InputError(f"{label}: mask has {marked.shape[:2]} pixels (rows, columns), its image {image} has {shape}")
     mask, value = mask_of(label, marked)
     head = pixels > 0 if pixels.ndim == 2 else pixels[:, :, 0] > 0
-    if mask.all() or (mask & head).sum() > MOST_OF_HEAD * max(head.sum(), 1):
+    if covers_too_much(mask, head):
         raise InputError(f"{label}: mask covers {mask.mean():.0%} of the slice, expected blood above 0 and the rest 0")
-    return shape, value
+    plane = marked if marked.ndim == 2 else _one_plane(label, marked)
+    is_soft = bool(((plane > 0) & (plane < value)).any())
+    return Pair(shape, value, is_soft, int(pixels.max()))
 
 
 def _image(path: Path) -> np.ndarray:

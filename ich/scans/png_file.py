@@ -51,6 +51,8 @@ def _check(path: Path, content: memoryview) -> None:
         raise InputError(f"{path}: is not a readable PNG (it begins with {bytes(content[:8])!r}); save it as PNG")
     guard.check_pixels(path, (int.from_bytes(content[20:24]), int.from_bytes(content[16:20])))
     for kind, chunk in _chunks(path, content):
+        if kind == b"acTL" and (frames := int.from_bytes(chunk[:4])) != 1:
+            raise InputError(f"{path}: is animated ({frames} pictures in one file), expected one; save each as a PNG")
         if kind == b"eXIf" and (turned := _orientation(bytes(chunk))) != 1:
             raise InputError(
                 f"{path}: an eXIf orientation ({turned}) turns it where it is shown; save image and label without one"

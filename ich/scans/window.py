@@ -9,6 +9,7 @@ import numpy as np
 from ich.base.errors import InputError
 
 WIDEST = 10_000  # HU
+MOST_OF_HEAD = 0.6  # share of the head that blood may cover in a slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,11 @@ def unsquare(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
         pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
     top, left = _margins(rows, columns)
     return pixels[top : top + rows, left : left + columns]
+
+
+def covers_too_much(mask: np.ndarray, head: np.ndarray) -> bool:
+    """Whether a mask, bool (rows, columns), marks all of a slice, or more of the head in it than can be blood."""
+    return bool(mask.all() or np.count_nonzero(mask & head) > MOST_OF_HEAD * np.count_nonzero(head))
 
 
 def _margins(rows: int, columns: int) -> tuple[int, int]:

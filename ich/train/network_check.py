@@ -27,8 +27,7 @@ def check(name: str, build: Callable[[], keras.Model], shape: tuple[int, int, in
     except Exception as error:  # a network of one's own raises anything
         if isinstance(error, InputError) or is_out_of_memory(error):
             raise
-        text = " ".join(str(error).split())[:MOST_CHARACTERS]
-        problem = f"cannot be built or applied ({type(error).__name__}: {text}); --debug shows where"
+        problem = f"cannot be built or applied ({_text(error)}); --debug shows where"
         raise InputError(f"models.py: network '{name}' {problem}") from error
     if problem:
         raise InputError(f"models.py: network '{name}' {problem}")
@@ -87,11 +86,16 @@ def _wrong_file(network: keras.Model, shape: tuple[int, int, int]) -> str:
         except Exception as error:  # Keras raises anything
             if is_out_of_memory(error) or isinstance(error, OSError):
                 raise
-            return f"can't be saved and loaded again; {advice}"
+            return f"can't be saved and loaded again{'' if own else f' ({_text(error)})'}; {advice}"
         difference = float(np.abs(_applied(exact, shape) - _applied(loaded, shape)).max())
     if difference > TOLERANCE:
         return f"differs by {difference:.2g} after it is saved and loaded again; {advice}"
     return ""
+
+
+def _text(error: Exception) -> str:
+    """Its kind and the beginning of its text, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:MOST_CHARACTERS]}"
 
 
 def _applied(network: keras.Model, shape: tuple[int, int, int]) -> np.ndarray:

@@ -16,7 +16,7 @@ import pytest
 
 from ich.base.errors import InputError
 from ich.base.tables import parse
-from ich.data import ct_ich, own_pngs
+from ich.data import audit, ct_ich, own_pngs, table
 from ich.scans import nifti
 from ich.scans.png import read_image, read_label
 
@@ -77,6 +77,12 @@ def exif(png: bytes, orientation: int, order: str = "<") -> bytes:
     return png[:place] + chunk(b"eXIf", content) + png[place:]
 
 
+def animated(png: bytes, pictures: int) -> bytes:
+    """The PNG with the chunk that says how many pictures follow."""
+    place = png.index(b"IDAT") - 4
+    return png[:place] + chunk(b"acTL", struct.pack(">II", pictures, 0)) + png[place:]
+
+
 def two_classes(low: int, high: int, kind: type = np.uint8) -> np.ndarray:
     plane = grey(high, kind=kind)
     plane[20:26, 4:10] = low
@@ -107,7 +113,7 @@ MASKS_TAKEN: dict[str, bytes | np.ndarray] = {
     "half transparent red": colour((255, 0, 0, 128), (0, 0, 0, 0)),
     "palette of grey": palette((0, 0, 0), (255, 255, 255)), "palette of VOC": palette((0, 0, 0), (128, 0, 0)),
     "palette, background transparent": palette((0, 0, 0), (128, 0, 0), alpha=b"\0\xff"),
-    "an eXIf orientation of 1": exif(encoded(grey(255)), 1),
+    "an eXIf orientation of 1": exif(encoded(grey(255)), 1), "animated, of one picture": animated(encoded(grey()), 1),
 }  # fmt: skip
 
 MASKS_REFUSED: dict[str, tuple[bytes | np.ndarray, str]] = {
@@ -127,6 +133,7 @@ MASKS_REFUSED: dict[str, tuple[bytes | np.ndarray, str]] = {
     "an eXIf orientation": (exif(encoded(grey(255)), 6), r"an eXIf orientation \(6\) turns it"),
     "an eXIf orientation of a Mac": (exif(encoded(grey(255)), 3, ">"), r"an eXIf orientation \(3\) turns it"),
     "another size": (np.zeros((SIZE, SIZE + 1), np.uint8), r"mask has \(32, 33\) pixels"),
+    "animated": (animated(encoded(grey(0)), 2), r"is animated \(2 pictures in one file\), expected one"),
     "a JPEG": (cv2.imencode(".jpg", grey(255))[1].tobytes(), "is not a readable PNG"),
 }  # fmt: skip
 
@@ -319,6 +326,7 @@ def test_capitals_in_names_of_scans(tmp_path: Path) -> None:
     (tmp_path / ct_ich.DIAGNOSIS).write_text("\n".join([f"PatientNumber,SliceNumber,{names}", *rows]) + "\n")
     cases, problems = ct_ich.survey(tmp_path)
     assert (problems, [case.ct.name for case in cases]) == ([], ["049.NII.GZ"])
+    assert table._is_volume("../raw/ct_scans/049.NII.GZ", "049")  # as steps 2 to 5 read it
     (tmp_path / "ct_scans" / "049.nii").write_bytes(b"x")
     assert "is there twice, as 049.NII.GZ and 049.nii; remove one" in ct_ich.survey(tmp_path)[1][0]
 
@@ -379,3 +387,33 @@ def test_qform_and_sform_that_disagree_are_noted(tmp_path: Path) -> None:
     image.to_filename(tmp_path / "a.nii.gz")
     with pytest.warns(UserWarning, match="its qform and sform differ by up to 7.00 mm; the sform counts"):
         assert nifti.grid(nifti.read_nifti(tmp_path / "a.nii.gz")).affine[0, 3] == 0
+
+
+def test_copies_under_another_patient_are_warned_of(tmp_path: Path) -> None:
+    names = tuple(f"{patient}_{number}" for patient in "abc" for number in (1, 2))
+    for place, name in enumerate(names):
+        write(data_set(tmp_path, names=(name,)) / "image" / f"{name}.png", grey(180, 90 + place))
+    assert audit.copies(own_pngs.read(tmp_path, SIZE, None).table) == []
+    write(tmp_path / "image" / "c_2.png", grey(180, 91))
+    (line,) = audit.copies(own_pngs.read(tmp_path, SIZE, None).table)
+    assert "1 slices are there under several patients, such as a_2 and c_2: the same pixels" in line
+
+
+def test_black_slices_are_no_copies(tmp_path: Path) -> None:
+    for name in ("a_1", "b_1"):
+        write(data_set(tmp_path, names=(name,)) / "image" / f"{name}.png", grey(0))
+    assert audit.copies(own_pngs.read(tmp_path, SIZE, None).table) == []
+
+
+@pytest.mark.parametrize("mask", [soft(), np.dstack([soft()] * 3)], ids=["grey", "colours"])
+def test_soft_masks_are_counted(mask: np.ndarray, tmp_path: Path) -> None:
+    write(data_set(tmp_path) / "label" / "a_2.png", mask)
+    notes = own_pngs.read(tmp_path, SIZE, None).notes
+    assert [note for note in notes if "1 of 2 masks have soft edges, cut at the middle: label/a_2.png" in note]
+
+
+@pytest.mark.parametrize("levels", [1, 15])
+def test_images_without_grey_levels_are_warned_of(levels: int, tmp_path: Path) -> None:
+    write(data_set(tmp_path, names=("a_1",)) / "image" / "a_1.png", grey(levels))
+    notes = own_pngs.read(tmp_path, SIZE, None).notes
+    assert [note for note in notes if f"the brightest pixel of all images is {levels} of 255" in note]

@@ -166,3 +166,9 @@ def test_a_curve_of_one_epoch_can_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "one fold" in drawn[0].axes[0].get_title()
     ticks = drawn[0].axes[0].get_xticks()
     assert (ticks == ticks.round()).all()
+
+
+@pytest.mark.parametrize("name", ["a$x^$", "$\\frac$", "50%_{$"])
+def test_dollar_signs_in_names_are_no_formulas(name: str, tmp_path: Path) -> None:
+    plots.versus_curves(tmp_path / "v.png", {name: history(1, [1, 2], folds=2)["run0"]}, "dice", "patient")
+    plots.strips(tmp_path / "s.png", {name: {name: np.array([0.5, 0.7])}}, "Dice", f"run {name}")

@@ -209,3 +209,22 @@ def test_the_audit_finds_a_patient_in_two_parts() -> None:
     parts = ["train", "test", "valid", "train", "predict"]
     table = pd.DataFrame({"patient": ["a", "a", "b", "c", "c"], "split": parts})
     assert split.leaks(table) == {"valid": 0, "test": 1}
+
+
+@pytest.mark.parametrize(
+    ("second", "what"),
+    [
+        ({"class": "epidural"}, ["classes"]),
+        ({"patient": "p2"}, ["patients"]),
+        ({"class": "epidural", "patient": "p2"}, ["classes", "patients"]),
+        ({}, []),
+        ({"class": "epidural", "crc32": 6}, []),
+        ({"class": "epidural", "no_contour": True}, []),
+    ],
+)
+def test_equal_pixels_under_other_names_are_warned_of(second: dict, what: list[str]) -> None:
+    first = {"source": "a.dcm", "class": "healthy", "patient": "p1", "crc32": 5, "no_contour": False}
+    table = pd.DataFrame([first, first | {"source": "b.dcm"} | second])
+    lines = split.contradictions(table)
+    assert [line.split("several ")[1].split(",")[0] for line in lines] == what
+    assert all("such as a.dcm and b.dcm" in line for line in lines)
