@@ -43,7 +43,7 @@ def _write(config: settings.CreateDataSet) -> None:
     for kind, column in paths.PART_COLUMN.items():
         write_csv(paths.split_csv(config.data, config.protocol, kind), table[[*ROW, column]])
     write_csv(folder / "summary.csv", summary)
-    plots.label_all(origin.banner(made.get("origin", "")))
+    plots.label_all(origin.banner(origin.read(config.data)))
     pictures.preview(folder / "preview.png", config.data, slices, table)
     leaks = audit.leaks(table)
     facts = {

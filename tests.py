@@ -100,7 +100,7 @@ def _test(config: settings.Tests, run: folds.Run, split: Split, prob: np.ndarray
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
         page.build(folder.parent, config.data, config.protocol, _other_trainings(config))
-    _tell(run, folder, summary, len(chosen))
+    _tell(run, folder, summary, len(chosen), split.about["origin"])
 
 
 def _other_trainings(config: settings.Tests) -> list[str]:
@@ -181,7 +181,7 @@ def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.nd
         )
 
 
-def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) -> None:
+def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int, source: str) -> None:
     column = summary.columns[1]
     value = summary.set_index("measure")[column]
     of = f"mean of {networks} networks" if networks > 1 else "one network"
@@ -195,7 +195,7 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) ->
         text += f"smoothed as published {value['paper_dice']:.3f}"
     written = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
     print(f"{text}\n-> {folder}: {' '.join(written)}")
-    if banner := origin.banner(read_json(folder / paths.RUN)["origin"]):
+    if banner := origin.banner(source):
         print(banner)
 
 

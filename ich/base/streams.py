@@ -48,6 +48,7 @@ class _Outliving(io.FileIO):
     """A file that takes what it is given after its reader has gone, and drops it."""
 
     def write(self, data: bytes, /) -> int | None:  # type: ignore[override]
+        """Write, or drop the bytes if nobody can read them. Raises OSError for anything else, such as a full disk."""
         try:
             return super().write(data)
         except OSError as error:

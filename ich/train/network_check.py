@@ -1,7 +1,7 @@
 """Checks a network of one's own before hours of training: its shapes, its probabilities, and that it can be loaded."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -59,7 +59,7 @@ def _wrong_shape(network: keras.Model, shape: tuple[int, int, int]) -> str:
 def _wrong_values(network: keras.Model, shape: tuple[int, int, int]) -> str:
     """Tried with fresh weights, and with others in the last layer: in 0..1 by chance, or all alike, they may be too."""
     fresh, rng, spread = network.get_weights(), np.random.default_rng(0), 0.0
-    last = next((layer for layer in reversed([*_layers(network)]) if layer.trainable_variables), None)
+    last = next((layer for layer in reversed([*prediction.flat_layers(network)]) if layer.trainable_variables), None)
     for scale in SCALES:
         for variable in last.trainable_variables if last and scale else ():
             variable.assign(rng.normal(scale=scale, size=variable.shape))
@@ -74,7 +74,7 @@ def _wrong_values(network: keras.Model, shape: tuple[int, int, int]) -> str:
 
 def _wrong_file(network: keras.Model, shape: tuple[int, int, int]) -> str:
     """Saved in float32 and loaded again it must give the same. Loading runs no code of the file, so no Lambda."""
-    own = sorted({type(layer).__name__ for layer in _layers(network) if not _is_built_in(layer)})
+    own = sorted({type(layer).__name__ for layer in prediction.flat_layers(network) if not _is_built_in(layer)})
     hint = f"its layers {', '.join(own)} need" if own else "layers of your own need"
     advice = f"{hint} @keras.saving.register_keras_serializable() and get_config; write a layer instead of Lambda"
     with tempfile.TemporaryDirectory() as folder:
@@ -104,14 +104,6 @@ def _applied(network: keras.Model, shape: tuple[int, int, int]) -> np.ndarray:
     slices[0] = np.random.default_rng(0).integers(0, 256, shape)
     slices[1, shape[0] // 4 : shape[0] // 2, shape[1] // 4 : shape[1] // 2] = 255
     return np.asarray(keras.ops.convert_to_numpy(network(slices, training=False)), np.float32)
-
-
-def _layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
 
 
 def _is_built_in(layer: keras.layers.Layer) -> bool:

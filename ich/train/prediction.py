@@ -39,7 +39,7 @@ def as_float32(network: keras.Model) -> keras.Model:
 
     Weights are float32 in mixed precision too; only the layers' policy differs.
     """
-    if set(_policies(network)) <= {"float32"}:
+    if all(layer.dtype_policy.name == "float32" for layer in flat_layers(network)):
         return network
 
     def exact(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -50,12 +50,13 @@ def as_float32(network: keras.Model) -> keras.Model:
     return twin
 
 
-def _policies(network: keras.Model) -> Iterator[str]:
+def flat_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers, with those of networks within the network in their place."""
     for layer in network.layers:
         if isinstance(layer, keras.Model):
-            yield from _policies(layer)
+            yield from flat_layers(layer)
         else:
-            yield layer.dtype_policy.name
+            yield layer
 
 
 def load_weights(network: keras.Model, training: Training, weights: str) -> None:

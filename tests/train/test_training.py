@@ -444,7 +444,7 @@ def test_network_saved_in_bfloat16_by_an_earlier_version_is_loaded_in_float32(tm
     files = paths.Training(tmp_path)
     nested.save(files.last)
     loaded = prediction.load(files, "last")
-    assert set(prediction._policies(loaded)) == {"float32"}
+    assert {layer.dtype_policy.name for layer in prediction.flat_layers(loaded)} == {"float32"}
     image = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 1)).astype(np.float32)
     np.testing.assert_allclose(np.asarray(loaded(image)), np.asarray(nested(image)).astype(np.float32), atol=0.02)
     for own, wanted in zip(loaded.get_weights(), nested.get_weights(), strict=True):
