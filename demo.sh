@@ -12,6 +12,7 @@ else
     make_environment requirements.txt requirements-predict.txt
 fi
 
+export ICH_DEMO=1  # each command is shown here, and the next one follows
 step() { echo; echo "== python $*"; python "$@"; }
 
 if [ $# -gt 0 ]; then

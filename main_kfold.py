@@ -13,7 +13,7 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import backend, cluster, flags, script
+from ich.base import backend, cluster, flags, script, steps
 from ich.data.split import Split, read_split
 from ich.train import jobs
 
@@ -23,8 +23,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     cluster.check(config)
     split = read_split(config, "kfold")
     folds = jobs.check_folds(split, config.fold)
-    if jobs.all_finished(config, split, folds):
-        return  # without starting Keras
+    if not jobs.all_finished(config, split, folds):  # otherwise without starting Keras
+        _run(config, split, folds)
+    steps.tell_next("trials.py", config, "data", "runs", "protocol", "seed")
+
+
+def _run(config: settings.MainKfold, split: Split, folds: list[str]) -> None:
     with backend.starting():
         import models
         from ich.train import runner

@@ -15,7 +15,7 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import backend, cluster, flags, paths, script
+from ich.base import backend, cluster, flags, paths, script, steps
 from ich.rsna import layouts, split, variants
 
 
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cluster.train(functools.partial(train, config=config), trainings, config)
     else:
         training.run_all(config, names, slices)
+    steps.tell_next("rsna_compare.py", config, "runs", "task", "seed")
 
 
 def train(which: tuple[str, int], config: settings.RsnaTrain) -> str:

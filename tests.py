@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich.base import backend, flags, paths, record, script
+from ich.base import backend, flags, paths, record, script, steps
 from ich.base.files import read_json, write_csv, write_json
 from ich.base.lock import writing
 from ich.data import origin
@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds.refuse_other_data(config, found[0], split_fingerprints(config, "kfold"))
     with writing(config.reports / config.protocol):
         _write(config, found)
+    if config.protocol == "patient":
+        steps.tell_next("predict.py SCAN --view", config, "runs")
 
 
 def _write(config: settings.Tests, found: list[folds.Run]) -> None:
@@ -195,8 +197,7 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int, so
         text += f"smoothed as published {value['paper_dice']:.3f}"
     written = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
     print(f"{text}\n-> {folder}: {' '.join(written)}")
-    if banner := origin.banner(source):
-        print(banner)
+    origin.tell(source)
 
 
 if __name__ == "__main__":
