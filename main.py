@@ -4,7 +4,7 @@
     python main.py --model unet --recipe paper
 
 reads   <data>/<protocol>/holdout.csv and the PNGs
-writes  <runs>/<protocol>/<run>/holdout/: config.json run.json history.csv last.keras best.keras
+writes  <runs>/<protocol>/<run>/holdout/: config.json run.json history.csv train.log last.keras best.keras
         valid_slices.csv valid_patients.csv valid_thresholds.csv loss.png dice.png iou.png
 If interrupted, rerun the same command to resume.
 """
