@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -97,6 +98,7 @@ def _begin(work: Callable[[Item], None], item: Item, name: str) -> tuple[Connect
     context = multiprocessing.get_context("spawn")
     answer, its_end = context.Pipe(duplex=False)
     process = context.Process(target=_alone, args=(work, item, its_end), name=name)
+    multiprocessing.resource_tracker.ensure_running()  # begun by the first process otherwise, it would unblock Ctrl-C
     with _deaf_to_interrupts():
         process.start()
     its_end.close()  # so that its death is an end of file here
