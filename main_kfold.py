@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import config as settings
 from ich.base import backend, cluster, flags, parallel, script, steps
+from ich.base.errors import InputError
 from ich.data.split import Split, read_split
 from ich.train import jobs
 
@@ -22,6 +23,10 @@ from ich.train import jobs
 def main(argv: Sequence[str] | None = None) -> None:
     config = flags.parse(settings.MainKfold, __doc__, argv)
     cluster.check(config)
+    if config.engine == "ray" and config.at_once > 1:
+        raise InputError(
+            f"--at-once {config.at_once}: is for --engine local; Ray runs as many as the cluster has room for"
+        )
     split = read_split(config, "kfold")
     folds = jobs.check_folds(split, config.fold)
     if not jobs.all_finished(config, split, folds):  # otherwise without starting Keras
@@ -42,6 +47,7 @@ def _run(config: settings.MainKfold, split: Split, folds: list[str]) -> None:
         if config.engine == "ray":
             cluster.train(work, {each.name: [each] for each in todo}, config)
         else:
+            backend.share_gpu()
             parallel.apart(work, runner.by_network(todo), config.at_once)
 
 

@@ -52,6 +52,7 @@ def _write(config: settings.Tests, found: list[folds.Run]) -> None:
         for run in todo:
             prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices)
             _test(config, run, split, prob)
+    origin.tell(origin.read(config.data))
 
 
 def _folder(config: settings.Tests, run: folds.Run) -> Path:
@@ -102,7 +103,7 @@ def _test(config: settings.Tests, run: folds.Run, split: Split, prob: np.ndarray
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
         page.build(folder.parent, config.data, config.protocol, _other_trainings(config))
-    _tell(run, folder, summary, len(chosen), split.about["origin"])
+    _tell(run, folder, summary, len(chosen))
 
 
 def _other_trainings(config: settings.Tests) -> list[str]:
@@ -183,7 +184,7 @@ def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.nd
         )
 
 
-def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int, source: str) -> None:
+def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) -> None:
     column = summary.columns[1]
     value = summary.set_index("measure")[column]
     of = f"mean of {networks} networks" if networks > 1 else "one network"
@@ -197,7 +198,6 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int, so
         text += f"smoothed as published {value['paper_dice']:.3f}"
     written = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
     print(f"{text}\n-> {folder}: {' '.join(written)}")
-    origin.tell(source)
 
 
 if __name__ == "__main__":

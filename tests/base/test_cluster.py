@@ -198,6 +198,11 @@ def test_flags_that_are_refused(script: object, flags: list[str], told: str) -> 
         script.main([*flags, "--quiet"])
 
 
+def test_ray_itself_decides_how_many_run_at_once() -> None:
+    with pytest.raises(InputError, match=r"^--at-once 3: is for --engine local; "):
+        main_kfold.main([*RAY, "--at-once", "3", "--quiet"])
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_without_ray_one_line_says_how_to_install_it(script: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # what an import finds when it is not installed
