@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich.base import flags, lock, paths, record, script
+from ich.base import flags, lock, paths, record, script, steps
 from ich.base.files import read_json, write_csv, write_json
 from ich.data import origin
 from ich.data.split import split_fingerprints
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds.refuse_other_data(config, found[0], split_fingerprints(config, "kfold"))
     with lock.writing(config.reports / config.protocol):
         _write(config, found)
+    steps.tell_next("tests.py", config, "data", "runs", "reports", "protocol", "seed")
 
 
 def _write(config: settings.Trials, found: list[folds.Run]) -> None:
@@ -125,8 +126,7 @@ def _tell(
             print(NOT_COMPARABLE)
     for each in verdict.verdicts(tests, trained):
         print(each)
-    if banner := origin.banner(source):
-        print(banner)
+    origin.tell(source)
     print(f"-> {folder}: report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png ...")
 
 

@@ -30,6 +30,12 @@ def read(folder: Path) -> str:
     return str(read_json(folder / paths.RUN).get("origin", ""))
 
 
+def tell(origin: str) -> None:
+    """Print the banner of the data that a result is of, if they have one."""
+    if line := banner(origin):
+        print(line)
+
+
 def banner(origin: str) -> str:
     """What a page or plot of these data says first; "" for real data."""
     return PHANTOM_BANNER if origin == PHANTOMS else ""
