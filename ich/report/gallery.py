@@ -11,7 +11,7 @@ from ich.base import paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
 from ich.data.table import read_slices
-from ich.draw import pictures
+from ich.draw import colours, pictures
 from ich.scans.png import read_image, read_label
 from ich.score.metrics import with_blood
 
@@ -34,7 +34,7 @@ def test_sets(folder: Path, data: Path) -> list[dict]:
 
 def legend() -> list[tuple[str, str]]:
     """The meaning of each tint, with its CSS colour."""
-    return [(label, f"rgb{colour}") for label, colour in pictures.LEGEND.items()]
+    return [(label, colours.css(colour)) for label, colour in pictures.LEGEND.items()]
 
 
 def cases(test: Path, data: Path) -> list[dict]:
