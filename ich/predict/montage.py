@@ -6,11 +6,11 @@ import textwrap
 import cv2
 import numpy as np
 
+from ich.draw.colours import PREDICTION
 from ich.scans.window import Window, square
 
 TILE, BAR, MOST_TILES = 224, 26, 40  # pixels, pixels, slices
 LETTER = 8  # pixels that a letter of the texts takes, on average
-COLOUR = (255, 140, 0)  # RGB of the outline
 WHITE, GREY = (235, 235, 235), (150, 150, 150)
 
 
@@ -62,7 +62,7 @@ def _tile(plane: np.ndarray, mask: np.ndarray, window: Window, number: int) -> n
         large = cv2.resize(tile, None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR)
         part = square(mask.astype(np.float32), 3 * TILE) >= 0.5
         borders, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(large, borders, -1, COLOUR, 3)
+        cv2.drawContours(large, borders, -1, PREDICTION, 3)
         tile = cv2.resize(large, (TILE, TILE), interpolation=cv2.INTER_AREA)
     _write(tile, str(number), 4, TILE - 6, WHITE if mask.any() else GREY)
     _write(tile, "R", 4, TILE // 2, GREY)

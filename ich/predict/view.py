@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from ich.base.files import write_text
+from ich.draw.colours import PREDICTION
 from ich.scans.scan import Scan
 from ich.scans.window import Window
 
@@ -37,6 +38,7 @@ def write(path: Path, scan: Scan, mask: np.ndarray, window: Window, title: str, 
     text = page.substitute(
         title=html.escape(title), note=html.escape(notice), niivue=NIIVUE.read_text(encoding="utf-8"),
         scan=_base64(grey, affine, HU_STEP, LOWEST_HU), mask=_base64(marked.astype(np.uint8), affine),
+        red=PREDICTION[0], green=PREDICTION[1], blue=PREDICTION[2],
         low=window.level - window.width / 2, high=window.level + window.width / 2,
         lowest=f"{LOWEST_HU:g}", highest=f"{HIGHEST_HU:g}", shown=_shown(number, scan.grid.spacing_mm[0]),
         names=json.dumps(slab_names(scan, number)), first=most, from_head=json.dumps(bool(scan.grid.ornt[2, 1] < 0)),
