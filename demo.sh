@@ -3,11 +3,11 @@ set -euo pipefail
 HELP="Runs every step, from scans to tables, plots and predicted masks.
 
   bash demo.sh                  on invented scans (phantoms), with small networks:
-                                about ten minutes on two CPU cores, 0.3 GB in demo/
+                                about ten minutes on two CPU cores, 0.5 GB in demo/
   bash demo.sh PATH_TO_CT_ICH   on the real data set, with the settings of config.py:
                                 hours on a GPU, days on a CPU; writes data/, runs/ and reports/
 
-The first call installs the packages into .venv: some minutes, about 4 GB with a GPU's packages 8 GB.
+The first call installs the packages into .venv: a few minutes and 4 GB (10 GB with those for a GPU).
 Rerun after an interruption, it skips what is finished and resumes what is not."
 case "${1:-}" in
     -h | --help) echo "$HELP"; exit ;;
