@@ -10,9 +10,14 @@ The threshold is the one that is best on the out-of-fold predictions; scores at 
 """
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import numpy as np
 import pandas as pd

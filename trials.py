@@ -10,9 +10,14 @@ writes  <reports>/<protocol>/: table.csv comparison.csv statistics.csv <run>_mea
         calibration_fig.png volume_fig.png roc_fig.png report.html run.json
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import pandas as pd
 
