@@ -166,7 +166,8 @@ def _write_pictures(
             picture = pictures.overlay_with_legend(slices.images[place], truth, found[place], caption)
             write_png(folder / "overlays" / f"{row.id}.png", picture, sync=False)
     if "patients" in tables:
-        pictures.patient_sheet(folder / "patients.png", slices, found, tables["patients"])
+        method = f"{folder.name.removeprefix('test_')}, threshold {threshold:.2f}"
+        pictures.patient_sheet(folder / "patients.png", slices, found, tables["patients"], method)
 
 
 def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.ndarray, threshold: float) -> None:
