@@ -71,12 +71,14 @@ def bland_altman(path: Path, blood: pd.DataFrame, limits: pd.DataFrame, colours:
     for axes, limit in zip(panels, limits.itertuples(), strict=True):
         rows = blood[blood["run"] == limit.run]
         mean = (rows["volume_true_ml"] + rows["volume_pred_ml"]) / 2
-        axes.axhline(0, color=BLACK, linewidth=1)
+        axes.axhline(0, color=BLACK, linewidth=1, label="no difference")
         axes.plot(mean, rows["volume_pred_ml"] - rows["volume_true_ml"], "o", color=colours[limit.run], alpha=0.7)
         for value, style in ((limit.bias_ml, "-"), (limit.lower_ml, "--"), (limit.upper_ml, "--")):
             if np.isfinite(value):
-                axes.axhline(value, color=GREY, linestyle=style, linewidth=1)
+                label = "bias" if style == "-" else "95 % limits" if value == limit.upper_ml else None
+                axes.axhline(value, color=colours[limit.run], linestyle=style, linewidth=1, label=label)
         title = f"{limit.run}: bias {limit.bias_ml:+.1f} ml, limits {limit.lower_ml:+.1f} to {limit.upper_ml:+.1f}"
+        axes.legend(fontsize=8, framealpha=0.7)
         axes.set(xlabel="mean of true and predicted volume (ml)", ylabel="predicted - true (ml)", title=title)
     panels[0].set_xlim(left=0)
     save(figure, path)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -43,11 +44,22 @@ def failed_folds(folds: pd.DataFrame) -> list[str]:
     """Of the rows of folds.csv: trainings that failed, by the mean Dice of their fold."""
     texts = []
     for run, rows in folds.groupby("run", sort=False):
-        for row in rows.itertuples():
-            others = rows.loc[rows["fold"] != row.fold, "dice_mean"].median()
-            if row.dice_mean < FAILED_DICE or row.dice_mean < FAILED_SHARE * others:
-                beside = "" if math.isnan(others) else f", median of its other folds {others:.3f}"
-                texts.append(
-                    f"{run}, {row.fold}: this training seems to have failed, mean Dice {row.dice_mean:.3f}{beside}."
-                )
+        failed = [row for row in rows.itertuples() if _has_failed(row, rows)]
+        if len(failed) == len(rows) > 1:
+            best = rows["dice_mean"].max()
+            texts.append(f"{run}: all {len(rows)} trainings seem to have failed, mean Dice at most {best:.3f}.")
+            continue
+        for row in failed:
+            beside = f", median of its other folds {_others(row, rows):.3f}" if len(rows) > 1 else ""
+            texts.append(
+                f"{run}, {row.fold}: this training seems to have failed, mean Dice {row.dice_mean:.3f}{beside}."
+            )
     return texts
+
+
+def _others(row: Any, rows: pd.DataFrame) -> float:
+    return rows.loc[rows["fold"] != row.fold, "dice_mean"].median()
+
+
+def _has_failed(row: Any, rows: pd.DataFrame) -> bool:
+    return row.dice_mean < FAILED_DICE or row.dice_mean < FAILED_SHARE * _others(row, rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ich.report.folds import Run, choose_threshold, per_fold
-from ich.report.published import SLICE_FOLDS, Published
+from ich.report.published import ROW, SLICE_FOLDS, Published
 from ich.score import statistics
 from ich.score.metrics import with_blood
 from ich.score.summary import summarize
@@ -57,7 +57,7 @@ def comparison(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
 
 def _published_row(figure: Published) -> dict:
     scores = {f"paper_{name}": value for name, value in figure._asdict().items() if name != "model"}
-    return {"run": f"{figure.model} (published)", "protocol": "slice", "folds": 10, **scores}
+    return {"run": figure.model + ROW, "protocol": "slice", "folds": 10, **scores}
 
 
 def _comparison_row(run: Run, protocol: str, seed: int) -> dict:

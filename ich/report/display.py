@@ -67,8 +67,8 @@ def _row(row: Mapping[str, object], protocol: str) -> dict[str, str]:
     if protocol == "slice":
         return {
             "Network": str(row["run"]),
-            **{f"{heading(f'paper_{name}_mean')} ± SD of folds": _spread(row, f"paper_{name}")
-               for name in ("dice", "iou")},
+            **{heading(f"{name}_mean") + " ± SD of folds" * (f"{name}_sd" in row): _spread(row, name)
+               for name in ("paper_dice", "paper_iou")},
             **_plain(row, "lesion_slice_dice_mean"), **_plain(row, "pooled_dice"),
             heading("slice_sensitivity"): _share(row, "slice_sensitivity", _number(row, "n_lesion_slices")),
             heading("slice_specificity"): _share(row, "slice_specificity", _clean_slices(row)),
@@ -125,7 +125,7 @@ def statistics(tests: pd.DataFrame) -> Table:
         for test in tests.to_dict("records")
     ]  # fmt: skip
     columns = ["Compared", "Score", "Test", "n", "Difference (95 % interval)", "p, corrected", "Note"]
-    return Table("Statistical tests between the runs", columns, rows)
+    return Table("Differences in Dice and IoU", columns, rows)
 
 
 def _difference(test: Mapping[str, object]) -> str:
@@ -149,7 +149,9 @@ def patients(table: pd.DataFrame) -> Table:
     if "volume_pred_ml" in kept:
         place = kept.columns.get_loc("volume_pred_ml") + 1
         kept.insert(place, "false_positive_ml", kept["volume_pred_ml"].where(clean))
-    return Table.of(kept, "All patients, out of fold")
+    for name in (name for name in kept if WORDS[name].unit in ("mm", "ml")):
+        kept[name] = [_decimals(value, 1) for value in kept[name]]
+    return Table.of(kept, "Scores of each patient")
 
 
 def settings(trained: list[dict]) -> Table:

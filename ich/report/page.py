@@ -50,6 +50,8 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     facts = read_json(folder / paths.RUN, ("leak_audit", "warnings", "trained", "identity", "packages"))
     is_ct_ich = facts.get("origin") == origin.CT_ICH
     comparison = _read(folder, "comparison")
+    if not is_ct_ich:
+        comparison = published.own_rows(comparison)  # the published figures are of CT-ICH
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
     answers = [str(each) for each in verdict.verdicts(statistics, facts["trained"])]
     tests = gallery.test_sets(folder, data)
@@ -91,7 +93,8 @@ def _test_table(tests: list[dict], protocol: str) -> Table | None:
     rows = []
     for test in tests:
         scores = test["summary"].set_index("measure").iloc[:, 0]
-        rows.append({"run": f"{test['name']}, threshold {scores['threshold']:g}", **scores})
+        smoothed = {f"{name}_mean": scores[name] for name in ("paper_dice", "paper_iou") if name in scores}
+        rows.append({"run": f"{test['name']}, threshold {scores['threshold']:.2f}", **scores, **smoothed})
     return display.first_table(pd.DataFrame(rows), protocol, "Held-out test set") if rows else None
 
 

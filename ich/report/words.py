@@ -19,9 +19,9 @@ class Word(NamedTuple):
 MEASURES = {
     "dice": Word("Dice", "", "overlap of prediction and reference: 0 none, 1 the same pixels; one empty mask: 0"),
     "iou": Word("IoU", "", "overlap as intersection over union; always lower than Dice"),
-    "precision": Word("precision", "", "share of the predicted pixels that are blood"),
-    "sensitivity": Word("sensitivity", "", "share of the blood pixels that were found"),
-    "nsd_2mm": Word("surface Dice at 2 mm", "", "share of both surfaces within 2 mm of the other"),
+    "precision": Word("Precision", "", "share of the predicted pixels that are blood"),
+    "sensitivity": Word("Sensitivity", "", "share of the blood pixels that were found"),
+    "nsd_2mm": Word("Surface Dice at 2 mm", "", "share of both surfaces within 2 mm of the other"),
     "lesion_slice_dice": Word("Dice of slices with blood", "", "each slice with blood counts once; a missed one is 0"),
     "paper_dice": Word("Dice as published", "", "soft, smoothed by 100, pooled over batches: too high"),
     "paper_iou": Word("IoU as published", "", "soft, smoothed by 100, pooled over batches: too high"),

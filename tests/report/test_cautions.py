@@ -41,7 +41,7 @@ def test_cautions(scores: dict[str, float], expected: list[str]) -> None:
         ([0.60, 0.15, 0.70], ["fold_02"]),  # less than a quarter of 0.65, the median of the others
         ([0.60, 0.17, 0.70], []),
         ([0.08, 0.06, 0.07], []),  # poor, all alike
-        ([0.01, 0.00, 0.02], ["fold_01", "fold_02", "fold_03"]),
+        ([0.01, 0.00, 0.60], ["fold_01", "fold_02"]),
         ([0.04], ["fold_01"]),
         ([math.nan, 0.5], []),  # a fold without any blood
     ],
@@ -50,6 +50,11 @@ def test_failed_folds(dice: list[float], failed: list[str]) -> None:
     names = [f"fold_{number:02d}" for number in range(1, len(dice) + 1)]
     texts = failed_folds(pd.DataFrame({"run": "net", "fold": names, "dice_mean": dice}))
     assert [text.split(":")[0] for text in texts] == [f"net, {name}" for name in failed]
+
+
+def test_all_folds_of_a_run_failed() -> None:
+    folds = pd.DataFrame({"run": "net", "fold": ["fold_01", "fold_02", "fold_03"], "dice_mean": [0.01, 0.0, 0.02]})
+    assert failed_folds(folds) == ["net: all 3 trainings seem to have failed, mean Dice at most 0.020."]
 
 
 def test_a_fold_is_compared_with_those_of_its_own_run() -> None:

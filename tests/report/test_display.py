@@ -40,6 +40,7 @@ def test_first_table_by_slice_with_a_published_row() -> None:
     theirs = {"run": "dunet (published)", "paper_dice_mean": 0.84, "paper_dice_sd": 0.03}
     table = display.first_table(pd.DataFrame([ours, theirs]), "slice", "title")
     assert table.rows[0] == ["dunet", "0.700 ± 0.050", "0.600 ± 0.040", "0.500", "0.550", "90 % of 40", "75 % of 60"]
+    assert table.columns[1] == "Dice as published, mean ± SD of folds"
     assert table.rows[1] == ["dunet (published)", "0.840 ± 0.030", "-", "-", "-", "-", "-"]
 
 
@@ -51,12 +52,12 @@ def test_patients_without_blood_have_a_dash_for_what_blood_defines() -> None:
         "volume_true_ml": [4.0, 0.0, 0.0], "volume_pred_ml": [4.5, 2.5, 0.0], "lesions_invented": [0, 3, 0],
     })  # fmt: skip
     table = display.patients(rows)
-    assert table.columns[3:] == ["Dice", "precision", "HD95 (mm)", "Volume, reference (ml)", "Volume, predicted (ml)",
+    assert table.columns[3:] == ["Dice", "Precision", "HD95 (mm)", "Volume, reference (ml)", "Volume, predicted (ml)",
                                  "Invented blood (ml)", "Lesions invented"]  # fmt: skip
     assert [row[2:] for row in table.rows] == [
-        ["049", "0.500", "0.500", "3", "4", "4.500", "-", "0"],
-        ["050", "-", "-", "-", "0", "2.500", "2.500", "3"],
-        ["051", "-", "-", "-", "0", "0", "0", "0"],
+        ["049", "0.500", "0.500", "3.0", "4.0", "4.5", "-", "0"],
+        ["050", "-", "-", "-", "0.0", "2.5", "2.5", "3"],
+        ["051", "-", "-", "-", "0.0", "0.0", "0.0", "0"],
     ]
 
 

@@ -5,13 +5,13 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from conftest import Done
 
 from ich.base import paths
-from ich.base.files import write_csv
+from ich.base.files import read_json, write_csv, write_json
+from ich.data import origin
 from ich.report import display
 from ich.report import page as report_page
 from ich.score import metrics, statistics
@@ -129,13 +129,35 @@ def test_page_is_one_file_without_network(done: Done) -> None:
 def test_page_by_slice_says_that_it_leaks(done: Done) -> None:
     text = (done.report("slice") / "report.html").read_text(encoding="utf-8")
     assert "scores are too high for new patients" in text
-    assert "dunet (published)" in text
+
+
+def test_published_rows_are_shown_with_the_published_data_only(done: Done, tmp_path: Path) -> None:
+    shutil.copytree(done.report("slice"), tmp_path / "slice", ignore=shutil.ignore_patterns("test_*"))
+    for source, shown in ((origin.PHANTOMS, False), (origin.OWN_PNGS, False), (origin.CT_ICH, True)):
+        facts = read_json(tmp_path / "slice" / paths.RUN)
+        write_json(tmp_path / "slice" / paths.RUN, {**facts, "origin": source})
+        text = report_page.build(tmp_path / "slice", done.project.data, "slice").read_text(encoding="utf-8")
+        assert ("dunet (published)" in text) == shown
+        assert ("0.840 ± 0.030" in text) == shown
 
 
 def test_before_the_test_set_the_page_says_so(done: Done, tmp_path: Path) -> None:
     shutil.copytree(done.report("patient"), tmp_path / "patient", ignore=shutil.ignore_patterns("test_*"))
     path = report_page.build(tmp_path / "patient", done.project.data, "patient")
     assert "Not run yet" in path.read_text(encoding="utf-8")
+
+
+def test_page_of_one_run_and_with_columns_of_a_later_version(done: Done, tmp_path: Path) -> None:
+    folder = tmp_path / "patient"
+    shutil.copytree(done.report("patient"), folder, ignore=shutil.ignore_patterns("test_*"))
+    table = pd.read_csv(folder / "comparison.csv").head(1).assign(repeats=3, dice_sd_seeds=0.0125)
+    write_csv(folder / "comparison.csv", table)
+    write_csv(folder / "statistics.csv", pd.read_csv(folder / "statistics.csv").head(0))
+    page = Cells(report_page.build(folder, done.project.data, "patient").read_text(encoding="utf-8"))
+    assert "Only one run is finished" in " ".join(page.text)
+    assert len(page.table_with("Dice, mean (95 % interval)", 1).columns) == 7
+    every = page.table_with("In words", len(table.columns) - 1).set_index("Column")
+    assert list(every.loc[["repeats", "dice_sd_seeds"], "unet"]) == ["3", "0.013"]
 
 
 def test_ids_are_escaped(done: Done, tmp_path: Path) -> None:
@@ -155,39 +177,6 @@ def test_ids_are_escaped(done: Done, tmp_path: Path) -> None:
 )
 def test_cells(value: object, text: str) -> None:
     assert display.shown(value) == text
-
-
-@pytest.mark.slow
-def test_page_in_a_browser(done: Done, browser: object) -> None:
-    """Sort by Dice both ways, filter, switch the outlines, by mouse and keyboard; no error on the console."""
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-
-    browser.get((done.report("patient") / "report.html").resolve().as_uri())
-    heads = browser.find_elements(By.CSS_SELECTOR, "#patient-table th button")
-    column = [head.text for head in heads].index("Dice")
-
-    def values() -> list[float]:
-        cells = browser.find_elements(By.CSS_SELECTOR, f"#patient-table tbody tr td:nth-child({column + 1})")
-        return [float(cell.text) for cell in cells if cell.text not in ("-", "")]
-
-    heads[column].click()
-    assert values() == sorted(values())
-    heads[column].send_keys(Keys.ENTER)
-    assert values() == sorted(values(), reverse=True)
-    browser.find_element(By.ID, "filter").send_keys("dunet")
-    shown = [row for row in browser.find_elements(By.CSS_SELECTOR, "#patient-table tbody tr") if row.is_displayed()]
-    assert shown
-    assert all("dunet" in row.text for row in shown)
-    tint = browser.find_element(By.CSS_SELECTOR, ".tile img + img")
-    assert tint.is_displayed()
-    browser.find_element(By.CSS_SELECTOR, ".switch").click()
-    assert not tint.is_displayed()
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
-    browser.set_window_size(390, 800)  # a phone: nothing is wider than the screen
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= np.ceil(
-        browser.execute_script("return window.innerWidth")
-    )
 
 
 def test_files_of_the_report_are_named_once(done: Done) -> None:
