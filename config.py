@@ -181,6 +181,7 @@ class MainKfold(Train, Engine):
 
     model: str = ""  # only this one of `models`; empty: all of them
     fold: int = 0  # only this fold (1, 2, ...); 0: all that are not finished
+    repeats: int = 1  # trainings of each fold, with the seeds seed, seed + 1, ...
 
 
 @dataclass

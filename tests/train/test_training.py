@@ -280,7 +280,7 @@ def test_random_state_of_dropout_and_optimizer_come_back(finished: jobs.Job, spl
 def test_reset_is_a_fresh_build(finished: jobs.Job, split: Split) -> None:
     used, fresh = compiled(finished), compiled(finished)
     used.model.train_on_batch(split.slices.images[:4], split.slices.masks[:4, ..., None])
-    used.reset()
+    used.reset(used.config.seed)
     for own, wanted in zip(checkpoint.read_state(used.model), checkpoint.read_state(fresh.model), strict=True):
         np.testing.assert_array_equal(own, wanted)
 
