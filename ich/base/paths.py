@@ -136,11 +136,6 @@ class Classification(Training):
         self.curves = self.folder / "loss_accuracy.png"
 
     @property
-    def label(self) -> str:
-        """`fold_01`, or `fold_01/repeat_02`."""
-        return self.fold if self.repeat < FIRST_REPEAT else f"{self.fold}/{self.folder.name}"
-
-    @property
     def results(self) -> list[Path]:
         """What later steps read."""
         return [self.history, self.best, self.predictions]

@@ -121,6 +121,7 @@ def _plots(folder: Path) -> list[dict[str, str]]:
 
 def _subgroups(folder: Path) -> list[tuple[pd.DataFrame, str]]:
     captions = {
+        "repeats": "Each fold trained several times, with one seed each: every row is one training of all folds",
         "by_type": "By type, slices of exactly one type, out of fold. slices_found: at least one pixel found",
         "by_size": "By volume of the 3-D lesion, out of fold. Found: at least one of its voxels was predicted",
         "agreement": "Predicted against true volume of patients with blood: bias, 95 % limits, ICC(A,1)",

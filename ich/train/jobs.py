@@ -150,6 +150,7 @@ def unfinished(trainings: list[Kind]) -> list[Kind]:
     """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
     for training in trainings:
         begin(training)
+    _note_further_repeats(trainings)
     todo = []
     for training in trainings:
         if training.files.finished:
@@ -157,6 +158,17 @@ def unfinished(trainings: list[Kind]) -> list[Kind]:
         else:
             todo.append(training)
     return todo
+
+
+def _note_further_repeats(trainings: Sequence[AnyJob]) -> None:
+    """Say that repeats are there beyond those asked for: they are kept, and count, but are not trained further."""
+    most = max((training.files.repeat for training in trainings), default=1)
+    same = {files.folder: files for training in trainings for files in training.same_run}
+    if further := [files for files in same.values() if files.repeat > most and is_begun(files)]:
+        print(
+            f"note: {further[0].folder}: is beyond --repeats {most}, so it is left as it is; trials.py and tests.py "
+            "use it once its repeat is finished in all folds"
+        )
 
 
 def chosen(config: "settings.Main | settings.MainKfold", find: Callable[[str], str] = str) -> dict[str, int]:
