@@ -16,7 +16,10 @@ def mean_of(tables: Sequence[pd.DataFrame], what: str) -> pd.DataFrame:
     first = tables[0]
     result = first.copy()
     for table in tables[1:]:
-        if list(table.columns) != list(first.columns) or len(table) != len(first):
+        if list(table.columns) != list(first.columns):
+            columns = f"{', '.join(table.columns)} in one repeat, {', '.join(first.columns)} in another"
+            raise InputError(f"{what}: {columns}; train the run again")
+        if len(table) != len(first):
             raise InputError(f"{what}: {len(first)} and {len(table)} rows in two repeats; train the run again")
     for name in first.columns:
         if all(table[name].equals(first[name]) for table in tables[1:]):
