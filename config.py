@@ -20,7 +20,7 @@ class Common:
     # What a number may be; anything else is refused before work begins.
     LIMITS: ClassVar[dict[str, tuple[float, float]]] = {
         "seed": (0, 2**31 - 1), "patients": (1, 10_000), "size": (32, 512), "image_size": (16, 1024),
-        "workers": (0, 256),
+        "workers": (0, 256), "at_once": (1, 64),
         "folds": (2, 100), "test_share": (0.0, 0.9), "negatives_per_positive": (0.0, 1000.0), "epochs": (1, 100_000),
         "batch_size": (1, 4096), "learning_rate": (1e-9, 10.0), "learning_rates": (1e-9, 10.0), "fold": (0, 100),
         "validate_every": (1, 100_000),
@@ -182,6 +182,7 @@ class MainKfold(Train, Engine):
     model: str = ""  # only this one of `models`; empty: all of them
     fold: int = 0  # only this fold (1, 2, ...); 0: all that are not finished
     repeats: int = 1  # trainings of each fold, with the seeds seed, seed + 1, ...; may be raised later
+    at_once: int = 1  # networks trained at the same time, each in a process of its own, by the local engine
 
 
 @dataclass

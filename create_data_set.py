@@ -14,7 +14,7 @@ import pandas as pd
 
 import config as settings
 import split_raw_data
-from ich.base import flags, lock, paths, record, script
+from ich.base import flags, lock, paths, record, script, steps
 from ich.base.files import read_json, write_csv, write_json
 from ich.data import audit, deal, origin, own_pngs
 from ich.data.table import TYPES, read_slices
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     with lock.writing(config.data):
         _write(config)
+    steps.tell_next("main_kfold.py", config, "data", "protocol", "seed")
 
 
 def _write(config: settings.CreateDataSet) -> None:

@@ -10,10 +10,11 @@ writes  <out>/ct-ich/ct_scans/NNN.nii  masks/NNN.nii  hemorrhage_diagnosis_raw_c
 Then: python split_raw_data.py --raw demo/ct-ich
 """
 
+import shlex
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import flags, lock, script
+from ich.base import flags, lock, script, steps
 from ich.phantom import ct_ich, rsna, series
 from ich.phantom import sheet as contact_sheet
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = flags.parse(settings.DemoData, __doc__, argv)
     with lock.writing(config.out):
         _write(config)
+    steps.tell_next(f"split_raw_data.py --raw {shlex.quote(str(config.out / 'ct-ich'))}", config, "seed")
 
 
 def _write(config: settings.DemoData) -> None:

@@ -56,8 +56,7 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
         plots.answer(folder / "answer.png", table, differences, about)
     write_json(folder / paths.RUN, record.manifest(config, started, variants=list(table["variant"]), origin=source))
     _tell(table, differences, matrices, about, folder)
-    if banner := origin.banner(source):
-        print(banner)
+    origin.tell(source)
 
 
 def _tell(

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 import config as settings
-from ich.base import cluster, flags, lock, parallel, paths, record, script
+from ich.base import cluster, flags, lock, parallel, paths, record, script, steps
 from ich.base.errors import InputError
 from ich.base.files import write_csv, write_json
 from ich.data import audit, origin
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("--valid-share and --test-share: leave nothing to train on; give shares such as 0.1 and 0.1")
     with lock.writing(paths.Rsna(config.data).folder):
         _write(config)
+    steps.tell_next("rsna_train.py", config, "data", "engine", "address", "seed")
 
 
 def _write(config: settings.RsnaPreprocess) -> None:

@@ -5,8 +5,8 @@
     python rsna_train.py --engine ray --address auto       (all of them on a Ray cluster: docs/cluster.md)
 
 reads   <data>/rsna/slices.csv and <variant>/<id>.png
-writes  <runs>/rsna/<variant>/: config.json run.json history.csv best.keras predictions.csv loss_accuracy.png
-        (repeats: <variant>/repeat_02/ ...; --task multilabel: <runs>/rsna_multilabel/)
+writes  <runs>/rsna/<variant>/: config.json run.json history.csv train.log best.keras predictions.csv
+        loss_accuracy.png  (repeats: <variant>/repeat_02/ ...; --task multilabel: <runs>/rsna_multilabel/)
 Weights are chosen on the validation part (lowest loss) and scored on the test part.
 If interrupted, rerun the same command to resume.
 """
@@ -15,7 +15,7 @@ import functools
 from collections.abc import Sequence
 
 import config as settings
-from ich.base import backend, cluster, flags, paths, script
+from ich.base import backend, cluster, flags, paths, script, steps
 from ich.rsna import layouts, split, variants
 
 
@@ -32,17 +32,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.engine == "ray":
         todo = training.unfinished(config, names, slices)
         trainings = {job.name: (job.files.variant, job.files.repeat) for job in todo}
-        cluster.train(functools.partial(train, config=config), trainings, config)
+        with training.shown(todo):
+            cluster.train(functools.partial(train, config=config), trainings, config)
     else:
         training.run_all(config, names, slices)
+    steps.tell_next("rsna_compare.py", config, "runs", "task", "seed")
 
 
-def train(which: tuple[str, int], config: settings.RsnaTrain) -> str:
-    """One training (variant, repeat), on whatever machine this is called; return its result in one line."""
+def train(which: tuple[str, int], config: settings.RsnaTrain) -> None:
+    """One training (variant, repeat), on whatever machine this is called."""
     with backend.starting():
         from ich.rsna import training
     slices = layouts.usable(split.read(paths.Rsna(config.data)), config.task)
-    return training.run_one(config, *which, slices)
+    training.run_one(config, *which, slices)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 import config as settings
-from ich.base import flags, guard, lock, parallel, paths, record, script
+from ich.base import flags, guard, lock, parallel, paths, record, script, steps
 from ich.base.errors import InputError, refuse
 from ich.base.files import read_csv, read_json, write_csv, write_json
 from ich.data import ct_ich, origin, own_pngs
@@ -25,14 +25,18 @@ from ich.data.slicing import Outcome, Slicing, slice_patient
 from ich.data.table import COLUMNS, CRC
 from ich.scans.window import Window
 
+SHARED = ("raw", "data", "image_size", "windows", "orientation", "seed")  # settings that step 2 reads too
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = flags.parse(settings.SplitRawData, __doc__, argv)
     if config.check:
         split(config)
+        steps.tell_next("split_raw_data.py", config, *SHARED)
         return
     with lock.writing(config.data):
         split(config)
+    steps.tell_next("create_data_set.py", config, *SHARED)
 
 
 def split(config: settings.SplitRawData) -> None:

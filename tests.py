@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import config as settings
-from ich.base import backend, flags, paths, record, script
+from ich.base import backend, flags, paths, record, script, steps
 from ich.base.files import read_json, write_csv, write_json
 from ich.base.lock import writing
 from ich.data import origin
@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds.refuse_other_data(config, found[0], split_fingerprints(config, "kfold"))
     with writing(config.reports / config.protocol):
         _write(config, found)
+    if config.protocol == "patient":
+        steps.tell_next("predict.py SCAN --view", config, "runs")
 
 
 def _write(config: settings.Tests, found: list[folds.Run]) -> None:
@@ -50,6 +52,7 @@ def _write(config: settings.Tests, found: list[folds.Run]) -> None:
         for run in todo:
             prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices)
             _test(config, run, split, prob)
+    origin.tell(origin.read(config.data))
 
 
 def _folder(config: settings.Tests, run: folds.Run) -> Path:
@@ -100,7 +103,7 @@ def _test(config: settings.Tests, run: folds.Run, split: Split, prob: np.ndarray
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
         page.build(folder.parent, config.data, config.protocol, _other_trainings(config))
-    _tell(run, folder, summary, len(chosen), split.about["origin"])
+    _tell(run, folder, summary, len(chosen))
 
 
 def _other_trainings(config: settings.Tests) -> list[str]:
@@ -181,7 +184,7 @@ def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.nd
         )
 
 
-def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int, source: str) -> None:
+def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) -> None:
     column = summary.columns[1]
     value = summary.set_index("measure")[column]
     of = f"mean of {networks} networks" if networks > 1 else "one network"
@@ -195,8 +198,6 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int, so
         text += f"smoothed as published {value['paper_dice']:.3f}"
     written = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
     print(f"{text}\n-> {folder}: {' '.join(written)}")
-    if banner := origin.banner(source):
-        print(banner)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from pathlib import Path
 import pandas as pd
 
 import config as settings
-from ich.base import flags, lock, paths, record, script
+from ich.base import flags, lock, paths, record, script, steps
 from ich.base.files import read_json, write_csv, write_json
 from ich.data import origin
 from ich.data.split import split_fingerprints
 from ich.data.table import read_parts, read_slices
-from ich.draw import plots
+from ich.draw import colours, plots
 from ich.report import analysis, comparison, folds, page, verdict
 from ich.report.published import NOT_COMPARABLE
 
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds.refuse_other_data(config, found[0], split_fingerprints(config, "kfold"))
     with lock.writing(config.reports / config.protocol):
         _write(config, found)
+    steps.tell_next("tests.py", config, "data", "runs", "reports", "protocol", "seed")
 
 
 def _write(config: settings.Trials, found: list[folds.Run]) -> None:
@@ -52,8 +53,9 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     write_csv(folder / "comparison.csv", table)
     write_csv(folder / "repeats.csv", comparison.by_repeat(found, config.protocol))
     write_csv(folder / "statistics.csv", tests)
-    _plot(found, folder, config.protocol)
-    analysis.write(folder, found, read_slices(config.data), config.protocol)
+    colour_of = colours.of_runs(paths.fold_trainings(config.runs, config.protocol))
+    _plot(found, folder, config.protocol, colour_of)
+    analysis.write(folder, found, read_slices(config.data), config.protocol, colour_of)
     split = read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))
     trained = [_trained(run) for run in found]
     facts = {
@@ -95,16 +97,16 @@ def _missing(found: list[folds.Run], config: settings.Trials) -> list[str]:
     ]
 
 
-def _plot(found: list[folds.Run], folder: Path, protocol: str) -> None:
+def _plot(found: list[folds.Run], folder: Path, protocol: str, colour_of: dict[str, str]) -> None:
     histories = {run.name: run.mean_history() for run in found}
     for name, history in histories.items():
         write_csv(folder / f"{name}_mean_history.csv", history)
     for measure in plots.CURVES:
-        plots.fold_curves(folder / f"{measure}_fig.png", histories, measure, protocol)
+        plots.fold_curves(folder / f"{measure}_fig.png", histories, measure, protocol, colour_of)
     for measure in ("dice", "iou"):
-        plots.versus_curves(folder / f"{measure}_fig_vs.png", histories, measure, protocol)
+        plots.versus_curves(folder / f"{measure}_fig_vs.png", histories, measure, protocol, colour_of)
     title = f"Out-of-fold Dice at threshold 0.5, split by {protocol}"
-    plots.strips(folder / "folds_fig.png", comparison.strip_values(found, protocol), "Dice", title)
+    plots.strips(folder / "folds_fig.png", comparison.strip_values(found, protocol), "Dice", title, colour_of)
 
 
 def _tell(
@@ -129,8 +131,7 @@ def _tell(
             print(NOT_COMPARABLE)
     for each in verdict.verdicts(tests, trained):
         print(each)
-    if banner := origin.banner(source):
-        print(banner)
+    origin.tell(source)
     print(f"-> {folder}: report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png ...")
 
 

@@ -1,8 +1,9 @@
 """Shared by the tests: a tiny CT-ICH folder of phantoms, cut and split once, and a browser."""
 
+import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import tests as test_set
 import trials
 from ich.data.table import read_parts
 
+ROOT = Path(__file__).parent.parent
 IMAGE_SIZE, FOLDS = 32, 2
 # A suite started in the background of a shell ignores Ctrl-C, and so would the scripts that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -129,3 +131,17 @@ def browser() -> Iterator[object]:
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+def undocumented(tables: Iterable[Path]) -> set[str]:
+    """`table.csv: column` for each column that docs/files.md does not explain under "Columns"."""
+    docs = (ROOT / "docs" / "files.md").read_text(encoding="utf-8").partition("## Columns")[2].partition("\n## ")[0]
+    known = {word for text in re.findall(r"`([^`\n]+)`", docs) for word in (text, *text.split())}
+    endings = r"_(mean|sd|median|low|high|sd_seeds|under_1ml|1_to_10ml|over_10ml)$"
+    missing = set()
+    for path in tables:
+        for column in pd.read_csv(path, nrows=0).columns:
+            plain = column.removeprefix("val_")
+            if known.isdisjoint({column, plain, shorter := re.sub(endings, "", plain), re.sub(endings, "", shorter)}):
+                missing.add(f"{path.name}: {column}")
+    return missing

@@ -163,6 +163,8 @@ def content(path: Path) -> object:
     if path.name.endswith("history.csv"):
         table = pd.read_csv(path)
         return table[[name for name in table if "seconds" not in name]].to_csv()
+    if path.name == "train.log":  # says when it was stopped
+        return path.exists()
     if path.name == "journal.jsonl":  # what was rejected is tried again each time, and noted again
         return {json.loads(line)[0]: line for line in path.read_text().splitlines()[1:]}
     if path.name == "mask.dcm":  # highdicom stamps it with the time
@@ -362,7 +364,7 @@ def test_stopped_training_goes_on(work: Work, reference: Work, project: Project)
     command = STEPS["kfold"]
     shutil.copytree(project.data, work.folder / "data")
     work.stop(command, "fold_01 epoch 1/3", signal.SIGINT)
-    work.stop(command, "fold_01 epoch [23]/3", signal.SIGTERM)
+    work.stop(command, "fold_01: resuming after epoch [123] of 3", signal.SIGTERM)
     assert "resuming after epoch" in work.finish(command)
     there = wait_for(reference, "kfold")
     for fold in ("fold_01", "fold_02"):

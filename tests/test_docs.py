@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Done, undocumented
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -61,6 +62,17 @@ def test_path_from_slices_to_scores_is_as_long_as_the_readme_says() -> None:
     lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
     said = re.search(r"about ([\d,]+) lines", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert lines == pytest.approx(int(said[1].replace(",", "")), rel=0.05)
+
+
+def test_every_column_is_explained(done: Done) -> None:
+    tables = [*done.root.rglob("*.csv"), *done.project.data.rglob("*.csv")]
+    assert len({table.name for table in tables}) > 20
+    assert undocumented(tables) == set()
+
+
+def test_a_column_that_no_page_explains_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("dice,val_dice_mean,dice_of_the_left_ear\n")
+    assert undocumented([tmp_path / "a.csv"]) == {"a.csv: dice_of_the_left_ear"}
 
 
 def test_every_room_is_on_the_page_of_the_architecture() -> None:

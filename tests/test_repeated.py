@@ -83,7 +83,8 @@ def test_trials_compares_means_over_seeds(repeated: Done) -> None:
     means = each.groupby("patient")["score"].mean()
     assert own.set_index("patient")["score"].to_dict() == pytest.approx(means.to_dict(), rel=1e-4)
     assert list(read_json(folder / "run.json")["trainings"]) == [f"dunet/{label}" for label in LABELS]
-    assert "Each fold trained several times" in (folder / "report.html").read_text(encoding="utf-8")
+    shown = ", ".join(f"{value:.3f}" for value in by_repeat["dice_mean"])
+    assert f"Dice, mean, by seed: dunet {shown}." in (folder / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("fold", "members"), [(0, LABELS), (2, LABELS[2:])])

@@ -35,6 +35,12 @@ def starting() -> Iterator[None]:
         yield
 
 
+def share_gpu() -> None:
+    """Let several processes that this one starts compute on one GPU: each takes memory as it needs it."""
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
 def name() -> str:
     """The package that Keras will compute with, chosen as Keras does: by KERAS_BACKEND, keras.json, or TensorFlow."""
     return os.environ.get("KERAS_BACKEND") or _in_settings() or "tensorflow"

@@ -44,15 +44,14 @@ def check(config: "settings.Engine") -> None:
         raise InputError(f"--address {config.address}: is for --engine ray; give both or neither")
 
 
-def train(work: Callable[[Item], str], todo: Mapping[str, Item], config: "settings.Engine") -> None:
-    """Do each named training on some machine, in a process of its own; print the line that `work` returns.
+def train(work: Callable[[Item], None], todo: Mapping[str, Item], config: "settings.Engine") -> None:
+    """Do each named training on some machine, in a process of its own.
 
     A training takes one GPU where the cluster has any, otherwise a share of the cores. A lost one is begun again up to
     RETRIES times. After a failure no other is begun; those that run are finished before it is raised.
     """
-    results = _results(work, todo, config, trains=True) if todo else ()
-    for number, (name, line) in enumerate(results, 1):
-        print(f"{number} of {len(todo)}: {name}: {line}", flush=True)
+    if todo:
+        collections.deque(_results(work, todo, config, trains=True), maxlen=0)
 
 
 def stream(

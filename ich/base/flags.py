@@ -10,6 +10,7 @@ import typing
 from collections.abc import Sequence
 from pathlib import Path
 
+from ich.base import steps
 from ich.base.errors import InputError
 from ich.base.paths import is_file_name
 
@@ -51,9 +52,10 @@ def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Con
                 raise InputError("--models: a network is named twice; each has one number of filters")
     config = dataclasses.replace(defaults, **values)
     check_limits(config)
-    for name, value in values.items():
-        if value != getattr(defaults, name) and name != getattr(cls, "POSITIONAL", None) and not config.quiet:
-            print(f"{_flag(name)} {_shown(value)}  (config.py: {_shown(getattr(defaults, name))})")
+    changed = {name: value for name, value in values.items() if value != getattr(defaults, name)}
+    changed.pop(getattr(cls, "POSITIONAL", ""), None)
+    if changed and not (config.quiet or steps.are_shown()):
+        print("changed: " + ", ".join(f"{name} {_shown(value)}" for name, value in changed.items()), flush=True)
     return config
 
 

@@ -63,6 +63,7 @@ class Training:
         self.config = folder / "config.json"
         self.run = folder / RUN
         self.history = folder / "history.csv"
+        self.log = folder / "train.log"
         self.checkpoint = folder / "checkpoint"
         self.last = folder / "last.keras"
         self.best = folder / "best.keras"

@@ -9,6 +9,7 @@ from ich.base.files import read_json
 
 PHANTOMS, CT_ICH, OWN_SCANS, OWN_PNGS = "phantoms", "CT-ICH", "own scans", "own PNGs"
 PHANTOM_BANNER = "PHANTOM DATA: shows that the program works, says nothing about patients"
+PHANTOM_NETWORKS = "networks trained on phantoms: what they find in a patient's scan means nothing"
 CT_ICH_SIZE = (75, 2814)  # volumes and slices of CT-ICH 1.3.1
 
 
@@ -29,6 +30,17 @@ def read(folder: Path) -> str:
     return str(read_json(folder / paths.RUN).get("origin", ""))
 
 
+def tell(origin: str) -> None:
+    """Print the banner of the data that a result is of, if they have one."""
+    if line := banner(origin):
+        print(line)
+
+
 def banner(origin: str) -> str:
     """What a page or plot of these data says first; "" for real data."""
     return PHANTOM_BANNER if origin == PHANTOMS else ""
+
+
+def networks_notice(origin: str) -> str:
+    """What a prediction of networks trained on these data says beside its result; "" for real data."""
+    return PHANTOM_NETWORKS if origin == PHANTOMS else ""

@@ -9,14 +9,14 @@ from matplotlib.patches import Patch
 
 from ich.base import paths, record
 from ich.data.pixels import Slices
+from ich.draw import colours
 from ich.draw.plots import layout, new_figure, save
 from ich.scans.png import read_image, read_label
 
-TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (0, 190, 90), (255, 140, 0), (230, 30, 200)  # RGB
 LEGEND = {
-    "hit (true positive)": TRUE_POSITIVE,
-    "false alarm (false positive)": FALSE_POSITIVE,
-    "missed (false negative)": FALSE_NEGATIVE,
+    "hit (true positive)": colours.HIT,
+    "false alarm (false positive)": colours.FALSE_ALARM,
+    "missed (false negative)": colours.MISS,
 }
 OPACITY = 0.45
 TILE = 256  # pixels per side of a slice on a contact sheet
@@ -58,7 +58,7 @@ def contact_sheet(path: Path, rows: dict[str, list[tuple[np.ndarray, str]]], tit
     save(figure, path)
 
 
-def outline(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], size: int = TILE) -> np.ndarray:
+def outline(image: np.ndarray, mask: np.ndarray, colour: colours.RGB, size: int = TILE) -> np.ndarray:
     """RGB (size, size, 3): the slice enlarged, with the border of the bool mask drawn on it."""
     shown = np.ascontiguousarray(enlarged(image, size))
     large = cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
@@ -69,7 +69,7 @@ def outline(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], s
 def overlay(image: np.ndarray, truth: np.ndarray, found: np.ndarray, size: int = TILE) -> np.ndarray:
     """RGB (size, size, 3): the slice enlarged, with hits, false alarms and misses tinted."""
     shown = enlarged(image, size).astype(np.float32)
-    kinds = ((truth & found, TRUE_POSITIVE), (~truth & found, FALSE_POSITIVE), (truth & ~found, FALSE_NEGATIVE))
+    kinds = ((truth & found, colours.HIT), (~truth & found, colours.FALSE_ALARM), (truth & ~found, colours.MISS))
     for mask, colour in kinds:
         where = cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
         shown[where] = (1 - OPACITY) * shown[where] + OPACITY * np.array(colour, np.float32)
@@ -102,7 +102,7 @@ def enlarged(image: np.ndarray, size: int) -> np.ndarray:
 
 def _outlined(data: Path, row: pd.Series, name: str) -> tuple[np.ndarray, str]:
     image, label = read_image(data / row["image"], 1, TILE), read_label(data / row["label"], TILE)
-    return outline(image, label, FALSE_POSITIVE), name + (f" {row['lesion_pixels']} px" if label.any() else "")
+    return outline(image, label, colours.REFERENCE), name + (f" {row['lesion_pixels']} px" if label.any() else "")
 
 
 def _spread(part: pd.DataFrame, columns: int) -> pd.DataFrame:
@@ -114,8 +114,8 @@ def _spread(part: pd.DataFrame, columns: int) -> pd.DataFrame:
     return pd.concat([chosen, free.iloc[len(free) // 2 : len(free) // 2 + 1]])
 
 
-def _patch(label: str, colour: tuple[int, int, int]) -> Patch:
-    return Patch(color=np.array(colour) / 255, label=label)
+def _patch(label: str, colour: colours.RGB) -> Patch:
+    return Patch(color=colours.css(colour), label=label)
 
 
 def patient_sheet(path: Path, slices: Slices, found: np.ndarray, patients: pd.DataFrame, columns: int = 6) -> None:

@@ -1,8 +1,8 @@
-"""Curves and comparisons as PNG; colours and margins are defined here."""
+"""Curves and comparisons as PNG. `colours` in the arguments: of each run, from `colours.of_runs`."""
 
-import itertools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,10 @@ from matplotlib.ticker import MaxNLocator
 
 from ich.base.files import atomic
 from ich.base.record import RESEARCH_ONLY
+from ich.draw.colours import ALARM, BLACK, GREY
 
-# Okabe and Ito 2008: distinguishable with any kind of colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-GREY = "0.45"
-ALARM = "#B00020"
+TRAINING: dict[str, Any] = {"color": GREY, "linestyle": "--", "label": "training"}
+VALIDATION: dict[str, Any] = {"color": BLACK, "linestyle": "-", "label": "validation"}
 NOTE_INCHES = 0.16  # margin at the bottom for the note
 _banner = ""
 CURVES = {"loss": "loss", "dice": "Dice (pooled pixels)", "iou": "IoU (pooled pixels)"}
@@ -55,21 +54,23 @@ def training_curves(folder: Path, history: pd.DataFrame, title: str) -> None:
     """Write `loss.png`, `dice.png` and `iou.png` of one training: training and validation by epoch."""
     for name, label in CURVES.items():
         figure, (axes,) = new_figure()
-        axes.plot(history["epoch"], history[name], color=COLOURS[0], marker=_marker(history), label="training")
+        axes.plot(history["epoch"], history[name], marker=_marker(history), **TRAINING)
         valid = history.dropna(subset=[f"val_{name}"])
-        axes.plot(valid["epoch"], valid[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
+        axes.plot(valid["epoch"], valid[f"val_{name}"], marker=".", **VALIDATION)
         _label(axes, title, label, name)
         save(figure, folder / f"{name}.png")
 
 
-def fold_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
+def fold_curves(
+    path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str, colours: Mapping[str, str]
+) -> None:
     """Mean over folds of training and validation with a band of one standard deviation; one panel per run."""
     figure, panels = new_figure(5.5 * len(histories), 4.5, len(histories))
     for axes in panels[1:]:
         axes.sharey(panels[0])
     for axes, (run, history) in zip(panels, histories.items(), strict=True):
-        for column, colour, kind in ((name, COLOURS[0], "training"), (f"val_{name}", COLOURS[1], "validation")):
-            _band(axes, history, column, colour, kind)
+        _band(axes, history, name, TRAINING)
+        _band(axes, history, f"val_{name}", VALIDATION | {"color": colours[run]})
         mean = history[f"val_{name}_mean"].dropna()
         best = mean.idxmin() if name == "loss" else mean.idxmax()
         epoch, value = history.loc[best, "epoch"], mean[best]
@@ -78,24 +79,28 @@ def fold_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, proto
     save(figure, path)
 
 
-def versus_curves(path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str) -> None:
+def versus_curves(
+    path: Path, histories: dict[str, pd.DataFrame], name: str, protocol: str, colours: Mapping[str, str]
+) -> None:
     """Validation curves of all runs in one panel: fold mean with a band of one standard deviation."""
     figure, (axes,) = new_figure()
-    for colour, (run, history) in zip(itertools.cycle(COLOURS), histories.items(), strict=False):
-        _band(axes, history, f"val_{name}", colour, f"{run}, {_folds(history)}")
+    for run, history in histories.items():
+        _band(axes, history, f"val_{name}", {"color": colours[run], "label": f"{run}, {_folds(history)}"})
     several = any(history["folds"].max() > 1 for history in histories.values())
     what = "mean over folds ± one standard deviation" if several else "one fold"
     _label(axes, f"Validation: {what}, split by {protocol}", CURVES[name], name)
     save(figure, path)
 
 
-def strips(path: Path, groups: dict[str, dict[str, np.ndarray]], ylabel: str, title: str) -> None:
+def strips(
+    path: Path, groups: dict[str, dict[str, np.ndarray]], ylabel: str, title: str, colours: Mapping[str, str]
+) -> None:
     """Box, mean and all points of each run; `groups` is panel -> run -> values (NaN left out)."""
     most = max(map(len, groups.values()))
     figure, panels = new_figure(max(4.0, 1.3 * most) * len(groups), 4.5, len(groups))
     for axes, (panel, runs) in zip(panels, groups.items(), strict=True):
-        for place, (colour, values) in enumerate(zip(itertools.cycle(COLOURS), runs.values(), strict=False)):
-            _strip(axes, place, values[np.isfinite(values)], colour)
+        for place, (run, values) in enumerate(runs.items()):
+            _strip(axes, place, values[np.isfinite(values)], colours[run])
         axes.set_xticks(range(len(runs)), [_summary(run, values) for run, values in runs.items()])
         axes.grid(visible=False, axis="x")
         axes.set(title=panel, ylabel=ylabel, xlim=(-0.6, len(runs) - 0.4), ylim=(-0.03, 1.03))
@@ -128,11 +133,11 @@ def _folds(history: pd.DataFrame) -> str:
     return f"{number} fold" if number == 1 else f"{number} folds"
 
 
-def _band(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
+def _band(axes: Axes, history: pd.DataFrame, column: str, style: dict[str, Any]) -> None:
     shown = history.dropna(subset=[f"{column}_mean"])
     mean, spread = shown[f"{column}_mean"], shown[f"{column}_sd"].fillna(0)
-    axes.plot(shown["epoch"], mean, color=colour, marker=_marker(shown), label=label)
-    axes.fill_between(shown["epoch"], mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(shown["epoch"], mean, marker=_marker(shown), **style)
+    axes.fill_between(shown["epoch"], mean - spread, mean + spread, color=style["color"], alpha=0.2, linewidth=0)
 
 
 def _marker(history: pd.DataFrame) -> str:

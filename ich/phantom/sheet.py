@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ich.data.table import TYPES
-from ich.draw.pictures import FALSE_POSITIVE, contact_sheet, outline
+from ich.draw.colours import REFERENCE
+from ich.draw.pictures import contact_sheet, outline
 from ich.phantom.head import Patient, blood_kinds, make_patient
 from ich.scans.nifti import Grid
 from ich.scans.window import Window
@@ -49,4 +50,4 @@ def _tile(patient: Patient, index: int, outlined: bool) -> Tile:
     grid = Grid(patient.hu.shape, patient.affine)
     image = grid.upright(Window(40, 120)(patient.hu[:, :, index]))[..., None]
     mask = (grid.upright(patient.mask[:, :, index]) > 0) & outlined
-    return outline(image, mask, FALSE_POSITIVE), f"slice {index + 1}"
+    return outline(image, mask, REFERENCE), f"slice {index + 1}"

@@ -128,11 +128,11 @@ def _write(
     for name in results.NAMES:
         (folder / name).unlink(missing_ok=True)
     native.save_like(folder / results.MASK, read.on_grid(mask).astype(np.uint8), read.image)
-    write_png(folder / results.OVERLAY, montage.montage(planes, read.upright(mask), window, title))
+    write_png(folder / results.OVERLAY, montage.montage(planes, read.upright(mask), window, title, job.method.notice))
     if job.config.probabilities:
         native.save_probabilities(folder / results.PROBABILITIES, read.on_grid(read.as_filed(prob)), read.image)
     if job.config.view:
-        view.write(folder / results.VIEW, read, mask, window, title)
+        view.write(folder / results.VIEW, read, mask, window, title, job.method.notice)
     if job.config.scan_nifti and read.sources:
         native.save_hu(folder / results.SCAN, read.on_grid(read.voxels, AIR_HU), read.image)
     notes = segmentation.write(folder / results.SEGMENTATION, mask, read) if read.sources else []

@@ -10,6 +10,7 @@ import numpy as np
 from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import as_json, read_json
+from ich.data import origin
 from ich.report import folds
 from ich.scans.window import Window, square
 
@@ -29,6 +30,12 @@ class Method:
     def window_pairs(self) -> list[list[float]]:
         """[level, width] of each window, as the card holds them."""
         return [[window.level, window.width] for window in self.windows]
+
+    @property
+    def notice(self) -> str:
+        """What stands beside every result: for research only, and whether the networks have seen phantoms alone."""
+        about = origin.networks_notice(self.facts.get("origin", ""))
+        return f"{about}. {record.RESEARCH_ONLY}" if about else record.RESEARCH_ONLY
 
     def grey(self, hu: np.ndarray) -> np.ndarray:
         """Upright HU (slices, rows, columns) -> grey levels uint8 (slices, size, size, windows), as in training."""

@@ -1,34 +1,39 @@
 """One picture of a predicted scan: its slices, the mask outlined. Drawn by OpenCV, in a tenth of matplotlib's time."""
 
 import math
+import textwrap
 
 import cv2
 import numpy as np
 
-from ich.base.record import RESEARCH_ONLY
+from ich.draw.colours import PREDICTION
 from ich.scans.window import Window, square
 
 TILE, BAR, MOST_TILES = 224, 26, 40  # pixels, pixels, slices
-COLOUR = (255, 140, 0)  # RGB of the outline
+LETTER = 8  # pixels that a letter of the texts takes, on average
 WHITE, GREY = (235, 235, 235), (150, 150, 150)
 
 
-def montage(planes: np.ndarray, masks: np.ndarray, window: Window, title: str) -> np.ndarray:
+def montage(planes: np.ndarray, masks: np.ndarray, window: Window, title: str, notice: str) -> np.ndarray:
     """RGB picture of upright HU and bool masks, both (slices, rows, columns): slices in order, feet to head.
 
-    Of more than 40 slices those with blood are kept, as far as they fit; the others are spread evenly, ends included.
+    `title` stands above them, `notice` below. Of more than 40 slices those with blood are kept, as far as they fit; the
+    others are spread evenly, ends included.
     """
     shown = _shown(masks)
     columns = math.ceil(math.sqrt(len(shown) * 1.4))
     rows = math.ceil(len(shown) / columns)
-    canvas = np.zeros((2 * BAR + rows * TILE, columns * TILE, 3), np.uint8)
-    for place, index in enumerate(shown):
-        top, left = BAR + place // columns * TILE, place % columns * TILE
-        canvas[top : top + TILE, left : left + TILE] = _tile(planes[index], masks[index], window, int(index) + 1)
-    _write(canvas, title, 8, BAR - 8, WHITE)
     note = f"{len(shown)} of {len(masks)} slices, " if len(shown) < len(masks) else ""
-    note += f"window {window.level:g}/{window.width:g} HU, image left = patient's right, outline = prediction. "
-    _write(canvas, note + RESEARCH_ONLY, 8, canvas.shape[0] - 8, GREY)
+    note += f"window {window.level:g}/{window.width:g} HU, image left = patient's right, outline = prediction"
+    head, foot = (_lines(texts, columns * TILE) for texts in ([title], [note, notice]))
+    canvas = np.zeros(((len(head) + len(foot)) * BAR + rows * TILE, columns * TILE, 3), np.uint8)
+    for place, index in enumerate(shown):
+        top, left = len(head) * BAR + place // columns * TILE, place % columns * TILE
+        canvas[top : top + TILE, left : left + TILE] = _tile(planes[index], masks[index], window, int(index) + 1)
+    for line, text in enumerate(head, start=1):
+        _write(canvas, text, 8, line * BAR - 8, WHITE)
+    for line, text in enumerate(reversed(foot)):
+        _write(canvas, text, 8, canvas.shape[0] - line * BAR - 8, GREY)
     return canvas
 
 
@@ -57,11 +62,16 @@ def _tile(plane: np.ndarray, mask: np.ndarray, window: Window, number: int) -> n
         large = cv2.resize(tile, None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR)
         part = square(mask.astype(np.float32), 3 * TILE) >= 0.5
         borders, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(large, borders, -1, COLOUR, 3)
+        cv2.drawContours(large, borders, -1, PREDICTION, 3)
         tile = cv2.resize(large, (TILE, TILE), interpolation=cv2.INTER_AREA)
     _write(tile, str(number), 4, TILE - 6, WHITE if mask.any() else GREY)
     _write(tile, "R", 4, TILE // 2, GREY)
     return tile
+
+
+def _lines(texts: list[str], width: int) -> list[str]:
+    """The texts, each broken into lines that fit into `width` pixels."""
+    return [line for text in texts for line in textwrap.wrap(text, width // LETTER)]
 
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:

@@ -166,5 +166,5 @@ def _report(config: "settings.Predict", name: str, used: Method, threshold: floa
     networks = f"the mean of {len(members)} networks" if len(members) > 1 else members[0]
     source = used.facts["threshold_is"] if config.threshold is None else "given"
     print(f"{used.facts['run']}, {networks}; engine {name} ({why}); threshold {threshold:.3f} ({source})")
-    if used.facts.get("origin") == origin.PHANTOMS:
-        print("note: these networks learned from phantoms: what they find in a patient's scan means nothing")
+    if notice := origin.networks_notice(used.facts.get("origin", "")):
+        print(f"note: {notice}")

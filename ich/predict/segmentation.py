@@ -10,7 +10,7 @@ import pydicom
 from ich.base import backend
 from ich.base.files import atomic
 from ich.base.record import version
-from ich.predict.montage import COLOUR
+from ich.draw.colours import PREDICTION
 from ich.predict.segmentation_sources import sources
 from ich.scans import dicom_file
 from ich.scans.scan import Scan
@@ -88,5 +88,5 @@ def _description() -> "hd.seg.SegmentDescription":
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name="ICH Detector", version=version(), family=codes.cid7162.ArtificialIntelligence
         ),
-        display_color=hd.color.CIELabColor.from_rgb(*COLOUR),
+        display_color=hd.color.CIELabColor.from_rgb(*PREDICTION),
     )  # fmt: skip

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from ich.base.files import write_text
-from ich.base.record import RESEARCH_ONLY
+from ich.draw.colours import PREDICTION
 from ich.scans.scan import Scan
 from ich.scans.window import Window
 
@@ -23,11 +23,12 @@ LOWEST_HU, HU_STEP = -100.0, 1.5  # of the page: to 282.5 HU, so that brain, sub
 HIGHEST_HU = LOWEST_HU + 255 * HU_STEP
 
 
-def write(path: Path, scan: Scan, mask: np.ndarray, window: Window, title: str) -> None:
+def write(path: Path, scan: Scan, mask: np.ndarray, window: Window, title: str, notice: str) -> None:
     """Write the page of a scan and its bool mask (one plane a slice, the file's order of axes).
 
     It opens at the slice with most blood, and numbers slices as overlay.png does. Thin slices are averaged to slabs and
     HU have 8 bits, so that the page stays small enough for a browser; it says so. mask.nii.gz keeps every slice.
+    `title` and `notice` stand at the top of the page.
     """
     number = slices_in_slab(scan.grid.spacing_mm[0])
     grey, marked, affine = slabs(scan, mask, number)
@@ -35,8 +36,9 @@ def write(path: Path, scan: Scan, mask: np.ndarray, window: Window, title: str) 
     most = int(area.argmax()) if area.any() else len(area) // 2
     page = string.Template((HERE / "view.html").read_text(encoding="utf-8"))
     text = page.substitute(
-        title=html.escape(title), note=RESEARCH_ONLY, niivue=NIIVUE.read_text(encoding="utf-8"),
+        title=html.escape(title), note=html.escape(notice), niivue=NIIVUE.read_text(encoding="utf-8"),
         scan=_base64(grey, affine, HU_STEP, LOWEST_HU), mask=_base64(marked.astype(np.uint8), affine),
+        red=PREDICTION[0], green=PREDICTION[1], blue=PREDICTION[2],
         low=window.level - window.width / 2, high=window.level + window.width / 2,
         lowest=f"{LOWEST_HU:g}", highest=f"{HIGHEST_HU:g}", shown=_shown(number, scan.grid.spacing_mm[0]),
         names=json.dumps(slab_names(scan, number)), first=most, from_head=json.dumps(bool(scan.grid.ornt[2, 1] < 0)),

@@ -1,6 +1,6 @@
 """What trials.py writes beyond the comparison: subgroups, operating point, calibration, volumes, ROC."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -13,10 +13,11 @@ from ich.score import breakdown, calibration, statistics
 from ich.score.metrics import with_blood
 
 
-def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str) -> None:
-    """Write tables and plots of the out-of-fold predictions of all runs; `slices` is the content of slices.csv.
+def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str, colours: Mapping[str, str]) -> None:
+    """Write tables and plots of the out-of-fold predictions of all runs.
 
-    Of several repeats shares, limits and lesions found are means over repeats; curves are over the rows of all.
+    `slices`: the content of slices.csv; `colours`: of each run. Of several repeats shares, limits and lesions found are
+    means over repeats; curves are over the rows of all.
     """
     tables = {"by_type": _mean_of_each(found, lambda run: breakdown.by_type(run.table("slices"), slices))}
     bins = {run.name: _bins(run) for run in found}
@@ -27,14 +28,16 @@ def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str) -
         {"run": name, **{of: calibration.expected_error(table) for of, table in pair.items()}}
         for name, pair in bins.items()
     )
-    analysis_plots.reliability(folder / "calibration_fig.png", bins)
+    analysis_plots.reliability(folder / "calibration_fig.png", bins, colours)
     if protocol == "patient":
-        tables |= _of_patients(folder, found, slices)
+        tables |= _of_patients(folder, found, slices, colours)
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
 
 
-def _of_patients(folder: Path, found: list[Run], slices: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _of_patients(
+    folder: Path, found: list[Run], slices: pd.DataFrame, colours: Mapping[str, str]
+) -> dict[str, pd.DataFrame]:
     tables = {
         "patients": _each(found, lambda run: run.table("patients")),
         "by_size": _mean_of_each(found, lambda run: breakdown.by_size(run.table("patients"))),
@@ -43,11 +46,11 @@ def _of_patients(folder: Path, found: list[Run], slices: pd.DataFrame) -> dict[s
         "agreement": _mean_of_each(found, _agreement),
     }
     chosen = {run.name: choose_threshold(run.table("thresholds")) for run in found}
-    analysis_plots.operating_point(folder / "operating_fig.png", tables["operating"], chosen)
-    analysis_plots.roc(folder / "roc_fig.png", tables["roc"])
+    analysis_plots.operating_point(folder / "operating_fig.png", tables["operating"], chosen, colours)
+    analysis_plots.roc(folder / "roc_fig.png", tables["roc"], colours)
     blood = with_blood(tables["patients"])
     if blood["volume_true_ml"].notna().all():
-        analysis_plots.bland_altman(folder / "volume_fig.png", blood, tables["agreement"])
+        analysis_plots.bland_altman(folder / "volume_fig.png", blood, tables["agreement"], colours)
     return tables
 
 

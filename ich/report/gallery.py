@@ -1,7 +1,6 @@
 """Pictures of test cases for the report: best, median, worst and missed patients, each slice plain and tinted."""
 
 import base64
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,7 @@ from ich.base import paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
 from ich.data.table import read_slices
-from ich.draw import pictures
+from ich.draw import colours, pictures
 from ich.scans.png import read_image, read_label
 from ich.score.metrics import with_blood
 
@@ -21,29 +20,21 @@ MISSED = 2  # at most so many of the patients without a single true-positive vox
 TILE = 256  # pixels
 
 
-def test_sets(folder: Path, data: Path, as_table: Callable[[pd.DataFrame, str], object]) -> list[dict]:
-    """Name, summary and cases of each finished `test_<run>` folder; `as_table` formats a table for the page."""
+def test_sets(folder: Path, data: Path) -> list[dict]:
+    """Name, summary (the table of summary.csv) and cases of each finished `test_<run>` folder."""
     found = []
     for test in sorted(path.parent for path in folder.glob(f"test_*/{paths.RUN}")):
         if (own := read_json(test / paths.RUN).get("folder", test.name)) != test.name:
             print(f"note: {test}: left out of the report page, since it is a copy of {own}")
             continue
         summary = read_csv(test / "summary.csv", ("measure",), "tests.py")
-        caption = f"{test.name.removeprefix('test_')}: test set, {_thresholds(summary)}"
-        found.append({"name": test.name.removeprefix("test_"), "summary": as_table(summary, caption),
-                      "cases": cases(test, data)})  # fmt: skip
+        found.append({"name": test.name.removeprefix("test_"), "summary": summary, "cases": cases(test, data)})
     return found
-
-
-def _thresholds(summary: pd.DataFrame) -> str:
-    """The threshold of each column of a summary: `at the threshold chosen_out_of_fold (0.31), fixed (0.5)`."""
-    at = summary.set_index("measure").loc["threshold"]
-    return "at the threshold " + ", ".join(f"{column} ({value:g})" for column, value in at.items())
 
 
 def legend() -> list[tuple[str, str]]:
     """The meaning of each tint, with its CSS colour."""
-    return [(label, f"rgb{colour}") for label, colour in pictures.LEGEND.items()]
+    return [(label, colours.css(colour)) for label, colour in pictures.LEGEND.items()]
 
 
 def cases(test: Path, data: Path) -> list[dict]:

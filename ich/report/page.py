@@ -1,9 +1,7 @@
 """report.html: one file that opens offline, built only from the tables and plots in a report folder."""
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -12,17 +10,11 @@ import pandas as pd
 from ich.base import paths, record
 from ich.base.files import read_csv, read_json, write_text
 from ich.data import audit, origin
-from ich.report import gallery, published, verdict
+from ich.report import display, gallery, published, verdict
+from ich.report.display import Table
+from ich.report.words import meanings
 
 TEMPLATE = "report.html.j2"
-OVERVIEW = {
-    "patient": ("run", "folds", "n_with_blood", "dice_mean", "dice_ci_low", "dice_ci_high", "dice_sd", "iou_mean",
-                "nsd_2mm_mean", "hd95_mm_median", "scan_sensitivity", "scan_specificity", "scan_auroc"),
-    "slice": ("run", "folds", "paper_dice_mean", "paper_dice_sd", "paper_iou_mean", "paper_iou_sd",
-              "lesion_slice_dice_mean", "pooled_dice"),
-}  # fmt: skip
-PATIENTS = ("run", "fold", "patient", "dice", "iou", "precision", "sensitivity", "score", "hd95_mm", "nsd_2mm",
-            "volume_true_ml", "volume_pred_ml", "lesions_true", "lesions_found", "lesions_invented")  # fmt: skip
 PLOTS = {
     "folds_fig.png": "Dice of every patient and of every fold, by run",
     "dice_fig_vs.png": "Validation Dice by epoch, mean over folds and one standard deviation, all runs",
@@ -46,31 +38,6 @@ CITE_CT_ICH = (
 )
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as shown on the page: column names and rows of text."""
-
-    columns: list[str]
-    rows: list[list[str]]
-    caption: str = ""
-
-    @classmethod
-    def of(cls, table: pd.DataFrame, caption: str = "") -> "Table":
-        """Format a table: three decimals, a dash for missing values (see `shown`)."""
-        return cls(list(table.columns), [[shown(value) for value in row] for row in table.to_numpy(object)], caption)
-
-
-def shown(value: object) -> str:
-    """A cell: `0.613`, `1.2e-05`, `12`, `inf`, `-` for a missing value."""
-    if not isinstance(value, float):
-        return "-" if value is None else str(value)
-    if math.isnan(value):
-        return "-"
-    if math.isinf(value) or value == int(value):
-        return f"{value:.0f}"
-    return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.1e}"
-
-
 def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ()) -> Path:
     """Write `report.html` into a protocol's report folder, from what trials.py and tests.py wrote there.
 
@@ -81,21 +48,25 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     comparison = _read(folder, "comparison")
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
     answers = [str(each) for each in verdict.verdicts(statistics, facts["trained"])]
+    tests = gallery.test_sets(folder, data)
     page = _template().render(
         title="ICH Detector: comparison of networks", research_only=record.RESEARCH_ONLY, protocol=protocol,
-        answers=answers or ["Only one run is finished: train another to compare."], reading=READING[protocol],
-        overview=Table.of(_columns(comparison, OVERVIEW[protocol])),
+        answers=answers or ["Only one run is finished: train another to compare."],
+        reading=READING[protocol] + display.seeds(_read(folder, "repeats")),
+        first=display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
+        meanings=meanings(display.EXPLAINED[protocol]),
+        comparison=Table.turned(comparison, "All columns of comparison.csv", "run"),
         banner=origin.banner(facts.get("origin", "")),
         published=_published() if is_ct_ich else None,
         comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
         audit=audit.sentence(facts["leak_audit"], facts.get("patients_known", True)),
         warnings=[*facts["warnings"], *warnings],
-        trained=Table.of(pd.DataFrame(facts["trained"])), settings=_settings(facts),
-        statistics=Table.of(statistics), plots=_plots(folder),
-        subgroups=[Table.of(table, caption) for table, caption in _subgroups(folder)],
-        patients=Table.of(_columns(patients, PATIENTS)) if len(patients) else None,
-        test_sets=gallery.test_sets(folder, data, Table.of), legend=gallery.legend(),
-        citation=CITE + CITE_CT_ICH * is_ct_ich + ".",
+        trained=display.settings(facts["trained"]), settings=_settings(facts),
+        statistics=display.statistics(statistics), all_statistics=Table.of(statistics, "All columns of statistics.csv"),
+        plots=_plots(folder), by_type=_by_type(folder), subgroups=_subgroups(folder),
+        patients=display.patients(patients) if len(patients) else None,
+        test_table=_test_table(tests, protocol), test_sets=[_test_set(test) for test in tests],
+        legend=gallery.legend(), citation=CITE + CITE_CT_ICH * is_ct_ich + ".",
     )  # fmt: skip
     path = folder / "report.html"
     write_text(path, page)
@@ -111,6 +82,20 @@ def _published() -> Table:
     return Table.of(published.table(), "Published on CT-ICH")
 
 
+def _test_table(tests: list[dict], protocol: str) -> Table | None:
+    """The first table for the test sets, each at the threshold of its first column."""
+    rows = []
+    for test in tests:
+        scores = test["summary"].set_index("measure").iloc[:, 0]
+        rows.append({"run": f"{test['name']}, threshold {scores['threshold']:g}", **scores})
+    return display.first_table(pd.DataFrame(rows), protocol, "Held-out test set") if rows else None
+
+
+def _test_set(test: dict) -> dict:
+    return {**test, "summary": Table.turned(test["summary"].set_index("measure").T.rename_axis("at").reset_index(),
+                                            f"{test['name']}: all of its summary.csv", "at")}  # fmt: skip
+
+
 def _plots(folder: Path) -> list[dict[str, str]]:
     return [
         {"source": gallery.data_url((folder / name).read_bytes()), "text": text}
@@ -119,15 +104,20 @@ def _plots(folder: Path) -> list[dict[str, str]]:
     ]
 
 
-def _subgroups(folder: Path) -> list[tuple[pd.DataFrame, str]]:
-    captions = {
-        "repeats": "Each fold trained several times, with one seed each: every row is one training of all folds",
-        "by_type": "By type, slices of exactly one type, out of fold. slices_found: at least one pixel found",
-        "by_size": "By volume of the 3-D lesion, out of fold. Found: at least one of its voxels was predicted",
-        "agreement": "Predicted against true volume of patients with blood: bias, 95 % limits, ICC(A,1)",
-        "calibration_error": "Expected calibration error; pixels with p >= 0.01 or reference blood",
+def _by_type(folder: Path) -> Table | None:
+    table = _read(folder, "by_type")
+    return Table.of(_columns(table, display.BY_TYPE), "Slices of exactly one type, out of fold") if len(table) else None
+
+
+def _subgroups(folder: Path) -> list[Table]:
+    titles = {
+        "repeats": "repeats.csv: all folds trained with one seed each",
+        "by_type": "All columns of by_type.csv: slices of exactly one type, out of fold",
+        "by_size": "by_size.csv: by volume of the 3-D lesion, out of fold",
+        "agreement": "agreement.csv: predicted against true volume of patients with blood; bias, 95 % limits, ICC(A,1)",
+        "calibration_error": "calibration_error.csv: expected calibration error; pixels with p >= 0.01 or blood",
     }
-    return [(table, caption) for name, caption in captions.items() if len(table := _read(folder, name))]
+    return [Table.of(table, title) for name, title in titles.items() if len(table := _read(folder, name))]
 
 
 def _columns(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from ich.base.paths import Rsna
+from ich.draw.colours import BLACK, GREY, HIT, MISS, css
 from ich.draw.pictures import TILE, contact_sheet
-from ich.draw.plots import COLOURS, GREY, layout, new_figure, save, whole_epochs
+from ich.draw.plots import TRAINING, VALIDATION, layout, new_figure, save, whole_epochs
 from ich.rsna.layouts import CLASSES
 from ich.rsna.variants import BASELINE
 from ich.scans.png import read_image
@@ -16,7 +17,7 @@ from ich.scans.png import read_image
 LOWER_IS_BETTER = "log_loss"
 SHOWN = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC",
          "log_loss": "log loss"}  # fmt: skip
-BETTER, WORSE, UNCLEAR = COLOURS[2], COLOURS[1], GREY
+BETTER, WORSE, UNCLEAR = css(HIT), css(MISS), GREY  # right and wrong
 
 
 def preview(files: Rsna, table: pd.DataFrame, names: Sequence[str]) -> None:
@@ -35,9 +36,9 @@ def loss_accuracy(path: Path, history: pd.DataFrame, title: str) -> None:
     figure, panels = new_figure(10, 4, 2)
     best = history.loc[history["val_loss"].idxmin(), "epoch"]
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
-        axes.plot(history["epoch"], history[name], color=COLOURS[0], marker=".", label="training")
-        axes.plot(history["epoch"], history[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
-        axes.axvline(best, color="0.5", linestyle=":", label=f"lowest validation loss: epoch {best}")
+        axes.plot(history["epoch"], history[name], marker=".", **TRAINING)
+        axes.plot(history["epoch"], history[f"val_{name}"], marker=".", **VALIDATION)
+        axes.axvline(best, color=GREY, linestyle=":", label=f"lowest validation loss: epoch {best}")
         axes.set(title=f"{title}: {name}", xlabel="epoch", ylabel=name)
         whole_epochs(axes)
         axes.legend()
@@ -50,7 +51,7 @@ def answer(path: Path, table: pd.DataFrame, differences: pd.DataFrame, subtitle:
     figure, panels = new_figure(15, 0.55 * len(table) + 1.8, len(SHOWN))
     base = table.set_index("variant").loc[BASELINE]
     for axes, name in zip(panels, SHOWN, strict=True):
-        axes.axvline(0, color="black", linewidth=1)
+        axes.axvline(0, color=BLACK, linewidth=1)
         for line, row in enumerate(differences.itertuples()):
             value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
             colour = _verdict(low, high, name)

@@ -18,7 +18,7 @@ from ich.rsna.classifier import Classifier
 from ich.rsna.job import Job, make
 from ich.rsna.layouts import LABELS, names_of
 from ich.rsna.split import PREDICT
-from ich.train import device, jobs, loop
+from ich.train import device, display, jobs, loop
 
 if TYPE_CHECKING:
     import config as settings
@@ -36,18 +36,23 @@ def run_all(config: "settings.RsnaTrain", variants: Sequence[str], table: pd.Dat
     with device.all_devices(config.batch_size):
         classifier = Classifier(config, len(todo[0].batches("train")))
         _tell_duration(todo, classifier)
-        for job in todo:
-            _run(job, classifier)
-            print(f"{job.name}: {summary_line(job)}")
+        with shown(todo):
+            for job in todo:
+                _run(job, classifier)
 
 
-def run_one(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> str:
-    """Run one training while others run elsewhere; return its result in one line."""
+def shown(todo: Sequence[Job]) -> contextlib.AbstractContextManager[None]:
+    """Show what these trainings do within it, wherever they run."""
+    expected = [display.Expected(job.name, job.files, job.config.epochs) for job in todo]
+    return display.shown(expected, any(job.config.quiet for job in todo))
+
+
+def run_one(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> None:
+    """Run one training while others run elsewhere."""
     device.choose_kernels(config.deterministic)
     job = make(config, variant, repeat, table)
     with device.all_devices(config.batch_size):
         _run(job, Classifier(config, len(job.batches("train"))))
-    return summary_line(job)
 
 
 def unfinished(config: "settings.RsnaTrain", variants: Sequence[str], table: pd.DataFrame) -> list[Job]:
@@ -66,6 +71,7 @@ def summary_line(job: Job) -> str:
 def _run(job: Job, classifier: Classifier) -> None:
     """Train, unless another process is training it (InputError) or has finished it in the meantime."""
     loop.run_alone(job, job.config.batch_size, lambda: _train(job, classifier))
+    display.log_end(job, summary_line(job))
 
 
 def _train(job: Job, classifier: Classifier) -> None:

@@ -28,6 +28,7 @@ def patient_summary(patients: pd.DataFrame) -> dict[str, float | int]:
         result |= _averages(name, blood[name])
     return result | {
         "hd95_mm_median": float(blood["hd95_mm"].median()),
+        "volume_error_ml_median": float((blood["volume_pred_ml"] - blood["volume_true_ml"]).abs().median()),
         "n_hd95_undefined": int(np.isinf(blood["hd95_mm"]).sum()),
         **_detection("scan", patients),
         "false_positive_ml_per_clean_patient": float(clean["volume_pred_ml"].mean()),

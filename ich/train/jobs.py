@@ -194,7 +194,7 @@ def summary_line(job: Job) -> str:
     path, unit = (job.files.patients, "patient") if whole else (job.files.slices, "slice")
     table = read_csv(path, ("dice", "tp", "fn"), "main_kfold.py")
     dice = table.loc[table["tp"] + table["fn"] > 0, "dice"]
-    return f"validation Dice per {unit} with blood {dice.mean():.3f} (n = {len(dice)}) -> {job.files.folder}"
+    return f"validation Dice {dice.mean():.3f} over {len(dice)} {unit}s with blood -> {job.files.folder}"
 
 
 def check_folds(split: Split, fold: int) -> list[str]:

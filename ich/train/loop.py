@@ -17,7 +17,7 @@ from ich.base import lock, record
 from ich.base.errors import InputError
 from ich.base.files import atomic, write_csv, write_json
 from ich.base.progress import duration
-from ich.train import checkpoint, device
+from ich.train import checkpoint, device, display
 from ich.train.batches import EpochBatches
 from ich.train.jobs import AnyJob, refuse_other_configuration
 from ich.train.network import Exact
@@ -65,8 +65,7 @@ def fit(plan: Plan) -> list[Row]:
     """Train from the last checkpoint to the last epoch; return the history, one row per epoch."""
     files = plan.job.files
     epoch, history = checkpoint.restore(files.checkpoint, plan.network.model)
-    if epoch:
-        print(f"{plan.job.name}: resuming after epoch {epoch}")
+    display.log_begin(plan.job, epoch, plan.epochs)
     plan.batches.begin(epoch)
     keeper = Keeper(plan, history)
     checkpoint.settle_best(files, keeper.best_epoch)
@@ -109,12 +108,12 @@ def seconds_per_step(model: keras.Model, batches: EpochBatches) -> float:
 
 
 class Keeper(keras.callbacks.Callback):
-    """Before each epoch: its batches. After it: history, a printed line, the best weights, and a checkpoint."""
+    """Before each epoch: its batches. After it: history, a line of the log, the best weights, and a checkpoint."""
 
     def __init__(self, plan: Plan, history: list[Row]) -> None:
         super().__init__()
-        self.plan, self.history, self.done_before = plan, history, len(history)
-        self.saved = self.began = time.monotonic()
+        self.plan, self.history = plan, history
+        self.saved = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Draw the slices of the epoch; Keras calls this before it reads any."""
@@ -138,8 +137,7 @@ class Keeper(keras.callbacks.Callback):
         waited = time.monotonic() - self.saved
         if waited >= plan.job.config.checkpoint_seconds or row["epoch"] == plan.epochs:
             self._checkpoint()
-        if not plan.job.config.quiet:
-            print(self._line(row), flush=True)
+        display.log(files, self._line(row))
 
     @property
     def best_epoch(self) -> int:
@@ -163,11 +161,10 @@ class Keeper(keras.callbacks.Callback):
 
     def _line(self, row: Row) -> str:
         plan = self.plan
-        left = (time.monotonic() - self.began) / (len(self.history) - self.done_before) * (plan.epochs - row["epoch"])
         text = "train " + " ".join(f"{name} {row[name]:.3f}" for name in plan.shown)
         if "val_loss" in row:
             text += " | valid " + " ".join(f"{name} {row['val_' + name]:.3f}" for name in plan.shown)
-        rate = f"lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s, {duration(left)} left"
+        rate = f"lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s"
         return f"{plan.job.name} epoch {row['epoch']}/{plan.epochs}  {text}  {rate}"
 
 

@@ -1,12 +1,13 @@
 """Trainings one after another, each network compiled once; how long they will take."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 
 import keras
 
 from ich.data.split import Split
-from ich.train import device, jobs, loop, network_check, training
+from ich.train import device, display, jobs, loop, network_check, training
 from ich.train.jobs import Job
 from ich.train.network import Network
 
@@ -23,32 +24,50 @@ def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model
     """Run the trainings that are not finished, one after another; print first how long it will take."""
     device.choose_kernels(trainings[0].config.deterministic)
     todo = jobs.unfinished(trainings)
-    networks = {key: [each for each in todo if network_key(each) == key] for key in map(network_key, todo)}
+    networks = by_network(todo)
     for same in networks.values():  # before the first trains for hours
         _check(same[0], split, build)
     if sum(_guess_seconds(each, split) for each in todo) > WORTH_MEASURING_S:
         loop.tell_duration(len(todo), lambda: _estimate_seconds(networks, split, build), FASTER)
-    for same in networks.values():
-        keras.backend.clear_session()  # what Keras kept of an earlier network; never within all_devices
-        with device.all_devices(same[0].recipe.batch_size):
-            network = compiled(same[0], split, build)
-            for each in same:
-                _run(each, network, split)
-                print(f"{each.name}: {jobs.summary_line(each)}")
+    with shown(todo, split):
+        for same in networks.values():
+            keras.backend.clear_session()  # what Keras kept of an earlier network; never within all_devices
+            _run_network(same, split, build)
 
 
-def run_one(job: Job, split: Split, build: Callable[..., keras.Model]) -> str:
-    """Run one training while others run elsewhere; return its scores in one line."""
-    device.choose_kernels(job.config.deterministic)
-    _check(job, split, build)
-    with device.all_devices(job.recipe.batch_size):
-        _run(job, compiled(job, split, build), split)
-    return jobs.summary_line(job)
+def run_apart(same: list[Job], split: Split, build: Callable[..., keras.Model]) -> None:
+    """Run trainings of one network while others run elsewhere."""
+    device.choose_kernels(same[0].config.deterministic)
+    _check(same[0], split, build)
+    _run_network(same, split, build)
+
+
+def by_network(todo: list[Job]) -> dict[str, list[Job]]:
+    """Trainings that share a compiled network, by its name and filters: `unet=32`."""
+    names = ["=".join(map(str, network_key(each))) for each in todo]
+    return {name: [each for each, own in zip(todo, names, strict=True) if own == name] for name in names}
+
+
+def shown(trainings: list[Job], split: Split) -> contextlib.AbstractContextManager[None]:
+    """Show what these trainings do within it, wherever they run."""
+    expected = [
+        display.Expected(each.name, each.files, epochs := each.recipe.epochs, _guess_seconds(each, split) / epochs)
+        for each in trainings
+    ]
+    return display.shown(expected, any(each.config.quiet for each in trainings))
+
+
+def _run_network(same: list[Job], split: Split, build: Callable[..., keras.Model]) -> None:
+    with device.all_devices(same[0].recipe.batch_size):
+        network = compiled(same[0], split, build)
+        for each in same:
+            _run(each, network, split)
 
 
 def _run(job: Job, network: Network, split: Split) -> None:
     part = job.identity["part"]
     training.run(job, network, split.training(part), split.validation(part), split.whole_scans)
+    display.log_end(job, jobs.summary_line(job))
 
 
 def network_key(job: Job) -> tuple[str, int]:
@@ -72,9 +91,7 @@ def _check(job: Job, split: Split, build: Callable[..., keras.Model]) -> None:
     keras.backend.clear_session()  # names of layers are counted from the start again
 
 
-def _estimate_seconds(
-    networks: dict[tuple[str, int], list[Job]], split: Split, build: Callable[..., keras.Model]
-) -> float:
+def _estimate_seconds(networks: dict[str, list[Job]], split: Split, build: Callable[..., keras.Model]) -> float:
     """Seconds of all trainings on this device, measured on one fold of each network."""
     total = 0.0
     for same in networks.values():

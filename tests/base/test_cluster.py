@@ -198,6 +198,11 @@ def test_flags_that_are_refused(script: object, flags: list[str], told: str) -> 
         script.main([*flags, "--quiet"])
 
 
+def test_ray_itself_decides_how_many_run_at_once() -> None:
+    with pytest.raises(InputError, match=r"^--at-once 3: is for --engine local; "):
+        main_kfold.main([*RAY, "--at-once", "3", "--quiet"])
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_without_ray_one_line_says_how_to_install_it(script: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # what an import finds when it is not installed
@@ -291,13 +296,12 @@ def test_folds_by_ray_equal_those_of_one_process_though_a_worker_is_killed(
     local = Script("main_kfold", *flags, "--runs", str(tmp_path / "local"), "--quiet", **ONE_THREAD)
     assert local.end() == 0, local.err
     script = Script("main_kfold", *flags, "--runs", str(tmp_path / "ray"), *RAY, "--address", address)
-    pid = int(script.until(r"unet/fold_02 pid=(\d+).* unet/fold_02 epoch 3/8").group(1))
-    os.kill(pid, signal.SIGKILL)
-    script.until(r"unet/fold_02: resuming after epoch [3-8]")
+    script.until(r"^unet/fold_02 epoch 1/8 ")
+    os.kill(writer_of(tmp_path / "ray" / "patient" / "unet" / "fold_02"), signal.SIGKILL)
+    script.until(r"^unet/fold_02: resuming after epoch [1-8] of 8")
     assert script.end() == 0, script.err
-    assert re.findall(r"^\d of \d: unet/fold_0[12]: validation Dice", script.out, re.MULTILINE) == [
-        "1 of 2: unet/fold_01: validation Dice", "2 of 2: unet/fold_02: validation Dice"
-    ]  # fmt: skip
+    ends = r"^(\d) of 2: unet/fold_0([12]): 8 epochs in \d+ s, validation Dice"
+    assert sorted(re.findall(ends, script.out, re.MULTILINE)) == [("1", "1"), ("2", "2")]
     for fold in (1, 2):
         one, two = (paths.Training(tmp_path / engine / "patient" / "unet" / paths.fold_name(fold))
                     for engine in ("local", "ray"))  # fmt: skip
@@ -323,6 +327,11 @@ def test_an_error_in_a_worker_ends_the_script_with_its_line(project: Project, ad
     assert not list(tmp_path.glob("runs/patient/*/*/history.csv"))
 
 
+def writer_of(folder: Path) -> int:
+    """The process that has locked it."""
+    return json.loads((folder / lock.NAME).read_text())["pid"]
+
+
 def is_running(pid: int) -> bool:
     """A process that only waits for its parent to ask for its status has ended."""
     try:
@@ -335,7 +344,8 @@ def is_running(pid: int) -> bool:
 def test_ctrl_c_stops_the_workers(project: Project, address: str, tmp_path: Path) -> None:
     flags = [*project.flags, *TINY, "--epochs", "10000", "--runs", str(tmp_path)]
     script = Script("main_kfold", *flags, *RAY, "--address", address)
-    pid = int(script.until(r"pid=(\d+).* epoch 2/").group(1))
+    fold = script.until(r"unet/(fold_0\d) epoch 1/").group(1)
+    pid = writer_of(tmp_path / "patient" / "unet" / fold)
     script.process.send_signal(signal.SIGINT)
     assert script.end() == 130
     assert script.err.splitlines()[-1] == "interrupted; rerun the same command to resume"
@@ -373,7 +383,10 @@ def test_rsna_trainings_by_ray_equal_those_of_one_process(project: Project, addr
     local = Script("rsna_train", *flags, "--runs", str(tmp_path / "local"), **ONE_THREAD)
     script = Script("rsna_train", *flags, "--runs", str(tmp_path / "ray"), *RAY, "--address", address)
     assert (local.end(), script.end()) == (0, 0), script.err
-    assert len(re.findall(r"^[12] of 2: 0_dicom2png.*: epoch 1 has the lowest", script.out, re.MULTILINE)) == 2
+    assert (
+        len(re.findall(r"^[12] of 2: 0_dicom2png.*: 1 epoch in .*, epoch 1 has the lowest", script.out, re.MULTILINE))
+        == 2
+    )
     for repeat in (1, 2):
         one, two = (paths.Classification(tmp_path / engine, "multiclass", "0_dicom2png", repeat)
                     for engine in ("local", "ray"))  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import config as settings
-from ich.base import flags, script
+from ich.base import flags, script, steps
 from ich.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -107,9 +107,41 @@ def test_models_that_are_refused(models: str) -> None:
 
 def test_what_differs_from_config_py_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     flags.parse(settings.CreateDataSet, "", ["--folds", "5", "--seed", "0", "--windows", "80/200"])
-    assert capsys.readouterr().out.splitlines() == [
-        "--folds 5  (config.py: 10)", "--windows 80/200  (config.py: 40/120)",
-    ]  # fmt: skip
+    assert capsys.readouterr().out == "changed: folds 5, windows 80/200\n"
+
+
+def test_a_step_whose_command_is_shown_prints_no_overrides(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(steps.DEMO, "1")
+    config = flags.parse(settings.CreateDataSet, "", ["--folds", "5"])
+    steps.tell_next("main_kfold.py", config, "data")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "line"),
+    [
+        ("", ("data", "models", "epochs"), "next: python trials.py\n"),
+        ("--data d --runs r", ("data", "protocol"), "next: python trials.py --data d\n"),
+        ("--models unet=8 dunet=16 --epochs 3", ("models", "epochs"),
+         "next: python trials.py --models unet=8 dunet=16 --epochs 3\n"),
+        ("--deterministic --seed 4", ("deterministic", "seed"), "next: python trials.py --deterministic --seed 4\n"),
+        ("--data d --quiet", ("data",), ""),
+    ],
+)  # fmt: skip
+def test_next_step_has_the_flags_of_this_one(
+    given: str, names: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = flags.parse(settings.MainKfold, "", given.split())
+    capsys.readouterr()
+    steps.tell_next("trials.py", config, *names)
+    assert capsys.readouterr().out == line
+
+
+def test_next_step_is_quoted_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    steps.tell_next("trials.py", settings.Trials(data=Path("my data")), "data")
+    assert capsys.readouterr().out == "next: python trials.py --data 'my data'\n"
 
 
 def test_quiet_prints_no_overrides(capsys: pytest.CaptureFixture[str]) -> None:

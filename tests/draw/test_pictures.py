@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ich.data.pixels import Slices
-from ich.draw import pictures, plots
+from ich.draw import analysis_plots, colours, pictures, plots
 
 TRUTH = np.array([[1, 1], [0, 0]], bool)
 FOUND = np.array([[1, 0], [1, 0]], bool)  # hit, missed; false alarm, nothing
@@ -22,11 +22,11 @@ def grey() -> np.ndarray:
 
 def test_overlay_tints_each_kind_of_pixel(grey: np.ndarray) -> None:
     shown = pictures.overlay(grey, TRUTH, FOUND, size=2)
-    # 55 % of grey 100 and 45 % of the colour, e.g. green of a hit: 55 + 0.45 * 190 = 140.5
+    # 55 % of grey 100 and 45 % of the colour, e.g. green of a hit: 55 + 0.45 * 153 = 123.85
     expected = {
-        (0, 0): (55, 140.5, 95.5),  # hit: (0, 190, 90)
-        (0, 1): (158.5, 68.5, 145),  # missed: (230, 30, 200)
-        (1, 0): (169.75, 118, 55),  # false alarm: (255, 140, 0)
+        (0, 0): (83.8, 123.85, 75.7),  # hit: (64, 153, 46)
+        (0, 1): (169.75, 55, 145),  # missed: (255, 0, 200)
+        (1, 0): (169.75, 160.75, 55),  # false alarm: (255, 235, 0)
         (1, 1): (GREY, GREY, GREY),
     }
     for place, colour in expected.items():
@@ -125,7 +125,7 @@ def test_best_epoch_is_marked_on_the_validation_curve(
 ) -> None:
     drawn = []
     monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
-    plots.fold_curves(tmp_path / "f.png", history(1, validated), name, "patient")
+    plots.fold_curves(tmp_path / "f.png", history(1, validated), name, "patient", colours.of_runs(["run0"]))
     axes = drawn[0].axes[0]
     star = next(line for line in axes.lines if line.get_marker() == "*")
     assert list(star.get_xdata()) == [best]
@@ -133,11 +133,12 @@ def test_best_epoch_is_marked_on_the_validation_curve(
 
 
 def test_more_runs_than_colours_are_all_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    number, drawn = len(plots.COLOURS) + 2, []
+    number, drawn = len(colours.OTHERS) + 2, []
+    colour_of = colours.of_runs(f"run{each}" for each in range(number))
     monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
-    plots.versus_curves(tmp_path / "v.png", history(number, [1, 2, 3], folds=3), "dice", "patient")
+    plots.versus_curves(tmp_path / "v.png", history(number, [1, 2, 3], folds=3), "dice", "patient", colour_of)
     values = {f"run{each}": np.array([0.2, np.nan, 0.4]) for each in range(number)}
-    plots.strips(tmp_path / "s.png", {"each patient": values}, "Dice", "title")
+    plots.strips(tmp_path / "s.png", {"each patient": values}, "Dice", "title", colour_of)
     assert len(drawn[0].axes[0].lines) == number
     labels = [label.get_text() for label in drawn[1].axes[0].get_xticklabels()]
     assert labels[-1] == f"run{number - 1}\nmean 0.30\nn = 2"  # NaN is no value
@@ -147,7 +148,7 @@ def test_more_runs_than_colours_are_all_drawn(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_strips_of_one_value_and_of_none(tmp_path: Path) -> None:
     groups = {"each patient": {"unet": np.array([0.5]), "dunet": np.array([np.nan])}}
-    plots.strips(tmp_path / "strips.png", groups, "Dice", "title")
+    plots.strips(tmp_path / "strips.png", groups, "Dice", "title", colours.KNOWN)
     assert (tmp_path / "strips.png").stat().st_size > 5000
 
 
@@ -159,8 +160,8 @@ def test_a_curve_of_one_epoch_can_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_p
     for name in ("dice", "val_dice"):
         rows |= {f"{name}_mean": 0.5, f"{name}_sd": np.nan, name: 0.5}
     history = pd.DataFrame(rows)
-    plots.versus_curves(tmp_path / "v.png", {"unet": history}, "dice", "patient")
-    plots.fold_curves(tmp_path / "f.png", {"unet": history}, "dice", "patient")
+    plots.versus_curves(tmp_path / "v.png", {"unet": history}, "dice", "patient", colours.KNOWN)
+    plots.fold_curves(tmp_path / "f.png", {"unet": history}, "dice", "patient", colours.KNOWN)
     marked = [line.get_marker() for figure in drawn for line in figure.axes[0].lines if line.get_marker() != "*"]
     assert marked == [".", ".", "."] if epochs == 1 else marked == ["", "", ""]
     assert "one fold" in drawn[0].axes[0].get_title()
@@ -168,7 +169,36 @@ def test_a_curve_of_one_epoch_can_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert (ticks == ticks.round()).all()
 
 
+def test_training_is_dashed_grey_and_validation_in_the_colour_of_its_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
+    plots.fold_curves(tmp_path / "f.png", {"dunet": history(1, [1, 2])["run0"]}, "dice", "patient", colours.KNOWN)
+    training, validation = drawn[0].axes[0].lines[:2]
+    assert (training.get_color(), training.get_linestyle()) == (colours.GREY, "--")
+    assert (validation.get_color(), validation.get_linestyle()) == (colours.KNOWN["dunet"], "-")
+
+
+def test_bland_altman_panels_share_axes_and_show_zero(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All differences are far above zero, and those of one run are larger."""
+    drawn = []
+    monkeypatch.setattr(analysis_plots, "save", lambda figure, path: drawn.append(figure))
+    blood = pd.DataFrame({"run": ["unet"] * 2 + ["dunet"] * 2, "volume_true_ml": [10.0, 20, 10, 20],
+                          "volume_pred_ml": [40.0, 60, 90, 150]})  # fmt: skip
+    limits = pd.DataFrame({"run": ["unet", "dunet"], "bias_ml": [35.0, 105], "lower_ml": [21.0, 36],
+                           "upper_ml": [49.0, 174]})  # fmt: skip
+    analysis_plots.bland_altman(tmp_path / "v.png", blood, limits, colours.KNOWN)
+    first, second = drawn[0].axes
+    assert (first.get_xlim(), first.get_ylim()) == (second.get_xlim(), second.get_ylim())
+    for axes, colour in ((first, colours.KNOWN["unet"]), (second, colours.KNOWN["dunet"])):
+        assert axes.get_ylim()[0] < 0 < 174 < axes.get_ylim()[1]
+        assert any(set(line.get_ydata()) == {0} for line in axes.lines)
+        assert [line.get_color() for line in axes.lines if line.get_marker() == "o"] == [colour]
+
+
 @pytest.mark.parametrize("name", ["a$x^$", "$\\frac$", "50%_{$"])
 def test_dollar_signs_in_names_are_no_formulas(name: str, tmp_path: Path) -> None:
-    plots.versus_curves(tmp_path / "v.png", {name: history(1, [1, 2], folds=2)["run0"]}, "dice", "patient")
-    plots.strips(tmp_path / "s.png", {name: {name: np.array([0.5, 0.7])}}, "Dice", f"run {name}")
+    curve, colour_of = history(1, [1, 2], folds=2)["run0"], colours.of_runs([name])
+    plots.versus_curves(tmp_path / "v.png", {name: curve}, "dice", "patient", colour_of)
+    plots.strips(tmp_path / "s.png", {name: {name: np.array([0.5, 0.7])}}, "Dice", f"run {name}", colour_of)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from predict_files import write_nifti
 
+from ich.base.record import RESEARCH_ONLY
+from ich.data import origin
 from ich.predict import measure, montage
 from ich.scans.scan import Scan, read_nifti
 from ich.scans.window import Window
@@ -77,7 +79,7 @@ def test_montage_outlines_the_slices_with_blood() -> None:
     planes = np.full((5, 20, 30), 40, np.int16)  # grey in the window, and black where it is padded
     masks = np.zeros(planes.shape, bool)
     masks[3, 8:14, 10:20] = True
-    picture = montage.montage(planes, masks, Window(40, 120), "name")
+    picture = montage.montage(planes, masks, Window(40, 120), "name", "For research")
     tiles = [(montage.BAR + row * montage.TILE, column * montage.TILE) for row in range(2) for column in range(3)]
     coloured = [
         bool((np.ptp(picture[top : top + montage.TILE, left : left + montage.TILE].astype(int), axis=2) > 30).any())
@@ -111,6 +113,18 @@ def test_montage_of_many_slices_is_even_and_keeps_those_with_blood(slices: int, 
 
 def test_montage_says_that_slices_are_left_out() -> None:
     few, many = (np.full((number, 20, 30), 40, np.int16) for number in (40, 41))
-    foot = [montage.montage(planes, planes < 0, Window(40, 120), "")[-montage.BAR :] for planes in (few, many)]
+    foot = [montage.montage(planes, planes < 0, Window(40, 120), "", "")[-montage.BAR :] for planes in (few, many)]
     assert foot[0].shape == foot[1].shape
     assert not np.array_equal(*foot)
+
+
+@pytest.mark.parametrize("slices", [1, 12, 40])
+def test_texts_of_the_montage_are_broken_into_lines_that_fit(slices: int) -> None:
+    """The right border is black: no text is cut there, however narrow the picture."""
+    planes = np.full((slices, 20, 30), -1000, np.int16)
+    title = "scan_of_a_long_name: 12.3 ml in 4 lesions (3 above 0.1 ml), longest 57 mm, 17 slices, threshold 0.50"
+    notice = f"{origin.networks_notice(origin.PHANTOMS)}. {RESEARCH_ONLY}"
+    picture = montage.montage(planes, planes > 0, Window(40, 120), title, notice)
+    assert not picture[:, -4:].any()
+    fewer = montage.montage(planes, planes > 0, Window(40, 120), "", "")
+    assert len(picture) > len(fewer)

@@ -1,6 +1,7 @@
 """Which networks predict, with which windows, from which files: what is asked for, or an error."""
 
 import errno
+import html
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import predict
 from ich.base import backend, record
 from ich.base.errors import InputError
 from ich.base.files import read_json, write_json
-from ich.data import identity
+from ich.data import identity, origin
 from ich.predict import engines, method, networks
 from ich.scans.window import Window
 
@@ -105,6 +106,19 @@ def test_given_windows_are_used_by_every_engine(trained: Path, head: Path, windo
     for engine in filter(engines.installed, engines.PACKAGES):
         call(trained, head, "--engine", engine, "--windows", given)
         np.testing.assert_array_equal(mask(trained), expected)
+
+
+@pytest.mark.parametrize(("source", "is_said"), [(origin.PHANTOMS, True), (origin.CT_ICH, False), (None, False)])
+def test_networks_of_phantoms_say_so_on_the_terminal_and_on_the_page(
+    trained: Path, head: Path, capsys: pytest.CaptureFixture, source: str | None, is_said: bool
+) -> None:
+    for path in trained.rglob("run.json"):
+        write_json(path, {**read_json(path), "origin": source or ""})
+    call(trained, head, "--view")
+    page = (trained.parent / "out" / "head" / "view.html").read_text()
+    header = html.unescape(page.partition("<header>")[2].partition("</header>")[0])
+    assert (origin.PHANTOM_NETWORKS in capsys.readouterr().out, origin.PHANTOM_NETWORKS in header) == (is_said, is_said)
+    assert record.RESEARCH_ONLY in header
 
 
 def test_results_and_exports_depend_on_the_windows(trained: Path, head: Path, capsys: pytest.CaptureFixture) -> None:

@@ -50,7 +50,7 @@ def test_page_shows_slabs_where_their_slices_lie(tmp_path: Path, order: tuple[in
     scan = thin(tmp_path / "a.nii", 1.0, order)
     mask = np.zeros(SHAPE, bool)
     mask[3, 2, 5] = True
-    view.write(tmp_path / "view.html", scan, np.transpose(mask, order), BRAIN, "name")
+    view.write(tmp_path / "view.html", scan, np.transpose(mask, order), BRAIN, "name", "For research")
     hu, marked = volumes(tmp_path / "view.html")
     axial = order.index(2)
     upright = np.transpose(hu.get_fdata(), np.argsort(order))
@@ -102,7 +102,7 @@ def test_slabs_are_called_after_the_slices_of_the_scan(
 
 def test_thick_slices_are_shown_as_they_are(tmp_path: Path) -> None:
     scan = thin(tmp_path / "a.nii", 5.0)
-    view.write(tmp_path / "view.html", scan, np.zeros(SHAPE, bool), BRAIN, "name")
+    view.write(tmp_path / "view.html", scan, np.zeros(SHAPE, bool), BRAIN, "name", "For research")
     hu, marked = volumes(tmp_path / "view.html")
     np.testing.assert_allclose(hu.get_fdata()[3, 3], np.arange(7) * 10, atol=view.HU_STEP / 2)
     np.testing.assert_allclose(hu.affine, scan.affine)
@@ -116,7 +116,7 @@ def test_page_of_thin_slices_is_small(tmp_path: Path) -> None:
     hu = rng.normal(40, 15, (128, 128, 120)).astype(np.int16)
     affine = np.diag([-0.5, 0.5, 0.625, 1])
     scan = Scan(Path("a"), nib.Nifti1Image(hu, affine), hu, affine)
-    view.write(tmp_path / "view.html", scan, hu > 90, BRAIN, "name")
+    view.write(tmp_path / "view.html", scan, hu > 90, BRAIN, "name", "For research")
     own = (tmp_path / "view.html").stat().st_size - view.NIIVUE.stat().st_size
     assert own < 0.6e6
 

@@ -22,9 +22,10 @@ from pydicom.uid import (
 )
 
 from ich.base import record
+from ich.draw.colours import PREDICTION
 from ich.phantom.head import Patient
 from ich.phantom.series import NAME, write_series
-from ich.predict import montage, segmentation, segmentation_sources
+from ich.predict import segmentation, segmentation_sources
 from ich.scans.scan import Scan
 
 hd = pytest.importorskip("highdicom")
@@ -400,7 +401,7 @@ def test_equal_slices_keep_their_spacing(copy: Path) -> None:
 def test_colour_is_that_of_the_outline_and_version_that_of_the_project(copy: Path) -> None:
     (segment,) = written(copy)[0].SegmentSequence
     colour = hd.color.CIELabColor.from_dicom_value(segment.RecommendedDisplayCIELabValue)
-    np.testing.assert_allclose(colour.to_rgb(), montage.COLOUR, atol=1)
+    np.testing.assert_allclose(colour.to_rgb(), PREDICTION, atol=1)
     version = segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion
     assert version == record.version()
     root = Path(__file__).parents[2]

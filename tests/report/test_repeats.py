@@ -119,7 +119,7 @@ def test_rates_by_type_and_size_are_means_over_repeats(run: folds.Run, tmp_path:
     for training in run.trainings:
         bins = {"bin": [0.0, 0.5], "pixels": [4, 6], "positives": [1, 3], "probability_sum": [1.0, 4.5]}
         write_csv(training.calibration, pd.DataFrame(bins))
-    analysis.write(tmp_path / "report", [run], slices, "patient")
+    analysis.write(tmp_path / "report", [run], slices, "patient", {"unet": "black"})
     by_type = read_csv(tmp_path / "report" / "by_type.csv", (), "").set_index("type").loc["epidural"]
     assert (by_type["patients"], by_type["slices"], by_type["slices_found"]) == (1, 1, 0.5)
     assert by_type["dice_mean"] == pytest.approx(1 / 3, abs=1e-5)

@@ -12,6 +12,7 @@ from conftest import Done
 
 from ich.base import paths
 from ich.base.files import write_csv
+from ich.report import display
 from ich.report import page as report_page
 from ich.score import metrics, statistics
 from ich.score.summary import patient_summary
@@ -56,10 +57,33 @@ def page(done: Done) -> Cells:
 
 
 def test_page_shows_the_comparison_table(done: Done, page: Cells) -> None:
-    table = pd.read_csv(done.report("patient") / "comparison.csv")
-    cells = page.table_with("dice_ci_low", len(table))
-    for name in ("dice_mean", "dice_ci_low", "iou_mean", "n_with_blood"):
-        assert list(cells[name]) == [report_page.shown(value) for value in table[name].astype(float)]
+    table = pd.read_csv(done.report("patient") / "comparison.csv").set_index("run")
+    cells = page.table_with("Dice, mean (95 % interval)", len(table)).set_index("Network")
+    assert list(cells.columns) == [
+        "Dice, mean (95 % interval)", "Scans with blood found", "Scans without blood called clean", "HD95, median (mm)",
+        "Volume error, median (ml)", "Invented blood per scan without blood (ml)",
+    ]  # fmt: skip
+    for run, row in table.iterrows():
+        dice = f"{row['dice_mean']:.3f} ({row['dice_ci_low']:.3f} to {row['dice_ci_high']:.3f})"
+        clean = f"{100 * row['scan_specificity']:.0f} % of {row['n_clean']}"
+        invented = f"{row['false_positive_ml_per_clean_patient']:.1f}"
+        assert list(cells.loc[run].iloc[[0, 2, 5]]) == [dice, clean, invented]
+
+
+def test_every_column_of_the_comparison_is_under_details(done: Done, page: Cells) -> None:
+    table = pd.read_csv(done.report("patient") / "comparison.csv").set_index("run")
+    cells = page.table_with("In words", len(table.columns)).set_index("Column")
+    for name in table.columns:
+        assert list(cells.loc[name, list(table.index)]) == [display.shown(value) for value in table[name].tolist()]
+
+
+def test_names_of_columns_are_shown_under_details_only(done: Done) -> None:
+    for protocol in ("patient", "slice"):
+        text = (done.report(protocol) / "report.html").read_text(encoding="utf-8")
+        visible = re.sub(r"<details>.*?</details>|<style>.*?</style>|<script>.*?</script>", "", text, flags=re.DOTALL)
+        headings = re.findall(r"<th[^>]*>(?:<button[^>]*>)?(.*?)<", visible)
+        assert headings
+        assert [name for name in headings if "_" in name] == []
 
 
 def test_comparison_can_be_recomputed_from_the_patients(done: Done) -> None:
@@ -96,7 +120,7 @@ def test_first_section_answers_the_question(page: Cells) -> None:
 
 def test_page_is_one_file_without_network(done: Done) -> None:
     text = (done.report("patient") / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r'(?:src|href)="(?!data:)', text) == []
+    assert re.findall(r'(?:src|href)="(?!data:|#)', text) == []
     pictures = re.findall(r"<img[^>]*>", text)
     assert pictures
     assert all(re.search(r'alt="[^"]+"', picture) for picture in pictures)
@@ -130,7 +154,7 @@ def test_ids_are_escaped(done: Done, tmp_path: Path) -> None:
     [(0.6129, "0.613"), (12.0, "12"), (float("nan"), "-"), (float("inf"), "inf"), (1.2e-5, "1.2e-05"), ("a", "a")],
 )
 def test_cells(value: object, text: str) -> None:
-    assert report_page.shown(value) == text
+    assert display.shown(value) == text
 
 
 @pytest.mark.slow
@@ -141,7 +165,7 @@ def test_page_in_a_browser(done: Done, browser: object) -> None:
 
     browser.get((done.report("patient") / "report.html").resolve().as_uri())
     heads = browser.find_elements(By.CSS_SELECTOR, "#patient-table th button")
-    column = [head.text for head in heads].index("dice")
+    column = [head.text for head in heads].index("Dice")
 
     def values() -> list[float]:
         cells = browser.find_elements(By.CSS_SELECTOR, f"#patient-table tbody tr td:nth-child({column + 1})")

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Project
+from conftest import Project, undocumented
 from keras import layers
 
 import rsna_compare
@@ -101,6 +101,14 @@ def test_the_comparison_has_a_row_a_variant(work: Work) -> None:
     assert len(pd.read_csv(folder / "per_class.csv")) == 7 * 6
     for picture in ("answer.png", "confusion.png"):
         assert (folder / picture).stat().st_size > 10_000
+
+
+def test_every_column_is_explained(work: Work) -> None:
+    work.compare()
+    classes = {f"prob_{name}" for name in layouts.names_of(work.task)} | set(layouts.names_of(work.task))
+    tables = [*work.root.rglob("*.csv"), *work.data.slices.parent.glob("*.csv")]
+    assert {table.name for table in tables} >= {"slices.csv", "predictions.csv", "differences.csv", "per_class.csv"}
+    assert {each for each in undocumented(tables) if each.partition(": ")[2] not in classes} == set()
 
 
 def test_all_variants_begin_with_the_same_weights_and_end_with_others(work: Work) -> None:

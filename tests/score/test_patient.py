@@ -186,6 +186,7 @@ def test_summary_worked_by_hand():
     expected |= {"dice_mean": 5 / 9, "dice_median": 2 / 3, "iou_mean": 0.5}  # Dice 1, 2/3, 0; IoU 1, 1/2, 0
     expected |= {"dice_sd": np.sqrt(((4 / 9) ** 2 + (1 / 9) ** 2 + (5 / 9) ** 2) / 2)}
     expected |= {"hd95_mm_median": 10.0}  # 0, one row of 10 mm, infinite
+    expected |= {"volume_error_ml_median": 2.0}  # of 4 ml: 4, 2 and 0 ml predicted
     expected |= {"scan_sensitivity": 2 / 3, "scan_specificity": 0.5}
     # scores 0.9 0.9 0.1 against 0.1 0.9: of six pairs two are won (0.9 over 0.1), three drawn, one lost
     expected |= {"scan_auroc": (2 + 3 / 2) / 6}

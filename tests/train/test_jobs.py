@@ -122,6 +122,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run(job: jobs.Job, *_: object) -> None:
         done.append(f"train {job.name}")
         job.files.folder.mkdir(parents=True, exist_ok=True)
+        write_csv(job.files.history, pd.DataFrame({"seconds": [60.0, 65.0]}))
         write_json(job.files.run, {})
 
     monkeypatch.setattr(runner, "compiled", lambda job, split, build: done.append(f"compile {job.identity['model']}"))
@@ -219,4 +220,4 @@ def test_summary_is_over_those_with_blood(tmp_path: Path, kind: str, unit: str) 
     if kind == "patients":
         write_csv(files.patients, table)
     job = replace(two_networks(tmp_path)[2], files=files)
-    assert jobs.summary_line(job).startswith(f"validation Dice per {unit} with blood 0.300 (n = 2)")  # (0.6 + 0) / 2
+    assert jobs.summary_line(job).startswith(f"validation Dice 0.300 over 2 {unit}s with blood -> ")  # (0.6 + 0) / 2

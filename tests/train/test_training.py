@@ -93,7 +93,7 @@ def weights(path: Path) -> list[np.ndarray]:
 
 
 def test_files_of_a_training(finished: jobs.Job) -> None:
-    names = "config.json run.json history.csv last.keras best.keras valid_slices.csv valid_patients.csv "
+    names = "config.json run.json history.csv train.log last.keras best.keras valid_slices.csv valid_patients.csv "
     names += "valid_thresholds.csv loss.png dice.png iou.png"
     found = {path.name for path in finished.files.folder.iterdir()}
     assert set(names.split()) <= found

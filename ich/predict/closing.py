@@ -1,0 +1,85 @@
+"""What demo.sh says at the end: a few sentences of result, and the files to open first.
+
+python -m ich.predict.closing demo/data demo/reports demo     (the last one: phantoms were made there)
+"""
+
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import pandas as pd
+
+from ich.base import paths, script
+from ich.base.files import read_csv, read_json
+from ich.data import origin
+from ich.phantom.head import blood_kinds, make_patient
+from ich.predict import measure
+from ich.report import verdict
+from ich.report.published import NOT_COMPARABLE
+from ich.scans.scan import Scan
+from ich.score import metrics
+
+PROTOCOL = "patient"
+
+
+def main(data: Path, reports: Path, demo: Path | None = None) -> None:
+    """Print the result of the demo; `demo` is the folder of phantoms, None for real scans."""
+    folder = reports / PROTOCOL
+    facts = read_json(folder / paths.RUN, ("trained",))
+    phantom = "phantom " * (origin.read(data) == origin.PHANTOMS)
+    tables = {name: read_csv(folder / f"{name}.csv", (), "trials.py") for name in ("statistics", "comparison")}
+    print("\nResult")
+    origin.tell(origin.read(data))
+    answers = [str(each) for each in verdict.verdicts(tables["statistics"], facts["trained"])]
+    for answer in answers or [_only(tables["comparison"])]:
+        print(f"* Cross-validation: {answer}")
+    print(f"* Test set: {_tested(folder, [run['run'] for run in facts['trained']], phantom)}")
+    if origin.read(data) == origin.CT_ICH:
+        print(f"* {NOT_COMPARABLE}")
+    if demo:
+        print(f"* Unseen phantom head: {_unseen(demo)}")
+    best = tables["comparison"].sort_values("dice_mean", ascending=False)["run"].iloc[0]
+    files = [folder / "report.html", folder / f"test_{best}" / "patients.png"]
+    files.append(demo / "predicted" / "dicom" / "view.html" if demo else data / PROTOCOL / "preview.png")
+    print("Open these", *(f"  {path}" for path in files if path.exists()), sep="\n")
+
+
+def _only(comparison: pd.DataFrame) -> str:
+    """In place of the verdict, where a single network was trained."""
+    row = comparison.iloc[0]
+    return f"{row['run']} reaches a mean Dice of {row['dice_mean']:.3f} over {row['n_with_blood']} patients with blood."
+
+
+def _tested(folder: Path, runs: list[str], phantom: str) -> str:
+    """Dice and clean patients called clean, of each run on the same test patients."""
+    scores, clean_right = [], []
+    for run in runs:
+        patients = read_csv(folder / f"test_{run}" / "patients.csv", ("dice", "volume_pred_ml"), "tests.py")
+        blood = metrics.with_blood(patients)
+        clean = patients.drop(blood.index)
+        scores.append(f"{run} {blood['dice'].mean():.3f}")
+        clean_right.append(f"{run} {(clean['volume_pred_ml'] == 0).sum()}")
+    return (f"mean Dice over {len(blood)} {phantom}patients with blood: {', '.join(scores)}; "
+            f"of {len(clean)} without blood called clean: {', '.join(clean_right)}.")  # fmt: skip
+
+
+def _unseen(demo: Path) -> str:
+    """Volume and lesions of the phantom that no network has seen: the true ones, and the predicted ones."""
+    made = read_json(demo / "ct-ich" / paths.PHANTOM_MARKER, ("patients", "size", "seed"))
+    first = made["patients"]
+    number = next(number for number in range(first, first + 2) if blood_kinds(made["seed"], number))
+    head = make_patient(made["seed"], number, made["size"])
+    scan = Scan(demo / "unseen", nib.Nifti1Image(head.mask, head.affine), head.hu, head.affine)
+    truth = measure.measures(head.mask > 0, scan)
+    table = read_csv(demo / "predicted" / "volumes.csv", ("scan", "volume_ml", "lesions"), "predict.py")
+    found = table[table["scan"] == "dicom"].iloc[0]
+    return (f"it has {truth['volume_ml']:.1f} ml of blood in {_lesions(truth['lesions'])}; "
+            f"predicted are {found['volume_ml']:.1f} ml in {_lesions(found['lesions'])}.")  # fmt: skip
+
+
+def _lesions(number: object) -> str:
+    return f"{number} lesion{'s' * (number != 1)}"
+
+
+if __name__ == "__main__":
+    script.run(lambda: main(*map(Path, sys.argv[1:])))

@@ -1,0 +1,68 @@
+"""What demo.sh says at the end, and the flags that it takes."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Done
+from scipy import ndimage
+
+from ich.base.files import read_csv, read_json, write_csv
+from ich.phantom.head import blood_kinds, make_patient
+from ich.predict import closing
+
+ROOT = Path(__file__).parents[2]
+
+
+def told(capsys: pytest.CaptureFixture[str], *given: Path) -> list[str]:
+    closing.main(*given)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_result_of_phantoms(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(capsys, done.project.data, done.root / "reports")
+    assert lines[1:3] == ["Result", "PHANTOM DATA: shows that the program works, says nothing about patients"]
+    assert lines[3].startswith("* Cross-validation: Is ")
+    patients = read_csv(done.report("patient") / "test_dunet" / "patients.csv", ("dice",), "")
+    blood = patients[patients["tp"] + patients["fn"] > 0]
+    assert f"mean Dice over {len(blood)} phantom patients with blood: " in lines[4]
+    assert f"dunet {blood['dice'].mean():.3f}" in lines[4]
+    assert f"of {len(patients) - len(blood)} without blood called clean: " in lines[4]
+    assert lines[5:7] == ["Open these", f"  {done.report('patient') / 'report.html'}"]
+    assert all(Path(line.strip()).exists() for line in lines[6:])
+    assert len(lines[6:]) == 3
+
+
+def test_the_unseen_head_has_its_true_volume_beside_the_predicted_one(
+    done: Done, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ct-ich").symlink_to(done.project.raw)
+    found = {"scan": ["dicom", "scan"], "volume_ml": [12.34, 9.0], "lesions": [1, 7]}
+    write_csv(tmp_path / "predicted" / "volumes.csv", pd.DataFrame(found))
+    made = read_json(done.project.raw / "phantom.json")
+    number = next(number for number in (made["patients"], made["patients"] + 1) if blood_kinds(made["seed"], number))
+    head = make_patient(made["seed"], number, made["size"])
+    lesions = ndimage.label(head.mask, np.ones((3, 3, 3)))[1]
+    ml = (head.mask > 0).sum() * abs(np.linalg.det(head.affine[:3, :3])) / 1000
+    (line,) = [line for line in told(capsys, done.project.data, done.root / "reports", tmp_path) if "Unseen" in line]
+    assert f"it has {ml:.1f} ml of blood in {lesions} lesion" in line
+    assert line.endswith("predicted are 12.3 ml in 1 lesion.")
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "line"),
+    [
+        (["--help"], 0, "Runs every step"),
+        (["--colour"], 2, "error: --colour: unknown flag; `bash demo.sh --help` says what there is\n"),
+        (["nowhere"], 2, "error: nowhere: not a folder, expected that of CT-ICH as downloaded; "),
+        (["tests", "docs"], 2, "error: 2 arguments given, expected one folder at most; "),
+    ],
+)
+def test_flags_of_the_demo(given: list[str], status: int, line: str) -> None:
+    answer = subprocess.run(["bash", "demo.sh", *given], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == status
+    shown = answer.stderr if status else answer.stdout
+    assert shown.startswith(line)
+    assert not status or shown.count("\n") == 1
