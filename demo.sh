@@ -3,11 +3,11 @@ set -euo pipefail
 HELP="Runs every step, from scans to tables, plots and predicted masks.
 
   bash demo.sh                  on invented scans (phantoms), with small networks:
-                                about ten minutes on two CPU cores, 0.3 GB in demo/
+                                about ten minutes on two CPU cores, 0.5 GB in demo/
   bash demo.sh PATH_TO_CT_ICH   on the real data set, with the settings of config.py:
                                 hours on a GPU, days on a CPU; writes data/, runs/ and reports/
 
-The first call installs the packages into .venv: some minutes, about 4 GB with a GPU's packages 8 GB.
+The first call installs the packages into .venv: a few minutes and 4 GB (10 GB with those for a GPU).
 Rerun after an interruption, it skips what is finished and resumes what is not."
 case "${1:-}" in
     -h | --help) echo "$HELP"; exit ;;
@@ -20,6 +20,7 @@ elif [ $# -eq 1 ] && [ ! -d "$1" ]; then
     echo "error: $1: not a folder, expected that of CT-ICH as downloaded; \`bash demo.sh --help\` says more" >&2
     exit 2
 fi
+raw=""
 [ $# -eq 0 ] || raw=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 source ./environment.sh
@@ -57,13 +58,13 @@ real() {
 
 # Code, scans, names of all results, and their manifests: as long as none of it changes, there is nothing to do.
 state() {
-    { cat ./*.py; find ich -name '*.py' | LC_ALL=C sort | xargs cat
-      [ -z "${raw:-}" ] || ls -lR "$raw"
+    { cksum ./*.py; find ich -name '*.py' -exec cksum {} + | LC_ALL=C sort
+      [ -z "$raw" ] || ls -lR "$raw"
       find "$@" -type f ! -name finished 2> /dev/null | LC_ALL=C sort
-      find "$@" -name run.json 2> /dev/null | LC_ALL=C sort | xargs cksum; } | cksum
+      find "$@" -name run.json -exec cksum {} + 2> /dev/null | LC_ALL=C sort; } | cksum
 }
 
-if [ -z "${raw:-}" ]; then
+if [ -z "$raw" ]; then
     steps=demo folders=(demo) closing=(demo/data demo/reports demo)
 else
     steps=real folders=(reports data runs) closing=(data reports)

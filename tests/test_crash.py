@@ -371,6 +371,17 @@ def test_stopped_training_goes_on(work: Work, reference: Work, project: Project)
         assert_same(work.folder / "runs/patient/dunet" / fold, there / "runs/patient/dunet" / fold)
 
 
+def test_stopped_trainings_of_two_networks_at_once_go_on(work: Work, project: Project) -> None:
+    """Both are stopped, and each leaves what it leaves alone."""
+    command = ["main_kfold.py", *DATA, *RUNS, *TINY, "--models", "unet=2", "dunet=2"]
+    shutil.copytree(project.data, work.folder / "data")
+    work.stop([*command, "--at-once", "2"], "fold_01 epoch 1/3", signal.SIGINT)
+    work.finish([*command, "--at-once", "2"])
+    work.finish([*command, "--runs", "alone"])
+    for fold in ("unet/fold_01", "unet/fold_02", "dunet/fold_01", "dunet/fold_02"):
+        assert_same(work.folder / "runs/patient" / fold, work.folder / "alone/patient" / fold)
+
+
 def test_stopped_while_workers_start(work: Work) -> None:
     """They load their libraries, and would tell of Ctrl-C each with a traceback."""
     process = work.start(SPLIT)

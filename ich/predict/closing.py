@@ -47,7 +47,8 @@ def main(data: Path, reports: Path, demo: Path | None = None) -> None:
 def _only(comparison: pd.DataFrame) -> str:
     """In place of the verdict, where a single network was trained."""
     row = comparison.iloc[0]
-    return f"{row['run']} reaches a mean Dice of {row['dice_mean']:.3f} over {row['n_with_blood']} patients with blood."
+    blood = _counted(row["n_with_blood"], "patient")
+    return f"{row['run']} reaches a mean Dice of {row['dice_mean']:.3f} over {blood} with blood."
 
 
 def _tested(folder: Path, runs: list[str], phantom: str) -> str:
@@ -59,7 +60,7 @@ def _tested(folder: Path, runs: list[str], phantom: str) -> str:
         clean = patients.drop(blood.index)
         scores.append(f"{run} {blood['dice'].mean():.3f}")
         clean_right.append(f"{run} {(clean['volume_pred_ml'] == 0).sum()}")
-    return (f"mean Dice over {len(blood)} {phantom}patients with blood: {', '.join(scores)}; "
+    return (f"mean Dice over {_counted(len(blood), f'{phantom}patient')} with blood: {', '.join(scores)}; "
             f"of {len(clean)} without blood called clean: {', '.join(clean_right)}.")  # fmt: skip
 
 
@@ -73,12 +74,12 @@ def _unseen(demo: Path) -> str:
     truth = measure.measures(head.mask > 0, scan)
     table = read_csv(demo / "predicted" / "volumes.csv", ("scan", "volume_ml", "lesions"), "predict.py")
     found = table[table["scan"] == "dicom"].iloc[0]
-    return (f"it has {truth['volume_ml']:.1f} ml of blood in {_lesions(truth['lesions'])}; "
-            f"predicted are {found['volume_ml']:.1f} ml in {_lesions(found['lesions'])}.")  # fmt: skip
+    return (f"it has {truth['volume_ml']:.1f} ml of blood in {_counted(truth['lesions'], 'lesion')}; "
+            f"predicted are {found['volume_ml']:.1f} ml in {_counted(found['lesions'], 'lesion')}.")  # fmt: skip
 
 
-def _lesions(number: object) -> str:
-    return f"{number} lesion{'s' * (number != 1)}"
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}" + ("" if number == 1 else "s")
 
 
 if __name__ == "__main__":

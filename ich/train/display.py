@@ -24,7 +24,6 @@ LOOK_S = 0.2  # between two looks into the logs of other processes
 EVERY = 10  # epochs between two lines where there is no terminal; the first epoch has one too
 BAR = "{desc} epoch {n_fmt}/{total_fmt} |{bar:12}| {unit}"  # of tqdm; its postfix would begin with a comma
 
-
 _news = threading.Event()  # this process has logged a line
 
 
@@ -156,13 +155,12 @@ class _Watch:
             line.close()
 
     def _show(self, line: _Line, text: str) -> None:
-        at = re.match(r"(: begins,|: resuming after)? epoch (\d+)(?:/| of )\d+", text.removeprefix(line.expected.name))
+        rest = text.removeprefix(line.expected.name)
+        if re.match(r": \d+ epochs? in ", rest):
+            self._end(line, text)
+        at = re.match(r"(: begins,|: resuming after)? epoch (\d+)(?:/| of )\d+", rest)
         if not at:
-            line.close()
-            line.epoch = line.expected.epochs
-            self._ended += 1
-            self._write(f"{self._ended} of {len(self._lines)}: {text}" if len(self._lines) > 1 else text)
-            return
+            return  # what a kill has left of a line
         if not at[1]:
             self._count(line.expected.cost)
         line.epoch = int(at[2])
@@ -173,6 +171,12 @@ class _Watch:
             line.draw("" if at[1] else _in_short(text) + self._left() * (line is first), self._terminal)
         elif not (self._quiet or at[1]) and (line.epoch == 1 or line.epoch % EVERY == 0):
             self._write(text + self._left())
+
+    def _end(self, line: _Line, text: str) -> None:
+        line.close()
+        line.epoch = line.expected.epochs
+        self._ended += 1
+        self._write(f"{self._ended} of {len(self._lines)}: {text}" if len(self._lines) > 1 else text)
 
     def _count(self, cost: float) -> None:
         if self._since:
@@ -195,5 +199,5 @@ class _Watch:
 
 def _in_short(text: str) -> str:
     """What a live line has room for: the validation's values where there are any, without the loss."""
-    measures = text.split("  ")[1].rpartition("| ")[2]
+    measures = text.partition("  ")[2].partition("  ")[0].rpartition("| ")[2]
     return re.sub(r"loss \S+ ", "", measures)

@@ -27,7 +27,7 @@ def test_result_of_phantoms(done: Done, capsys: pytest.CaptureFixture[str]) -> N
     assert lines[3].startswith("* Cross-validation: Is ")
     patients = read_csv(done.report("patient") / "test_dunet" / "patients.csv", ("dice",), "")
     blood = patients[patients["tp"] + patients["fn"] > 0]
-    assert f"mean Dice over {len(blood)} phantom patients with blood: " in lines[4]
+    assert f"mean Dice over {len(blood)} phantom patient{'s' if len(blood) > 1 else ''} with blood: " in lines[4]
     assert f"dunet {blood['dice'].mean():.3f}" in lines[4]
     assert f"of {len(patients) - len(blood)} without blood called clean: " in lines[4]
     assert lines[5:7] == ["Open these", f"  {done.report('patient') / 'report.html'}"]

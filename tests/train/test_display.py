@@ -167,6 +167,22 @@ def test_live_lines_of_two_trainings_stand_below_each_other(tmp_path: Path) -> N
     assert terminal.screen() == []
 
 
+@pytest.mark.parametrize("left", ["unet/fo", "unet/fold_01 epoch 2", "unet/fold_01 epoch 20/40", "unet/fold_01: 4"])
+def test_half_a_line_of_a_process_that_was_killed_is_no_end(tmp_path: Path, left: str) -> None:
+    """It is watched from another process, and begins again."""
+    each, terminal = begin(tmp_path / "run"), Terminal()
+    watch = display._Watch([each], quiet=False, terminal=terminal)
+    each.files.log.write_text(left)
+    watch.look()
+    display.log(each.files, "unet/fold_01: resuming after epoch 9 of 40; 2026-01-01 00:00:00")
+    watch.look()
+    end(each)
+    watch.look()
+    assert terminal.screen() == [
+        "unet/fold_01: resuming after epoch 9 of 40", "unet/fold_01: 40 epochs in 40 s, validation Dice 0.412 -> runs"
+    ]  # fmt: skip
+
+
 def test_output_that_is_full_is_told_after_the_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.StringIO):
         def write(self, text: str) -> int:
