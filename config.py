@@ -181,6 +181,7 @@ class MainKfold(Train, Engine):
 
     model: str = ""  # only this one of `models`; empty: all of them
     fold: int = 0  # only this fold (1, 2, ...); 0: all that are not finished
+    repeats: int = 1  # trainings of each fold, with the seeds seed, seed + 1, ...; may be raised later
     at_once: int = 1  # networks trained at the same time, each in a process of its own, by the local engine
 
 
@@ -196,7 +197,7 @@ class Tests(Split, Reports, Runs):
     """tests.py"""
 
     run: str = ""  # only this run; empty: all
-    fold: int = 0  # only this fold's network; 0: the mean of all folds' probabilities
+    fold: int = 0  # only this fold's networks; 0: the mean over all folds, each with its repeats
     weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data, so its scores there flatter
     threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions
 
@@ -257,7 +258,7 @@ class Predict(Split, Runs):
     scans: tuple[Path, ...] = ()  # NIfTI files, DICOM folders, or folders of them
     out: Path = Path("predicted")  # folder to write; one folder a scan in it
     run: str = ""  # the run whose networks predict; empty: the one with the highest out-of-fold Dice
-    fold: int = 0  # only this fold's network; 0: the mean of all folds' probabilities
+    fold: int = 0  # only this fold's networks; 0: the mean over all folds, each with its repeats
     weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data
     windows: tuple[str, ...] = ()  # HU level/width, for a run on own PNGs, whose windows are unknown; e.g. 40/120
     model: Path | None = None  # exported folder to predict with, instead of a run

@@ -2,6 +2,7 @@
 
     python main_kfold.py                          (every fold of every network that is not finished)
     python main_kfold.py --model dunet --fold 3   (one fold, so that a job array can run all at once)
+    python main_kfold.py --repeats 3              (every fold with three seeds: fold_01/, fold_01/repeat_02/ ...)
     python main_kfold.py --at-once 2              (two networks at the same time; small ones leave cores idle)
     python main_kfold.py --engine ray --address auto          (all of them on a Ray cluster: docs/cluster.md)
 

@@ -1,6 +1,6 @@
 """Step 5. Score the held-out test set and write the predicted masks.
 
-    python tests.py                        (the mean of the folds' probabilities, for every run)
+    python tests.py                        (the mean of all folds' probabilities, for every run)
     python tests.py --run dunet --fold 3   (one network)
 
 reads   <data>/<protocol>/kfold.csv (fold = test), <runs>/<protocol>/*/fold_*/
@@ -29,7 +29,7 @@ from ich.base.lock import writing
 from ich.data import origin
 from ich.data.split import Split, read_split, split_fingerprints
 from ich.draw import pictures, plots
-from ich.report import folds, page
+from ich.report import finished, folds, page
 from ich.scans import native
 from ich.scans.png import write_png
 from ich.scans.png_file import png_shape
@@ -103,7 +103,7 @@ def _test(config: settings.Tests, run: folds.Run, split: Split, prob: np.ndarray
     _write_pictures(folder, split, prob, tables, threshold)
     if split.whole_scans:
         _write_nifti(folder, config, split, prob, threshold)
-    facts = {"inputs": _inputs(config, run), "folds": [each.folder.name for each in chosen], **split.about}
+    facts = {"inputs": _inputs(config, run), "folds": [each.label for each in chosen], **split.about}
     facts |= {"folder": folder.name, "used_threshold": threshold}
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
@@ -115,7 +115,7 @@ def _other_trainings(config: settings.Tests) -> list[str]:
     """A warning when the tables of trials.py are of other trainings than there are now."""
     then = read_json(config.reports / config.protocol / paths.RUN).get("trainings", {})
     runs_then = tuple(dict.fromkeys(name.partition("/")[0] for name in then))
-    there = paths.fold_trainings(config.runs, config.protocol)
+    there = finished.by_run(config.runs, config.protocol)
     now = folds.prints([folds.Run(name, there.get(name, [])) for name in runs_then])
     if not (changed := record.differences(then, now)):
         return []

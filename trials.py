@@ -3,8 +3,8 @@
     python trials.py
     python trials.py --compare unet my_network     (any two or more runs)
 
-reads   <runs>/<protocol>/*/fold_*/ (any number of finished folds)
-writes  <reports>/<protocol>/: table.csv comparison.csv statistics.csv <run>_mean_history.csv
+reads   <runs>/<protocol>/*/fold_*/ (any number of finished folds, with their repeats)
+writes  <reports>/<protocol>/: table.csv comparison.csv repeats.csv statistics.csv <run>_mean_history.csv
         folds.csv patients.csv by_type.csv by_size.csv operating.csv calibration.csv calibration_error.csv
         agreement.csv roc.csv paired_fig.png loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png
         folds_fig.png operating_fig.png calibration_fig.png volume_fig.png roc_fig.png report.html run.json
@@ -56,6 +56,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     tests = comparison.tests_between(found, config.protocol, config.seed)
     write_csv(folder / "table.csv", comparison.paper_table(found))
     write_csv(folder / "comparison.csv", table)
+    write_csv(folder / "repeats.csv", comparison.by_repeat(found, config.protocol))
     write_csv(folder / "statistics.csv", tests)
     colour_of = colours.of_runs(paths.fold_trainings(config.runs, config.protocol))
     _plot(found, folder, config.protocol, colour_of)
@@ -85,7 +86,8 @@ def _trained(run: folds.Run) -> dict:
         "windows HU": ", ".join(made_of["windows"]) or "unknown", "recipe": made_of["recipe_name"],
         "epochs": recipe["epochs"],
         "batch": recipe["batch_size"], "learning rate": recipe["learning_rate"], "seed": made_of["seed"],
-        "folds": len(run.folds), "device": manifests[0]["device"], "backend": manifests[0]["backend"],
+        "folds": len(run.folds), "repeats": len(run.repeats),
+        "device": manifests[0]["device"], "backend": manifests[0]["backend"],
         "precision": ", ".join(sorted({manifest.get("precision", "unknown") for manifest in manifests})),
         "hours": round(sum(manifest["training_seconds"] for manifest in manifests) / 3600, 2),
     }  # fmt: skip
@@ -123,6 +125,8 @@ def _tell(
         "slice": ["run", "folds", "paper_dice_mean", "paper_dice_sd", "paper_iou_mean", "paper_iou_sd", "pooled_dice",
                   "lesion_slice_dice_mean"],
     }[protocol]  # fmt: skip
+    if table["repeats"].max() > 1:
+        columns = [*columns[:2], "repeats", *columns[2:], "dice_sd_seeds"]
     means = f"means over {protocol}s with blood" + (", paper_* smoothed over batches" if protocol == "slice" else "")
     print(f"\nOut-of-fold scores, split by {protocol}; threshold 0.5, last weights, {means}:")
     print(table[columns].to_string(index=False, float_format="%.3f", na_rep="-"))

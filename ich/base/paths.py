@@ -44,11 +44,22 @@ def misnamed(folder: Path, word: str, first: int = 1) -> list[Path]:
     return [path for path in sorted(folder.glob(f"{word}_*")) if path not in known and Training(path).finished]
 
 
+FIRST_REPEAT = 2  # of a folder of its own; the first training lies beside it, in the folder around it
+
+
+def repeat_folder(folder: Path, repeat: int) -> Path:
+    """Where a training is kept that repeats another with the next seed: `fold_01`, `fold_01/repeat_02`, ..."""
+    return folder if repeat < FIRST_REPEAT else folder / f"repeat_{repeat:02d}"
+
+
 class Training:
-    """The files of one training, in `runs/<protocol>/<run>/holdout` or `.../fold_01`."""
+    """The files of one training, in `runs/<protocol>/<run>/holdout`, `.../fold_01` or `.../fold_01/repeat_02`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        number = re.fullmatch(r"repeat_(\d+)", folder.name)
+        self.repeat = int(number[1]) if number else 1
+        self.fold = folder.parent.name if number else folder.name  # `fold_01` or `holdout`
         self.config = folder / "config.json"
         self.run = folder / RUN
         self.history = folder / "history.csv"
@@ -60,6 +71,11 @@ class Training:
         self.patients = folder / "valid_patients.csv"
         self.thresholds = folder / "valid_thresholds.csv"
         self.calibration = folder / "valid_calibration.csv"
+
+    @property
+    def label(self) -> str:
+        """`fold_01`, or `fold_01/repeat_02`."""
+        return self.fold if self.repeat < FIRST_REPEAT else f"{self.fold}/{self.folder.name}"
 
     @property
     def results(self) -> list[Path]:
@@ -82,12 +98,16 @@ class Training:
 
 
 def fold_trainings(runs: Path, protocol: str) -> dict[str, list[Training]]:
-    """Finished fold trainings by run name, in order of fold."""
-    found: dict[str, list[Training]] = {}
-    for run in sorted((runs / protocol).glob("[!.]*")):
-        if finished := [training for each in numbered(run, "fold").values() if (training := Training(each)).finished]:
-            found[run.name] = finished
-    return found
+    """Finished fold trainings by run name, in order of fold, each with its repeats."""
+    found = {run.name: of_folds(run) for run in sorted((runs / protocol).glob("[!.]*"))}
+    finished = {name: [training for training in trainings if training.finished] for name, trainings in found.items()}
+    return {name: trainings for name, trainings in finished.items() if trainings}
+
+
+def of_folds(run: Path) -> list[Training]:
+    """All trainings of folds in a run's folder, begun or finished, in order of fold, each with its repeats."""
+    folds = numbered(run, "fold").values()
+    return [Training(folder) for fold in folds for folder in (fold, *numbered(fold, "repeat", FIRST_REPEAT).values())]
 
 
 class Rsna:
@@ -110,9 +130,9 @@ class Classification(Training):
     """The files of one training of rsna_train.py, in `runs/rsna/<variant>`, repeats in `.../repeat_02`."""
 
     def __init__(self, runs: Path, task: str, variant: str, repeat: int = 1) -> None:
-        self.variant, self.repeat = variant, repeat
+        self.variant = variant
         whole = rsna_folder(runs, task) / variant
-        super().__init__(whole if repeat == 1 else whole / f"repeat_{repeat:02d}")
+        super().__init__(repeat_folder(whole, repeat))
         self.predictions = self.folder / "predictions.csv"
         self.curves = self.folder / "loss_accuracy.png"
 

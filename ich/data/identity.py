@@ -57,8 +57,8 @@ def windows(path: Path, stored: object, channels: int | None) -> list[str]:
 
 
 def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
-    """As `record.differences`, leaving out the part, and the network's code where one of the two does not say it."""
-    ignored = {"part"} if NETWORK in found and NETWORK in wanted else {"part", NETWORK}
+    """As `record.differences`, leaving out part and repeat, and the network's code where one of the two lacks it."""
+    ignored = {"part", "repeat"} | (set() if NETWORK in found and NETWORK in wanted else {NETWORK})
     return [pair for pair in record.differences(found, wanted) if pair[0] not in ignored]
 
 

@@ -62,7 +62,7 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
     windows = _windows(run.name, identity, asked)
     by_patient = identity["protocol"] == "patient"
     facts = {
-        "run": run.name, "protocol": identity["protocol"], "folds": [training.folder.name for training in members],
+        "run": run.name, "protocol": identity["protocol"], "folds": [training.label for training in members],
         "weights": weights, "model": identity["model"], "n_filters": identity["n_filters"],
         "data": identity["data_fingerprint"], "training_slices": read_json(members[0].run).get("training_slices"),
         "recipe": identity["recipe_name"], "epochs": identity["recipe"]["epochs"],

@@ -9,6 +9,7 @@ from ich.base.files import write_csv
 from ich.draw import analysis_plots
 from ich.draw.paired import Mean, paired
 from ich.report.folds import Run, choose_threshold
+from ich.report.repeats import mean_of
 from ich.score import breakdown, calibration, statistics
 from ich.score.metrics import with_blood
 
@@ -16,9 +17,10 @@ from ich.score.metrics import with_blood
 def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str, colours: Mapping[str, str]) -> None:
     """Write tables and plots of the out-of-fold predictions of all runs.
 
-    `slices`: the content of slices.csv; `colours`: of each run.
+    `slices`: the content of slices.csv; `colours`: of each run. Of several repeats shares, limits and lesions found are
+    means over repeats; curves are over the rows of all.
     """
-    tables = {"by_type": _each(found, lambda run: breakdown.by_type(run.table("slices"), slices))}
+    tables = {"by_type": _mean_of_each(found, lambda run: breakdown.by_type(run.table("slices"), slices))}
     bins = {run.name: _bins(run) for run in found}
     tables["calibration"] = pd.concat(
         [table.assign(run=name, of=of) for name, pair in bins.items() for of, table in pair.items()], ignore_index=True
@@ -80,10 +82,10 @@ def _of_patients(
 ) -> dict[str, pd.DataFrame]:
     tables = {
         "patients": _each(found, lambda run: run.table("patients")),
-        "by_size": _each(found, lambda run: breakdown.by_size(run.table("patients"))),
+        "by_size": _mean_of_each(found, lambda run: breakdown.by_size(run.table("patients"))),
         "operating": _each(found, lambda run: breakdown.by_threshold(run.table("thresholds"), slices)),
-        "roc": _each(found, lambda run: breakdown.scan_roc(run.table("patients"))),
-        "agreement": pd.DataFrame([{"run": run.name, **_agreement(run)} for run in found]),
+        "roc": _each(found, lambda run: breakdown.scan_roc(run.rows("patients"))),
+        "agreement": _mean_of_each(found, _agreement),
     }
     chosen = {run.name: choose_threshold(run.table("thresholds")) for run in found}
     analysis_plots.operating_point(folder / "operating_fig.png", tables["operating"], chosen, colours)
@@ -92,6 +94,11 @@ def _of_patients(
     if blood["volume_true_ml"].notna().all():
         analysis_plots.bland_altman(folder / "volume_fig.png", blood, tables["agreement"], colours)
     return tables
+
+
+def _mean_of_each(found: list[Run], make: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
+    """As `_each`, of what single networks do: `make` is called with each repeat, and the mean is taken after."""
+    return _each(found, lambda run: mean_of([make(each) for each in run.repeats], run.name))
 
 
 def _each(found: list[Run], make: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
@@ -103,10 +110,12 @@ def _each(found: list[Run], make: Callable[[Run], pd.DataFrame]) -> pd.DataFrame
 
 def _bins(run: Run) -> dict[str, pd.DataFrame]:
     pixels = calibration.add_up([run.table("calibration")])
-    return {"pixels": pixels, "slices": calibration.slice_bins(run.table("slices"))}
+    return {"pixels": pixels, "slices": calibration.slice_bins(run.rows("slices"))}
 
 
-def _agreement(run: Run) -> dict[str, float]:
+def _agreement(run: Run) -> pd.DataFrame:
     blood = with_blood(run.table("patients"))
     pair = blood["volume_true_ml"], blood["volume_pred_ml"]
-    return {"patients": len(blood), **statistics.bland_altman(*pair), "icc_a1": statistics.icc_a1(*pair)}
+    return pd.DataFrame(
+        [{"patients": len(blood), **statistics.bland_altman(*pair), "icc_a1": statistics.icc_a1(*pair)}]
+    )

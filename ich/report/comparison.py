@@ -7,12 +7,14 @@ import pandas as pd
 
 from ich.report.folds import Run, choose_threshold, per_fold
 from ich.report.published import ROW, SLICE_FOLDS, Published
+from ich.report.repeats import mean_of
 from ich.score import statistics
 from ich.score.metrics import with_blood
 from ich.score.summary import summarize
 
 MEASURES = ("loss", "dice", "iou")
-UNIT = {"patient": ("patients", "dice"), "slice": ("slices", "dice")}
+DICE = {"patient": "dice_mean", "slice": "lesion_slice_dice_mean"}  # by which repeats are compared
+OF_A_REPEAT = ("dice_mean", "iou_mean", "scan_sensitivity", "scan_specificity", "lesion_slice_dice_mean", "pooled_dice")
 
 
 def paper_table(runs: list[Run]) -> pd.DataFrame:
@@ -45,7 +47,9 @@ def _paper_row(run: Run, history: pd.DataFrame, epoch: int, kind: str) -> dict:
 def comparison(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
     """One row per run: scores of the out-of-fold predictions at threshold 0.5, with the weights of the last epoch.
 
-    Under the slice protocol the published figures are added as rows, with their own metric only.
+    Of several repeats every score is the mean of theirs, and `dice_sd_seeds` the standard deviation (n - 1) of their
+    mean Dice; the interval is that of the patients' means. Under the slice protocol the published figures are added as
+    rows, with their own metric only.
     """
     table = pd.DataFrame([_comparison_row(run, protocol, seed) for run in runs])
     if protocol == "slice":
@@ -57,23 +61,40 @@ def comparison(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
 
 def _published_row(figure: Published) -> dict:
     scores = {f"paper_{name}": value for name, value in figure._asdict().items() if name != "model"}
-    return {"run": figure.model + ROW, "protocol": "slice", "folds": 10, **scores}
+    return {"run": figure.model + ROW, "protocol": "slice", "folds": 10, "repeats": 1, **scores}
 
 
 def _comparison_row(run: Run, protocol: str, seed: int) -> dict:
     identity = run.identity()
-    row = {"run": run.name, "protocol": protocol, "folds": len(run.folds)}
+    row = {"run": run.name, "protocol": protocol, "folds": len(run.folds), "repeats": len(run.repeats)}
     row |= {"model": identity["model"], "n_filters": identity["n_filters"], "recipe": identity["recipe_name"]}
+    if protocol == "slice":
+        last = run.table("history").groupby("fold").last()
+        for name in ("paper_dice", "paper_iou"):
+            row |= {f"{name}_mean": last[f"val_{name}"].mean(), f"{name}_sd": last[f"val_{name}"].std(ddof=1)}
+    summaries = [pd.DataFrame([_summary(each, protocol)]) for each in run.repeats]
+    row |= mean_of(summaries, run.name).to_dict("records")[0]
+    row["dice_sd_seeds"] = pd.concat(summaries)[DICE[protocol]].std(ddof=1)
     if protocol == "patient":
-        patients = run.table("patients")
-        row |= summarize(patients, run.table("slices"))
-        low, high = statistics.bootstrap_interval(with_blood(patients)["dice"].to_numpy(), seed)
+        low, high = statistics.bootstrap_interval(with_blood(run.table("patients"))["dice"].to_numpy(), seed)
         chosen = choose_threshold(run.table("thresholds"))
-        return row | {"dice_ci_low": low, "dice_ci_high": high, "chosen_threshold": chosen}
-    last = run.table("history").groupby("fold").last()
-    for name in ("paper_dice", "paper_iou"):
-        row |= {f"{name}_mean": last[f"val_{name}"].mean(), f"{name}_sd": last[f"val_{name}"].std(ddof=1)}
-    return row | summarize(None, run.table("slices"))
+        row |= {"dice_ci_low": low, "dice_ci_high": high, "chosen_threshold": chosen}
+    return row
+
+
+def _summary(run: Run, protocol: str) -> dict[str, float | int]:
+    return summarize(run.table("patients") if protocol == "patient" else None, run.table("slices"))
+
+
+def by_repeat(runs: list[Run], protocol: str) -> pd.DataFrame:
+    """One row per repeat of each run that has several: seed and scores, as in `comparison`; without any, the header."""
+    rows = []
+    for run in runs:
+        for each in run.repeats if len(run.repeats) > 1 else ():
+            repeat, summary = each.trainings[0].repeat, _summary(each, protocol)
+            row = {"run": run.name, "repeat": repeat, "seed": run.identity()["seed"] + repeat - 1}
+            rows.append(row | {name: summary[name] for name in OF_A_REPEAT if name in summary})
+    return pd.DataFrame(rows or [], columns=None if rows else ["run", "repeat", "seed"])
 
 
 def tests_between(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:

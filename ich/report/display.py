@@ -117,6 +117,15 @@ def _share(row: Mapping[str, object], name: str, of: float) -> str:
     return "-" if math.isnan(share) else f"{100 * share:.0f} % of {of:.0f}"
 
 
+def seeds(repeats: pd.DataFrame) -> str:
+    """The spread over seeds in two sentences, from repeats.csv; empty where each fold was trained once."""
+    if repeats.empty:
+        return ""
+    name = "dice_mean" if "dice_mean" in repeats else "lesion_slice_dice_mean"
+    runs = [f"{run} {', '.join(map(_decimals, rows[name]))}" for run, rows in repeats.groupby("run", sort=False)]
+    return f" Scores are means over the seeds of a network's trainings. {heading(name)}, by seed: {'; '.join(runs)}."
+
+
 def statistics(tests: pd.DataFrame) -> Table:
     """The tests between runs; p is corrected where there are several pairs."""
     rows = [

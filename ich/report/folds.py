@@ -1,6 +1,7 @@
 """Collects the finished folds of several runs, and refuses runs that cannot be compared."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ich.base import paths, record, tables
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
 from ich.data import identity
+from ich.report import finished, repeats
 from ich.score import metrics
 
 if TYPE_CHECKING:
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
 SAME = ("protocol", "image_size", "channels", "windows", "data_fingerprint", "split_fingerprint")
 
 
+COUNTED = ("thresholds", "calibration")  # tables of counts: a mean of counts would be one of no network
+
+
 @dataclass(frozen=True)
 class Run:
-    """A run and its finished folds, in fold order."""
+    """A run and its finished folds, in fold order, each with its repeats; every repeat has the same folds."""
 
     name: str
     trainings: list[paths.Training]
@@ -30,11 +35,19 @@ class Run:
     @property
     def folds(self) -> list[str]:
         """Names of the finished folds."""
-        return [training.folder.name for training in self.trainings]
+        return list(dict.fromkeys(training.fold for training in self.trainings))
+
+    @cached_property
+    def repeats(self) -> list["Run"]:
+        """The run once per seed, each with one training of every fold."""
+        numbers = sorted({training.repeat for training in self.trainings})
+        if len(numbers) == 1:
+            return [self]
+        return [Run(self.name, [each for each in self.trainings if each.repeat == number]) for number in numbers]
 
     def members(self, fold: int) -> list[paths.Training]:
-        """All finished folds (`fold` 0) or just one. Raises InputError if that fold is not finished."""
-        chosen = [each for each in self.trainings if not fold or each.folder.name == paths.fold_name(fold)]
+        """All trainings of all finished folds (`fold` 0) or of just one. Raises InputError if it is not finished."""
+        chosen = [each for each in self.trainings if not fold or each.fold == paths.fold_name(fold)]
         if not chosen:
             raise InputError(f"--fold {fold}: not finished in run {self.name}; finished are {', '.join(self.folds)}")
         return chosen
@@ -49,23 +62,39 @@ class Run:
         return {"origin": facts.get("origin", ""), "patients_known": facts.get("patients_known", True)}
 
     def table(self, kind: str) -> pd.DataFrame:
-        """`patients`, `slices`, `thresholds` or `history` of all folds, with the column `fold`; read from disk once.
+        """`patients`, `slices`, `thresholds`, `calibration` or `history` of all folds, with the column `fold`.
 
-        Each call returns its own copy, which the caller may change.
+        Of several repeats the mean of each row; of the COUNTED ones all rows. Read from disk once. Each call returns
+        its own copy, which the caller may change.
         """
         if kind not in self._read:
-            parts = []
-            for training in self.trainings:
-                path = getattr(training, kind)
-                part = read_csv(path, (), "main_kfold.py")
-                tables.check_numbers(path, part)
-                record.result_fingerprint(training.run, path)
-                parts.append(part.assign(fold=training.folder.name))
-            self._read[kind] = pd.concat(parts, ignore_index=True)
+            if len(self.repeats) == 1:
+                self._read[kind] = self._from_disk(kind)
+            elif kind in COUNTED:
+                self._read[kind] = self.rows(kind)
+            else:
+                self._read[kind] = repeats.mean_of([each.table(kind) for each in self.repeats], f"{self.name}, {kind}")
         return self._read[kind].copy(deep=False)  # copy-on-write: pandas copies a column when it is changed
 
+    def rows(self, kind: str) -> pd.DataFrame:
+        """As `table`, but one row for each repeat: what single networks say, not their mean."""
+        return pd.concat([each.table(kind) for each in self.repeats], ignore_index=True)
+
+    def _from_disk(self, kind: str) -> pd.DataFrame:
+        parts = []
+        for training in self.trainings:
+            path = getattr(training, kind)
+            part = read_csv(path, (), "main_kfold.py")
+            tables.check_numbers(path, part)
+            record.result_fingerprint(training.run, path)
+            parts.append(part.assign(fold=training.fold))
+        return pd.concat(parts, ignore_index=True)
+
     def mean_history(self) -> pd.DataFrame:
-        """One row per epoch: `folds` (their number), and each column's mean and standard deviation over folds."""
+        """One row per epoch: `folds` (their number), and each column's mean and standard deviation over folds.
+
+        Of several repeats the deviation is that of the folds' means.
+        """
         history = self.table("history").drop(columns="fold")
         grouped = history.groupby("epoch")
         mean, spread = grouped.mean().add_suffix("_mean"), grouped.std(ddof=1).add_suffix("_sd")
@@ -77,25 +106,25 @@ class Run:
 def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run]:
     """The runs under `runs/<protocol>` with at least one finished fold, or only those in `names`.
 
-    Copies of a run (`dunet.bak`) are skipped unless named, and so are fold folders with other names; a note is printed
-    for each. Raises InputError if no run is left, or if they differ in data, split, windows or image size.
+    Copies of a run (`dunet.bak`) are skipped unless named, and so are folders of folds and repeats with other names,
+    and repeats that lack a fold; a note is printed for each. Raises InputError if no run is left, or if they differ in
+    data, split, windows or image size.
     """
-    for place in [folder / protocol / name for name in names] or sorted((folder / protocol).glob("[!.]*")):
-        for path in paths.misnamed(place, "fold"):
-            print(f"note: {path}: skipped, since it is not named fold_01, fold_02, ...")
-    found = paths.fold_trainings(folder, protocol)
+    finished.note_misnamed([folder / protocol / name for name in names] or sorted((folder / protocol).glob("[!.]*")))
+    found = finished.by_run(folder, protocol)
     if not names:
-        found = _without_copies(found)
+        found = finished.without_copies(found)
     if missing := [name for name in names if name not in found]:
         raise InputError(f"{folder / protocol / missing[0]}: no finished fold; runs are: {', '.join(found) or 'none'}")
-    chosen = [Run(name, found[name]) for name in dict.fromkeys(names) or sorted(found, key=_baseline_first)]
+    chosen = [Run(name, found[name]) for name in dict.fromkeys(names) or sorted(found, key=finished.baseline_first)]
     if not chosen:
         raise InputError(f"{folder / protocol}: no finished fold; run main_kfold.py --protocol {protocol} first")
     first = _common(chosen[0].trainings[0])
     for run in chosen:
+        finished.note_left_out(folder, protocol, run.name)
         for training in run.trainings:
             refuse_mixture(training.folder, _common(training), first, chosen[0].trainings[0].folder)
-            _refuse_other_fold(training)
+            finished.refuse_copy(training)
             _refuse_other_method(training, run)
     return chosen
 
@@ -116,18 +145,8 @@ def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
 
 
 def prints(found: list[Run]) -> dict[str, str]:
-    """Fingerprint of each training's run.json, keyed by a name such as dunet/fold_01."""
-    return {f"{run.name}/{each.folder.name}": record.fingerprint(each.run) for run in found for each in run.trainings}
-
-
-def _refuse_other_fold(training: paths.Training) -> None:
-    """Raise InputError for a copied fold folder: its patients would be counted twice."""
-    part, name = identity.read(training.run).get("part"), training.folder.name
-    if part and part != name.removeprefix("fold_").lstrip("0"):
-        raise InputError(
-            f"{training.folder}: was validated on part {part}, expected that of {name}; is it a copy of another fold? "
-            "Delete it and run main_kfold.py again"
-        )
+    """Fingerprint of each training's run.json, keyed by a name such as dunet/fold_01/repeat_02."""
+    return {f"{run.name}/{each.label}": record.fingerprint(each.run) for run in found for each in run.trainings}
 
 
 def _refuse_other_method(training: paths.Training, run: Run) -> None:
@@ -160,18 +179,6 @@ def choose_threshold(table: pd.DataFrame) -> float:
     return round(best[len(best) // 2] * 256) / 256  # the CSV rounds k/256 to six digits
 
 
-def _without_copies(found: dict[str, list[paths.Training]]) -> dict[str, list[paths.Training]]:
-    """Drop runs whose trainings (by run.json) are all in another run; of identical runs keep the shortest name."""
-    trained = {name: {record.fingerprint(each.run) for each in trainings} for name, trainings in found.items()}
-    kept: dict[str, list[paths.Training]] = {}
-    for name in sorted(found, key=lambda name: (-len(trained[name]), _baseline_first(name)[0], len(name), name)):
-        if original := next((other for other in kept if trained[name] <= trained[other]), ""):
-            print(f"note: {found[name][0].folder.parent}: a copy of {original}, skipped unless it is named")
-        else:
-            kept[name] = found[name]
-    return kept
-
-
 def mean_dice(run: Run) -> float:
     """Mean out-of-fold Dice at threshold 0.5 over patients with blood, as in comparison.csv; NaN without any."""
     return float(metrics.with_blood(run.table("patients"))["dice"].mean())
@@ -185,9 +192,3 @@ def best(found: list[Run]) -> Run:
 def _common(training: paths.Training) -> dict:
     found = identity.read(training.run)
     return {key: found.get(key) for key in SAME}
-
-
-def _baseline_first(name: str) -> tuple[int, str]:
-    """Sort key: U-Net, then D-Unet, then all others by name."""
-    known = ("unet", "dunet")
-    return (known.index(name) if name in known else len(known), name)

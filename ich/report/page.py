@@ -57,7 +57,8 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     tests = gallery.test_sets(folder, data)
     page = _template().render(
         title="ICH Detector: comparison of networks", research_only=record.RESEARCH_ONLY, protocol=protocol,
-        answers=answers or ["Only one run is finished: train another to compare."], reading=READING[protocol],
+        answers=answers or ["Only one run is finished: train another to compare."],
+        reading=READING[protocol] + display.seeds(_read(folder, "repeats")),
         first=display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
         meanings=meanings(display.EXPLAINED[protocol]),
         comparison=Table.turned(comparison, "All columns of comparison.csv", "run"),
@@ -127,6 +128,7 @@ def _by_type(folder: Path) -> Table | None:
 
 def _subgroups(folder: Path) -> list[Table]:
     titles = {
+        "repeats": "repeats.csv: all folds trained with one seed each",
         "by_type": "All columns of by_type.csv: slices of exactly one type, out of fold",
         "by_size": "by_size.csv: by volume of the 3-D lesion, out of fold",
         "agreement": "agreement.csv: predicted against true volume of patients with blood; bias, 95 % limits, ICC(A,1)",

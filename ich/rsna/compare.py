@@ -22,7 +22,6 @@ DRAWS = 1000  # of patients: the ends of a 95 % interval then rest on 25 draws e
 PERCENTILES = [0.025, 0.975]
 TRUTH = ["id", "patient", "class", *LABELS]
 OF_ONE = dict.fromkeys(("variant", "repeat", "seed", "steps"), "")  # may differ between trainings that are compared
-FIRST_REPEAT = 2  # of a folder of its own; the first training lies in the variant's folder itself
 
 
 class Result(NamedTuple):
@@ -67,9 +66,9 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
 
 def _finished(folder: Path, task: str, name: str) -> list[paths.Classification]:
     root = paths.rsna_folder(folder, task) / name
-    for path in paths.misnamed(root, "repeat", FIRST_REPEAT):
+    for path in paths.misnamed(root, "repeat", paths.FIRST_REPEAT):
         print(f"note: {path}: left out, since its name is none of repeat_02, repeat_03, ...")
-    repeats = (1, *paths.numbered(root, "repeat", FIRST_REPEAT))
+    repeats = (1, *paths.numbered(root, "repeat", paths.FIRST_REPEAT))
     trainings = [paths.Classification(folder, task, name, repeat) for repeat in repeats]
     return [training for training in trainings if training.finished]
 

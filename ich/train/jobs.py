@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ich.base import lock, paths
@@ -60,26 +61,34 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Run and part, as printed: `dunet/fold_01`."""
-        return f"{self.files.folder.parent.name}/{self.files.folder.name}"
+        """Run and part, as printed: `dunet/fold_01`, `dunet/fold_01/repeat_02`."""
+        return f"{self.run.name}/{self.files.label}"
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.files.folder.parents[0 if self.files.repeat < paths.FIRST_REPEAT else 1]
+
+    @property
+    def seed(self) -> int:
+        """Of initial weights, order and augmentation: each repeat has the next one."""
+        return self.config.seed + self.files.repeat - 1
 
     @property
     def same_run(self) -> list[paths.Training]:
-        """All folds of the run, or the hold-out training alone."""
-        folder = self.files.folder
-        folders = [folder] if folder.name == "holdout" else paths.numbered(folder.parent, "fold").values()
-        return [paths.Training(each) for each in folders]
+        """All trainings of the run's folds, or the hold-out training alone."""
+        return [self.files] if self.files.fold == "holdout" else paths.of_folds(self.run)
 
 
-def job(config: "settings.Train", split: Split, name: str, n_filters: int, part: str) -> Job:
+def job(config: "settings.Train", split: Split, name: str, n_filters: int, part: str, repeat: int = 1) -> Job:
     """The training of network `name` that is validated on `part` (`valid`, or the number of a fold)."""
     recipe = config.resolved_recipe()
     folder = "holdout" if part == "valid" else paths.fold_name(int(part))
     return Job(
-        paths.Training(config.runs / config.protocol / (config.run or name) / folder),
+        paths.Training(paths.repeat_folder(config.runs / config.protocol / (config.run or name) / folder, repeat)),
         recipe,
         split.steps(recipe.batch_size),
-        identity.make(config, recipe, name, n_filters, part, split.prints),
+        identity.make(config, recipe, name, n_filters, part, split.prints) | ({"repeat": repeat} if repeat > 1 else {}),
         config,
         split.about,
     )
@@ -116,9 +125,17 @@ def tell_finished(name: str, files: paths.Training) -> None:
 def trainings(
     config: "settings.Main | settings.MainKfold", split: Split, parts: list[str], find: Callable[[str], str] = str
 ) -> list[Job]:
-    """Every network of the configuration on every part; `find` gives a network's own name (models.find)."""
-    networks = chosen(config, find)
-    return [job(config, split, name, filters, part) for name, filters in networks.items() for part in parts]
+    """Every network of the configuration on every part; `find` gives a network's own name (models.find).
+
+    First comes every fold once, then every fold with the next seed.
+    """
+    networks, repeats = chosen(config, find), range(1, getattr(config, "repeats", 1) + 1)
+    return [
+        job(config, split, name, filters, part, repeat)
+        for name, filters in networks.items()
+        for repeat in repeats
+        for part in parts
+    ]
 
 
 def all_finished(config: "settings.Main | settings.MainKfold", split: Split, parts: list[str]) -> bool:
@@ -133,6 +150,7 @@ def unfinished(trainings: list[Kind]) -> list[Kind]:
     """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
     for training in trainings:
         begin(training)
+    _note_further_repeats(trainings)
     todo = []
     for training in trainings:
         if training.files.finished:
@@ -140,6 +158,17 @@ def unfinished(trainings: list[Kind]) -> list[Kind]:
         else:
             todo.append(training)
     return todo
+
+
+def _note_further_repeats(trainings: Sequence[AnyJob]) -> None:
+    """Say that repeats are there beyond those asked for: they are kept, and count, but are not trained further."""
+    most = max((training.files.repeat for training in trainings), default=1)
+    same = {files.folder: files for training in trainings for files in training.same_run}
+    if further := [files for files in same.values() if files.repeat > most and is_begun(files)]:
+        print(
+            f"note: {further[0].folder}: is beyond --repeats {most}, so it is left as it is; trials.py and tests.py "
+            "use it once its repeat is finished in all folds"
+        )
 
 
 def chosen(config: "settings.Main | settings.MainKfold", find: Callable[[str], str] = str) -> dict[str, int]:

@@ -46,29 +46,40 @@ class Exact:
 
 
 class Network:
-    """`bare` is the network; `model` is compiled on the same layers, with the optimizer; `exact` is kept and scored."""
+    """`bare` is the network; `model` is compiled on the same layers, with the optimizer; `exact` is kept and scored.
+
+    `reset` brings it back to the initial weights of a seed.
+    """
 
     def __init__(
         self, build: Callable[[], keras.Model], config: "settings.Train", recipe: "settings.Recipe", steps: int
     ) -> None:
-        keras.utils.set_random_seed(config.seed)
         keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
-        self.bare = build()
-        if config.init_weights:
-            load_weights(self.bare, config.init_weights)
-        self.model = keras.Model(self.bare.inputs, self.bare.outputs)
-        self.model.compile(
-            optimizer=keras.optimizers.Adam(schedule(recipe, steps)), loss=LOSSES[recipe.loss](),
-            metrics=epoch_metrics(paper=config.protocol == "slice"), jit_compile=device.choose_jit(config.jit),
-            steps_per_execution=device.steps_an_execution(steps),
-        )  # fmt: skip
+        self._build, self.config, self._recipe, self._steps = build, config, recipe, steps
+        self.bare, self.model = self._compiled(config.seed)
         self.exact = Exact(self.bare, self.model, config.jit)
         self._validation = epoch_metrics(paper=config.protocol == "slice")
-        self._initial = checkpoint.read_state(self.model)
+        self._seed, self._initial = config.seed, checkpoint.read_state(self.model)
 
-    def reset(self) -> None:
-        """Back to the initial weights, optimizer and random states, without compiling again."""
+    def reset(self, seed: int) -> None:
+        """Initial weights, optimizer and random states of `seed`, without compiling again."""
+        if seed != self._seed:
+            self._seed, self._initial = seed, checkpoint.read_state(self._compiled(seed)[1])
         checkpoint.write_state(self.model, self._initial)
+
+    def _compiled(self, seed: int) -> tuple[keras.Model, keras.Model]:
+        config, recipe = self.config, self._recipe
+        keras.utils.set_random_seed(seed)
+        bare = self._build()
+        if config.init_weights:
+            load_weights(bare, config.init_weights)
+        model = keras.Model(bare.inputs, bare.outputs)
+        model.compile(
+            optimizer=keras.optimizers.Adam(schedule(recipe, self._steps)), loss=LOSSES[recipe.loss](),
+            metrics=epoch_metrics(paper=config.protocol == "slice"), jit_compile=device.choose_jit(config.jit),
+            steps_per_execution=device.steps_an_execution(self._steps),
+        )  # fmt: skip
+        return bare, model
 
     def validate(self, valid: Slices, batch_size: int) -> dict[str, float]:
         """`val_loss` and the metrics of all slices, as `evaluate` would give them.

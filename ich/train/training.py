@@ -32,7 +32,7 @@ def run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole_
 
 def _run(job: Job, network: Network, train: Slices | Pairs, valid: Slices, whole_scans: bool) -> None:
     started = time.time()
-    network.reset()
+    network.reset(job.seed)
     with contextlib.closing(training_batches(job, train, 0)) as batches:
         history = loop.fit(plan(job, network, batches, valid))
     with atomic(job.files.last) as temporary:
@@ -63,7 +63,7 @@ def training_batches(job: Job, train: Slices | Pairs, epoch: int) -> TrainingBat
     """Batches from `epoch` on; close them."""
     recipe = job.recipe
     fresh = recipe.negatives == "each_epoch"
-    seed, workers = job.config.seed, job.config.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    seed, workers = job.seed, job.config.workers or min(MOST_WORKERS, os.cpu_count() or 1)
     return TrainingBatches(train, recipe, recipe.batch_size, job.steps, seed, fresh, epoch, workers)
 
 

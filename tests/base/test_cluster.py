@@ -314,6 +314,20 @@ def test_folds_by_ray_equal_those_of_one_process_though_a_worker_is_killed(
 
 
 @pytest.mark.slow
+def test_repeats_by_ray_equal_those_of_one_process(project: Project, address: str, tmp_path: Path) -> None:
+    flags = [*project.flags, *TINY, "--epochs", "1", "--fold", "1", "--repeats", "2", "--quiet"]
+    local = Script("main_kfold", *flags, "--runs", str(tmp_path / "local"), **ONE_THREAD)
+    assert local.end() == 0, local.err
+    script = Script("main_kfold", *flags, "--runs", str(tmp_path / "ray"), *RAY, "--address", address)
+    assert script.end() == 0, script.err
+    one, two = (paths.of_folds(tmp_path / engine / "patient" / "unet") for engine in ("local", "ray"))
+    assert [each.label for each in one] == [each.label for each in two] == ["fold_01", "fold_01/repeat_02"]
+    for own, other in zip(one, two, strict=True):
+        assert own.thresholds.read_bytes() == other.thresholds.read_bytes()
+        assert all(map(np.array_equal, weights(own), weights(other)))
+
+
+@pytest.mark.slow
 def test_an_error_in_a_worker_ends_the_script_with_its_line(project: Project, address: str, tmp_path: Path) -> None:
     shutil.copytree(project.data, tmp_path / "data")
     split = read_parts(tmp_path / "data", "patient", "kfold")

@@ -10,7 +10,7 @@ from conftest import Project
 import trials
 from ich.base import paths
 from ich.base.errors import InputError
-from ich.base.files import read_csv, write_csv, write_json
+from ich.base.files import read_csv, read_json, write_csv, write_json
 from ich.report import analysis, comparison, folds, verdict
 
 # patient: (fold, tp, fp, fn); Dice = 2 tp / (2 tp + fp + fn)
@@ -20,15 +20,17 @@ DUNET = {**UNET, "049": (1, 30, 10, 10), "050": (1, 4, 0, 4), "051": (2, 9, 1, 1
 #       Dice    0.75                     0.667               0.9
 
 
-def write_run(root: Path, name: str, patients: dict[str, tuple], protocol: str = "patient", **identity: object) -> None:
+def write_run(
+    root: Path, name: str, patients: dict[str, tuple], protocol: str = "patient", repeat: int = 1, **identity: object
+) -> None:
     """A run of as many folds as the patients name; each patient has one slice, its whole scan."""
     for fold in sorted({row[0] for row in patients.values()}):
-        folder = root / protocol / name / paths.fold_name(fold)
+        folder = paths.repeat_folder(root / protocol / name / paths.fold_name(fold), repeat)
         facts = {
             "model": name, "n_filters": 16, "protocol": protocol, "recipe_name": "fast",
             "recipe": {"epochs": 4, "checkpoint_every": 2, "batch_size": 16, "learning_rate": 1e-3}, "seed": 0,
             "image_size": 64, "channels": 1, "windows": ["40/120"], "split_fingerprint": "s1",
-            "part": str(fold), **identity,
+            "part": str(fold), **({"repeat": repeat} if repeat > 1 else {}), **identity,
         }  # fmt: skip
         machine = {"parameters": 10, "device": "CPU", "backend": "tensorflow", "training_seconds": 36}
         write_json(folder / "run.json", {"identity": facts, **machine})
@@ -254,6 +256,25 @@ def test_trials_of_one_run_writes_readable_tables(project: Project, tmp_path: Pa
     folder = run_trials(project, tmp_path)
     assert len(read_csv(folder / "statistics.csv", ("test", "a", "b", "metric", "p_value"), "")) == 0
     assert len(read_csv(folder / "comparison.csv", ("run",), "")) == 1
+
+
+@pytest.mark.usefixtures("only_tables")
+@pytest.mark.parametrize("number", [1, 2])
+def test_trials_shows_the_spread_over_seeds(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture, number: int
+) -> None:
+    write_run(tmp_path, "unet", UNET)
+    write_run(tmp_path, "dunet", DUNET)
+    for repeat in range(2, number + 1):
+        write_run(tmp_path, "unet", DUNET, repeat=repeat)
+    folder = run_trials(project, tmp_path)
+    told = capsys.readouterr().out
+    assert ("dice_sd_seeds" in told) == (number == 2)
+    shown = read_csv(folder / "repeats.csv", ("run", "repeat", "seed"), "")
+    assert shown[["run", "repeat", "seed"]].to_numpy().tolist() == [["unet", 1, 0], ["unet", 2, 1]] * (number == 2)
+    trained = read_json(folder / "run.json")
+    assert [run["repeats"] for run in trained["trained"]] == [number, 1]
+    assert ("unet/fold_01/repeat_02" in trained["trainings"]) == (number == 2)
 
 
 @pytest.mark.usefixtures("only_tables")

@@ -49,6 +49,14 @@ def flags(project: Project, tmp_path: Path) -> list[str]:
         (["--fold", "2"], ["unet/fold_02", "dunet/fold_02"]),
         (["--model", "UNet1", "--fold", "1"], ["dunet/fold_01"]),  # what the published code calls it
         (["--model", "unet", "--run", "wide"], ["wide/fold_01", "wide/fold_02"]),
+        (
+            ["--model", "unet", "--repeats", "2"],  # the second seed comes after all folds have the first
+            ["unet/fold_01", "unet/fold_02", "unet/fold_01/repeat_02", "unet/fold_02/repeat_02"],
+        ),
+        (
+            ["--fold", "2", "--repeats", "2"],
+            ["unet/fold_02", "unet/fold_02/repeat_02", "dunet/fold_02", "dunet/fold_02/repeat_02"],
+        ),
     ],
 )
 def test_trainings_of_a_command(
@@ -57,7 +65,8 @@ def test_trainings_of_a_command(
     main_kfold.main([*flags, *given])
     assert [each.name for each in recorded] == expected
     assert {each.identity["n_filters"] for each in recorded} == {32}
-    assert [int(each.identity["part"]) for each in recorded] == [int(name[-2:]) for name in expected]
+    assert [int(each.identity["part"]) for each in recorded] == [int(name.split("/")[1][-2:]) for name in expected]
+    assert [each.seed for each in recorded] == [int(name.endswith("repeat_02")) for name in expected]
 
 
 def test_hold_out_training(recorded: list[jobs.Job], flags: list[str]) -> None:
@@ -147,6 +156,40 @@ def test_finished_trainings_are_skipped(tmp_path: Path, calls: list[str], capsys
     calls.clear()
     runner.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == []
+
+
+def repeated(folder: Path, repeats: int, **given: object) -> list[jobs.Job]:
+    config = settings.MainKfold(runs=folder, epochs=1, models={"dunet": 2}, repeats=repeats, **given)
+    return jobs.trainings(config, split_of(["1", "2"]), ["1", "2"])
+
+
+def test_more_repeats_train_only_what_is_missing(
+    tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    runner.run_all(repeated(tmp_path, 1), split_of(["1", "2"]), None)
+    calls.clear()
+    runner.run_all(repeated(tmp_path, 2), split_of(["1", "2"]), None)
+    assert calls == ["compile dunet", "train dunet/fold_01/repeat_02", "train dunet/fold_02/repeat_02"]
+    assert "note:" not in capsys.readouterr().out
+
+
+def test_fewer_repeats_leave_the_others_as_they_are(
+    tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    runner.run_all(repeated(tmp_path, 3)[:5], split_of(["1", "2"]), None)  # stopped within the third
+    calls.clear()
+    capsys.readouterr()
+    runner.run_all(repeated(tmp_path, 2), split_of(["1", "2"]), None)
+    told = capsys.readouterr().out
+    assert calls == []
+    assert "dunet/fold_01/repeat_03: is beyond --repeats 2, so it is left as it is" in told
+    assert told.count("note:") == 1
+
+
+def test_a_repeat_with_another_setting_is_refused(tmp_path: Path, calls: list[str]) -> None:
+    runner.run_all(repeated(tmp_path, 2)[2:], split_of(["1", "2"]), None)
+    with pytest.raises(InputError, match=r"fold_01/repeat_02/config\.json: .* seed 0, now 4"):
+        runner.run_all(repeated(tmp_path, 1, seed=4), split_of(["1", "2"]), None)
 
 
 def test_a_refusal_comes_before_the_first_training(tmp_path: Path, calls: list[str]) -> None:

@@ -64,10 +64,12 @@ def small(name: str, image_size: int, channels: int, n_filters: int) -> keras.Mo
     return keras.Model(inputs, layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(x))
 
 
-def job(folder: Path, split: Split, recipe: object = RECIPE, part: str = "1", **given: object) -> jobs.Job:
+def job(
+    folder: Path, split: Split, recipe: object = RECIPE, part: str = "1", repeat: int = 1, **given: object
+) -> jobs.Job:
     config = settings.MainKfold(runs=folder, quiet=True, checkpoint_seconds=0, workers=0, **given)
     config.resolved_recipe = lambda: recipe
-    return jobs.job(config, split, "dunet", 2, part)
+    return jobs.job(config, split, "dunet", 2, part, repeat)
 
 
 def train(each: jobs.Job, split: Split) -> None:
@@ -280,9 +282,49 @@ def test_random_state_of_dropout_and_optimizer_come_back(finished: jobs.Job, spl
 def test_reset_is_a_fresh_build(finished: jobs.Job, split: Split) -> None:
     used, fresh = compiled(finished), compiled(finished)
     used.model.train_on_batch(split.slices.images[:4], split.slices.masks[:4, ..., None])
-    used.reset()
+    used.reset(used.config.seed)
     for own, wanted in zip(checkpoint.read_state(used.model), checkpoint.read_state(fresh.model), strict=True):
         np.testing.assert_array_equal(own, wanted)
+
+
+def same(one: jobs.Job, other: jobs.Job) -> bool:
+    """Whether two trainings gave the same, to the last bit."""
+    pairs = zip(weights(one.files.last), weights(other.files.last), strict=True)
+    return history(one).equals(history(other)) and all(np.array_equal(*pair) for pair in pairs)
+
+
+def test_each_repeat_is_the_training_of_its_own_seed(finished: jobs.Job, tmp_path: Path, split: Split) -> None:
+    """In one call with one network; the first is the training of a call without repeats."""
+    first, second = (job(tmp_path / "repeats", split, repeat=repeat) for repeat in (1, 2))
+    runner.run_all([first, second], split, small)
+    alone = job(tmp_path / "alone", split, seed=1)
+    train(alone, split)
+    assert second.files.folder == first.files.folder / "repeat_02"
+    assert same(first, finished)
+    assert same(second, alone)
+    assert not same(first, second)
+    assert first.files.thresholds.read_bytes() == finished.files.thresholds.read_bytes()
+    assert read_json(first.files.config) == read_json(finished.files.config)
+    assert read_json(second.files.run)["identity"] == {**read_json(first.files.config), "repeat": 2}
+
+
+def test_a_repeat_that_is_stopped_goes_on_in_its_own_folder(
+    tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    calm, stopped = ([job(tmp_path / name, split, repeat=repeat) for repeat in (1, 2)] for name in ("calm", "stopped"))
+    runner.run_all(calm, split, small)
+    runner.run_all(stopped[:1], split, small)
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        stop_after(2, patch)
+        runner.run_all(stopped, split, small)
+    assert [each.files.finished for each in stopped] == [True, False]
+    runner.run_all(stopped, split, small)
+    told = capsys.readouterr().out
+    assert "dunet/fold_01: finished before" in told
+    assert "dunet/fold_01/repeat_02: resuming after epoch 2" in told
+    assert not stopped[1].files.checkpoint.exists()
+    pd.testing.assert_frame_equal(history(stopped[1]), history(calm[1]), rtol=1e-5)
+    assert stopped[1].files.slices.read_bytes() == calm[1].files.slices.read_bytes()
 
 
 def test_saved_network_predicts_what_the_trained_one_does(finished: jobs.Job, split: Split) -> None:
