@@ -7,8 +7,14 @@ reads   <data>/slices.csv, or own PNGs: <data>/image + label, img + mask, or tra
 writes  <data>/<protocol>/holdout.csv  kfold.csv  summary.csv  preview.png  run.json
 """
 
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import pandas as pd
 

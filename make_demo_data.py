@@ -11,7 +11,13 @@ Then: python split_raw_data.py --raw demo/ct-ich
 """
 
 import shlex
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import config as settings
 from ich.base import flags, lock, script, steps

@@ -11,7 +11,13 @@ writes  <out>/volumes.csv, and for each scan <out>/<scan>/: mask.nii.gz overlay.
 The mask lies on the scan's own voxels. Scans that are predicted already are skipped.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import config as settings
 from ich.base import flags, lock, script

@@ -7,9 +7,14 @@ writes  <reports>/rsna/: comparison.csv differences.csv per_class.csv confusion_
         answer.png confusion.png run.json
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import pandas as pd
 

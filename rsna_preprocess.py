@@ -11,8 +11,14 @@ If interrupted, rerun the same command to resume.
 """
 
 import functools
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import pandas as pd
 

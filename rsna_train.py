@@ -12,7 +12,13 @@ If interrupted, rerun the same command to resume.
 """
 
 import functools
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import config as settings
 from ich.base import backend, cluster, flags, paths, script, steps

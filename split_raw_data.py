@@ -10,9 +10,15 @@ writes  <data>/image/NNN_SSS.png  <data>/label/NNN_SSS.png  <data>/slices.csv  <
 import dataclasses
 import functools
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import pandas as pd
 

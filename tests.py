@@ -10,9 +10,14 @@ The threshold is the one that is best on the out-of-fold predictions; scores at 
 """
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import numpy as np
 import pandas as pd
@@ -161,7 +166,8 @@ def _write_pictures(
             picture = pictures.overlay_with_legend(slices.images[place], truth, found[place], caption)
             write_png(folder / "overlays" / f"{row.id}.png", picture, sync=False)
     if "patients" in tables:
-        pictures.patient_sheet(folder / "patients.png", slices, found, tables["patients"])
+        method = f"{folder.name.removeprefix('test_')}, threshold {threshold:.2f}"
+        pictures.patient_sheet(folder / "patients.png", slices, found, tables["patients"], method)
 
 
 def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.ndarray, threshold: float) -> None:

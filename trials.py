@@ -5,14 +5,19 @@
 
 reads   <runs>/<protocol>/*/fold_*/ (any number of finished folds)
 writes  <reports>/<protocol>/: table.csv comparison.csv statistics.csv <run>_mean_history.csv
-        patients.csv by_type.csv by_size.csv operating.csv calibration.csv calibration_error.csv agreement.csv roc.csv
-        loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png folds_fig.png operating_fig.png
-        calibration_fig.png volume_fig.png roc_fig.png report.html run.json
+        folds.csv patients.csv by_type.csv by_size.csv operating.csv calibration.csv calibration_error.csv
+        agreement.csv roc.csv paired_fig.png loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png
+        folds_fig.png operating_fig.png calibration_fig.png volume_fig.png roc_fig.png report.html run.json
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
+
+import ich.base.environment  # noqa: F401
 
 import pandas as pd
 
@@ -54,6 +59,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     write_csv(folder / "statistics.csv", tests)
     colour_of = colours.of_runs(paths.fold_trainings(config.runs, config.protocol))
     _plot(found, folder, config.protocol, colour_of)
+    analysis.draw_paired(folder / "paired_fig.png", found, table, config.protocol, source, colour_of)
     analysis.write(folder, found, read_slices(config.data), config.protocol, colour_of)
     split = read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))
     trained = [_trained(run) for run in found]

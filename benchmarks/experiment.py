@@ -18,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import ich.base.environment  # noqa: F401
+
 import config as settings
 from benchmarks import common, machine, phantoms
 from ich.data.split import read_split

@@ -18,10 +18,12 @@ import tempfile
 import typing
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import ich.base.environment  # noqa: F401
+
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import config as settings
 from benchmarks import common, machine, phantoms

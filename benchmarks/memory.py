@@ -23,6 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import ich.base.environment  # noqa: F401
+
 from benchmarks import common, phantoms
 from ich.data.table import TYPES
 from ich.phantom import ct_ich

@@ -12,11 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import ich.base.environment  # noqa: F401
+
 import cv2
 import numpy as np
 import pydicom
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common, phantoms
 from ich.phantom import rsna

@@ -16,6 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import ich.base.environment  # noqa: F401
+
 from benchmarks import common, machine
 from ich.base.files import read_json, write_text
 

@@ -10,11 +10,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import ich.base.environment  # noqa: F401
+
 import cv2
 import nibabel as nib
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import common
 from ich.data import ct_ich

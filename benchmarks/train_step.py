@@ -25,6 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import ich.base.environment  # noqa: F401
+
 from benchmarks import common, machine
 
 PLAIN = "plain PyTorch"

@@ -20,15 +20,15 @@ CUT_SHORT = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 def starting() -> Iterator[None]:
     """Import Keras inside this block: TensorFlow's native start-up notes ignore its own log level and hide our lines.
 
-    An import that fails still raises, and the notes are shown then, as when the process is aborted. `--help` and
-    refusals of flags come before it, without the seconds it takes. Raises InputError for a backend that can't be used.
+    The notes are shown when the process is aborted, or by an error that doesn't explain itself. `--help` and refusals
+    of flags come before it, without the seconds it takes. Raises InputError for a backend that can't be used.
     """
     _check_backend()
     for variable in CUT_SHORT:
         os.environ.pop(variable, None)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with quiet_stderr.hidden((InputError, MachineError, KeyboardInterrupt)):
+    with quiet_stderr.hidden((InputError, MachineError, ImportError, KeyboardInterrupt)):
         _import_keras()
         with contextlib.suppress(ImportError):
             import tensorflow  # noqa: F401  (Keras uses parts of it with any backend, and would import it later)

@@ -11,10 +11,12 @@ import typing
 import warnings
 from collections.abc import Callable
 
+from ich.base.environment import EXIT_INPUT
+
 from ich.base import streams
 from ich.base.errors import InputError, MachineError, is_out_of_memory
 
-EXIT_INPUT, EXIT_SYSTEM = 2, 3
+EXIT_SYSTEM = 3
 STOPPED = 130  # as shells count: 128 and the signal's number, SIGINT
 WRONG_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)

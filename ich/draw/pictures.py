@@ -118,8 +118,13 @@ def _patch(label: str, colour: colours.RGB) -> Patch:
     return Patch(color=colours.css(colour), label=label)
 
 
-def patient_sheet(path: Path, slices: Slices, found: np.ndarray, patients: pd.DataFrame, columns: int = 6) -> None:
-    """Contact sheet of the best, median and worst patient with blood (by Dice): their slices with the most blood."""
+def patient_sheet(
+    path: Path, slices: Slices, found: np.ndarray, patients: pd.DataFrame, method: str, columns: int = 6
+) -> None:
+    """Contact sheet of the best, median and worst patient with blood (by Dice): their slices with the most blood.
+
+    `method`: network and threshold, for the title.
+    """
     blood = patients[patients["tp"] + patients["fn"] > 0].sort_values("dice", ascending=False, ignore_index=True)
     if blood.empty:
         return
@@ -130,7 +135,8 @@ def patient_sheet(path: Path, slices: Slices, found: np.ndarray, patients: pd.Da
         row = blood.loc[place]
         tiles = _patient_tiles(slices, found, row["patient"], columns)
         sheet[f"{name}: patient {row['patient']}, Dice {row['dice']:.2f}"] = tiles
-    contact_sheet(path, sheet, "Test patients with blood; image left = patient's right", legend=True)
+    title = f"{method}: test patients with blood; image left = patient's right"
+    contact_sheet(path, sheet, title, legend=True)
 
 
 def _patient_tiles(slices: Slices, found: np.ndarray, patient: str, columns: int) -> list[tuple[np.ndarray, str]]:

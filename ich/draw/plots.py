@@ -101,7 +101,7 @@ def strips(
     for axes, (panel, runs) in zip(panels, groups.items(), strict=True):
         for place, (run, values) in enumerate(runs.items()):
             _strip(axes, place, values[np.isfinite(values)], colours[run])
-        axes.set_xticks(range(len(runs)), [_summary(run, values) for run, values in runs.items()])
+        axes.set_xticks(range(len(runs)), [mean_and_number(run, values) for run, values in runs.items()])
         axes.grid(visible=False, axis="x")
         axes.set(title=panel, ylabel=ylabel, xlim=(-0.6, len(runs) - 0.4), ylim=(-0.03, 1.03))
     figure.suptitle(f"{title} (box: quartiles, diamond: mean)", fontsize=11)
@@ -120,8 +120,8 @@ def _strip(axes: Axes, place: int, values: np.ndarray, colour: str) -> None:
         axes.plot(place, values.mean(), "D", color="white", markeredgecolor="black", markersize=6)
 
 
-def _summary(run: str, values: np.ndarray) -> str:
-    """Label under a strip: run, mean and number of values."""
+def mean_and_number(run: str, values: np.ndarray) -> str:
+    """Label under the values of a run (NaN left out): its name, their mean and number."""
     values = values[np.isfinite(values)]
     mean = f"{values.mean():.2f}" if len(values) else "-"
     short = run if len(run) <= 14 else f"{run[:13]}…"

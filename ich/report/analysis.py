@@ -7,6 +7,7 @@ import pandas as pd
 
 from ich.base.files import write_csv
 from ich.draw import analysis_plots
+from ich.draw.paired import Mean, paired
 from ich.report.folds import Run, choose_threshold
 from ich.score import breakdown, calibration, statistics
 from ich.score.metrics import with_blood
@@ -27,10 +28,51 @@ def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str, c
         for name, pair in bins.items()
     )
     analysis_plots.reliability(folder / "calibration_fig.png", bins, colours)
+    tables["folds"] = fold_means(found, protocol)
     if protocol == "patient":
         tables |= _of_patients(folder, found, slices, colours)
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
+
+
+def fold_means(found: list[Run], protocol: str) -> pd.DataFrame:
+    """A row a fold: mean Dice and IoU over its patients (by slice: its slices) with blood."""
+    return _each(found, lambda run: _fold_means(with_blood(run.table(f"{protocol}s"))))
+
+
+def _fold_means(blood: pd.DataFrame) -> pd.DataFrame:
+    grouped = blood.groupby("fold")
+    means = grouped[["dice", "iou"]].mean().add_suffix("_mean")
+    means.insert(0, "n_with_blood", grouped.size())
+    return means.reset_index()
+
+
+def draw_paired(
+    path: Path, found: list[Run], comparison: pd.DataFrame, protocol: str, source: str, colours: Mapping[str, str]
+) -> None:
+    """The plot of the first screen: Dice of each patient with blood, with the means and intervals of `comparison`.
+
+    By slice, where slices say little by themselves: the mean of each fold, and one standard deviation over folds.
+    """
+    origin = f" ({source})" if source else ""
+    if protocol == "patient":
+        values = _side_by_side(found, "patient")
+        ends = comparison.set_index("run")[["dice_mean", "dice_ci_low", "dice_ci_high"]]
+        means = {run: Mean(*row) for run, *row in ends.itertuples()}
+        title = f"{len(values)} patients with blood{origin}: one line each\ndiamond: mean and its 95 % interval"
+        paired(path, values, means, title, "Dice, out of fold", colours)
+        return
+    values = _side_by_side(found, "fold")
+    spread = values.std(ddof=1)
+    means = {run: Mean(mean, mean - spread[run], mean + spread[run]) for run, mean in values.mean().items()}
+    title = f"{len(values)} folds by slice{origin}: one line each\ndiamond: mean ± one standard deviation"
+    paired(path, values, means, title, "Dice of slices with blood, out of fold", colours)
+
+
+def _side_by_side(found: list[Run], unit: str) -> pd.DataFrame:
+    """Mean Dice with blood of each patient or fold, a column a run; NaN where a run has not scored it."""
+    kind = "patients" if unit == "patient" else "slices"
+    return pd.DataFrame({run.name: with_blood(run.table(kind)).groupby(unit)["dice"].mean() for run in found})
 
 
 def _of_patients(

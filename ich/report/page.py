@@ -10,11 +10,15 @@ import pandas as pd
 from ich.base import paths, record
 from ich.base.files import read_csv, read_json, write_text
 from ich.data import audit, origin
-from ich.report import display, gallery, published, verdict
+from ich.report import cautions, display, gallery, published, verdict
 from ich.report.display import Table
 from ich.report.words import meanings
 
 TEMPLATE = "report.html.j2"
+PAIRED = {
+    "patient": "Dice of every patient with blood under each network, out of fold; means with 95 % intervals",
+    "slice": "Mean Dice of the slices with blood of each fold under each network",
+}
 PLOTS = {
     "folds_fig.png": "Dice of every patient and of every fold, by run",
     "dice_fig_vs.png": "Validation Dice by epoch, mean over folds and one standard deviation, all runs",
@@ -28,7 +32,7 @@ PLOTS = {
 }
 READING = {
     "patient": "Out of fold: every patient is scored by a network that never saw them. Means are over patients with "
-    "blood, at threshold 0.5; a missed patient counts as 0. ci: bootstrap 95 % interval over patients.",
+    "blood, at threshold 0.5; a missed patient counts as 0. Intervals: 95 %, bootstrap over patients.",
     "slice": "Slices of the same patient are on both sides of this split, so scores are too high for new patients.",
 }
 CITE = "Cite ICH Detector (CITATION.cff)"
@@ -55,6 +59,7 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
         first=display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
         meanings=meanings(display.EXPLAINED[protocol]),
         comparison=Table.turned(comparison, "All columns of comparison.csv", "run"),
+        figure=_figure(folder, "paired_fig.png", PAIRED[protocol]), cautions=_cautions(folder, comparison),
         banner=origin.banner(facts.get("origin", "")),
         published=_published() if is_ct_ich else None,
         comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
@@ -91,16 +96,25 @@ def _test_table(tests: list[dict], protocol: str) -> Table | None:
 
 
 def _test_set(test: dict) -> dict:
-    return {**test, "summary": Table.turned(test["summary"].set_index("measure").T.rename_axis("at").reset_index(),
-                                            f"{test['name']}: all of its summary.csv", "at")}  # fmt: skip
+    scores = test["summary"].set_index("measure").iloc[:, 0].to_dict()
+    return {**test, "cautions": cautions.cautions(scores, test["name"]),
+            "summary": Table.turned(test["summary"].set_index("measure").T.rename_axis("at").reset_index(),
+                                    f"{test['name']}: all of its summary.csv", "at")}  # fmt: skip
 
 
 def _plots(folder: Path) -> list[dict[str, str]]:
-    return [
-        {"source": gallery.data_url((folder / name).read_bytes()), "text": text}
-        for name, text in PLOTS.items()
-        if (folder / name).exists()
-    ]
+    return [figure for name, text in PLOTS.items() if (figure := _figure(folder, name, text))]
+
+
+def _figure(folder: Path, name: str, text: str) -> dict[str, str] | None:
+    path = folder / name
+    return {"source": gallery.data_url(path.read_bytes()), "text": text} if path.exists() else None
+
+
+def _cautions(folder: Path, comparison: pd.DataFrame) -> list[str]:
+    """Of the networks and of their folds."""
+    of_runs = [text for row in comparison.to_dict("records") for text in cautions.cautions(row, row["run"])]
+    return of_runs + (cautions.failed_folds(table) if len(table := _read(folder, "folds")) else [])
 
 
 def _by_type(folder: Path) -> Table | None:

@@ -61,10 +61,10 @@ WORDS: dict[str, Word] = {
     "n_hd95_undefined": Word("Patients with blood whose HD95 is infinite", "", "nothing was marked"),
     "volume_true_ml": Word("Volume, reference", "ml"),
     "volume_pred_ml": Word("Volume, predicted", "ml"),
-    "volume_error_ml_median": Word("Volume error, median", "ml", "predicted against reference, of patients with blood, "
-                                   "without its sign"),
-    "false_positive_ml": Word("Invented blood", "ml", "predicted volume of a patient without blood"),
-    "false_positive_ml_per_clean_patient": Word("Invented blood per scan without blood", "ml", "mean predicted volume"),
+    "volume_error_ml_median": Word("Volume error, median", "ml", "patients with blood: predicted against reference"),
+    "false_positive_ml": Word("Invented blood", "ml", "false-positive volume of a patient without blood"),
+    "false_positive_ml_per_clean_patient": Word("Invented blood per scan without blood", "ml",
+                                                "mean false-positive volume"),
     **{f"lesions_true{size}": Word(f"Lesions{words}, reference") for size, words in SIZES.items()},
     **{f"lesions_found{size}": Word(f"Lesions{words}, found", "", "at least one pixel of it is marked")
        for size, words in SIZES.items()},

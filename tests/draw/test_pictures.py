@@ -83,8 +83,15 @@ def sheet_of(monkeypatch: pytest.MonkeyPatch, dice: list[float], clean: int = 1)
     scores["tp"], scores["fn"] = [1] * len(dice) + [0] * clean, 0
     scores["dice"] = dice + [np.nan] * clean
     kept: dict[str, list] = {}
-    monkeypatch.setattr(pictures, "contact_sheet", lambda path, rows, title, legend: kept.update(rows))
-    pictures.patient_sheet(Path("unused.png"), slices, np.zeros((len(table), 2, 2), bool), scores)
+
+    def keep(path: Path, rows: dict[str, list], title: str, legend: bool) -> None:
+        assert title.startswith("dunet, threshold 0.50: ")
+        kept.update(rows)
+
+    monkeypatch.setattr(pictures, "contact_sheet", keep)
+    pictures.patient_sheet(
+        Path("unused.png"), slices, np.zeros((len(table), 2, 2), bool), scores, "dunet, threshold 0.50"
+    )
     return {title: [caption for _, caption in tiles] for title, tiles in kept.items()}
 
 

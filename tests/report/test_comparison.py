@@ -11,7 +11,7 @@ import trials
 from ich.base import paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv, write_csv, write_json
-from ich.report import comparison, folds, verdict
+from ich.report import analysis, comparison, folds, verdict
 
 # patient: (fold, tp, fp, fn); Dice = 2 tp / (2 tp + fp + fn)
 UNET = {"049": (1, 10, 10, 10), "050": (1, 0, 0, 8), "051": (2, 9, 1, 1), "060": (1, 0, 0, 0), "061": (2, 0, 5, 0)}
@@ -168,6 +168,33 @@ def test_values_of_the_strip_plot(pair: list[folds.Run]) -> None:
     assert list(means["unet"]) == pytest.approx([0.25, 0.9])
 
 
+def test_folds_by_hand(pair: list[folds.Run]) -> None:
+    """Of unet's patients with blood 0.5 and 0 are in the first fold, 0.9 in the second; clean ones do not count."""
+    table = analysis.fold_means(pair, "patient").set_index(["run", "fold"])
+    assert list(table.loc["unet", "n_with_blood"]) == [2, 1]
+    assert list(table.loc["unet", "dice_mean"]) == pytest.approx([0.25, 0.9])
+    assert table.loc[("unet", "fold_01"), "iou_mean"] == pytest.approx((10 / 30 + 0) / 2)
+
+
+@pytest.mark.parametrize("protocol", ["patient", "slice"])
+def test_paired_plot_shows_the_same_patients_or_folds(
+    pair: list[folds.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    kept: list = []
+    monkeypatch.setattr(analysis, "paired", lambda *given: kept.extend(given))
+    table = comparison.comparison(pair, "patient", seed=0)
+    analysis.draw_paired(tmp_path / "p.png", pair, table, protocol, "phantoms", {})
+    _, values, means, title, *_ = kept
+    unet = values["unet"].to_dict()
+    if protocol == "patient":
+        assert unet == pytest.approx({"049": 0.5, "050": 0, "051": 0.9})
+        assert means["unet"] == tuple(table.set_index("run").loc["unet", ["dice_mean", "dice_ci_low", "dice_ci_high"]])
+        assert title.startswith("3 patients with blood (phantoms)")
+    else:  # 0.25 and 0.9: mean 0.575, deviation 0.65 / sqrt(2)
+        assert unet == pytest.approx({"fold_01": 0.25, "fold_02": 0.9})
+        assert means["unet"].low == pytest.approx(0.575 - 0.65 / np.sqrt(2))
+
+
 @pytest.fixture
 def only_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the report page, what is worked out from the slices' pixels, and the split that is there now."""
@@ -204,6 +231,21 @@ def test_trials_compares_the_runs_asked_for(project: Project, tmp_path: Path) ->
     statistics = read_csv(folder / "statistics.csv", ("p_value",), "")
     assert set(statistics["a"]) == {"unet"}
     assert statistics["mean_difference"].iloc[0] == pytest.approx(-(0.25 + 2 / 3) / 3, abs=1e-5)
+
+
+@pytest.mark.usefixtures("only_tables")
+def test_a_run_keeps_its_colour_when_fewer_are_compared(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+    monkeypatch.setattr(trials.plots, "strips", lambda *given: seen.append(given[-1]))
+    for name in ("unet", "dunet", "mine", "other"):
+        write_run(tmp_path, name, UNET)
+    for names in ([], ["dunet"], ["other", "unet"]):
+        run_trials(project, tmp_path, *(["--compare", *names] if names else []))
+    every, alone, two = seen
+    assert len({every[name] for name in ("unet", "dunet", "mine", "other")}) == 4
+    assert (alone["dunet"], two["other"]) == (every["dunet"], every["other"])
 
 
 @pytest.mark.usefixtures("only_tables")

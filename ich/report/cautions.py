@@ -1,0 +1,53 @@
+"""What a reader has to know before trusting a score: cautions in plain sentences, from the tables of the report."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+FEWEST_CLEAN = 0.5  # share of the scans (or slices) without blood; below it a positive finding says little
+FAILED_DICE = 0.05  # of a fold: the network finds next to nothing
+FAILED_SHARE = 0.25  # of the median of the run's other folds
+
+
+def cautions(scores: Mapping[str, float], name: str) -> list[str]:
+    """Of one network or test set: too many scans called bleeding, more lesions invented than found.
+
+    `scores` has names of comparison.csv or of a test's summary.csv; what is missing or NaN is not judged.
+    """
+    found = [_false_alarms(scores, name, "scan", "n_clean"), _invented(scores, name)]
+    if "scan_specificity" not in scores:
+        found.append(_false_alarms(scores, name, "slice", ""))
+    return [text for text in found if text]
+
+
+def _false_alarms(scores: Mapping[str, float], name: str, kind: str, count: str) -> str:
+    specificity = scores.get(f"{kind}_specificity", math.nan)
+    if not specificity < FEWEST_CLEAN:  # NaN too
+        return ""
+    number = scores[count] if count else scores["n_slices"] - scores["n_lesion_slices"]
+    alarms = round((1 - specificity) * number)
+    many = "every" if specificity == 0 else f"{alarms:.0f} of {number:.0f}"
+    plural = "" if specificity == 0 else "s"
+    return f"{name} calls {many} {kind}{plural} without blood bleeding: that it marks something does not mean blood."
+
+
+def _invented(scores: Mapping[str, float], name: str) -> str:
+    invented, found = scores.get("lesions_invented", math.nan), scores.get("lesions_found", math.nan)
+    if not invented > found:
+        return ""
+    return f"{name} invents more lesions than it finds: {invented:.0f} invented, {found:.0f} found."
+
+
+def failed_folds(folds: pd.DataFrame) -> list[str]:
+    """Of the rows of folds.csv: trainings that failed, by the mean Dice of their fold."""
+    texts = []
+    for run, rows in folds.groupby("run", sort=False):
+        for row in rows.itertuples():
+            others = rows.loc[rows["fold"] != row.fold, "dice_mean"].median()
+            if row.dice_mean < FAILED_DICE or row.dice_mean < FAILED_SHARE * others:
+                beside = "" if math.isnan(others) else f", median of its other folds {others:.3f}"
+                texts.append(
+                    f"{run}, {row.fold}: this training seems to have failed, mean Dice {row.dice_mean:.3f}{beside}."
+                )
+    return texts
