@@ -75,9 +75,10 @@ def _tell(
         interval = f"{row.balanced_accuracy_low:+.3f} to {row.balanced_accuracy_high:+.3f}"
         print(f"{row.variant} - {BASELINE}: balanced accuracy {row.balanced_accuracy:+.3f} (95 % interval {interval}), "
               f"McNemar p = {row.mcnemar_p:.2g}, by Holm {row.mcnemar_p_holm:.2g}")  # fmt: skip
-    for name, matrix in matrices.items():
-        if len(predicted := matrix.columns[matrix.sum() > 0]) == 1:
-            print(f"warning: {name} calls every slice {predicted[0]}: it has learned nothing")
+    predicted = {name: list(matrix.columns[matrix.sum() > 0]) for name, matrix in matrices.items()}
+    for only in sorted({names[0] for names in predicted.values() if len(names) == 1}):
+        variants = ", ".join(name for name, names in predicted.items() if names == [only])
+        print(f"warning: every slice is called {only} by {variants}: nothing was learned")
     answer = "answer.png " if len(differences) else ""
     print(f"-> {folder}: {answer}confusion.png comparison.csv differences.csv per_class.csv")
 

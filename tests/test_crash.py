@@ -281,7 +281,7 @@ def test_main_killed_in_an_epoch(work: Work, reference: Work, project: Project) 
     shutil.copytree(project.data, work.folder / "data")
     for number in range(2):
         process = work.start(command)
-        read_until(process, r"epoch \d/3")
+        read_until(process, r"epoch \d( of |/)3")
         time.sleep(random.Random(number).uniform(0, 0.3))
         process.kill()
         process.communicate()

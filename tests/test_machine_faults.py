@@ -278,7 +278,7 @@ def test_without_memory_what_is_trained_stays_and_a_smaller_batch_may_begin(
         fail_in(0, none_left, patch)
         with pytest.raises(MachineError, match=told):
             main_kfold.main([*train, "--batch-size", "16"])
-    assert {path.name for path in files.folder.iterdir()} == {"config.json"}
+    assert {path.name for path in files.folder.iterdir()} == {"config.json", "train.log"}
 
     with monkeypatch.context() as patch:
         fail_in(1, none_left, patch)

@@ -32,7 +32,7 @@ def main(data: Path, reports: Path, demo: Path | None = None) -> None:
     origin.tell(origin.read(data))
     answers = [str(each) for each in verdict.verdicts(tables["statistics"], facts["trained"])]
     for answer in answers or [_only(tables["comparison"])]:
-        print(f"* Cross-validation: {answer}")
+        print(f"* Cross-validation{' on phantoms' * bool(phantom)}: {answer}")
     print(f"* Test set: {_tested(folder, [run['run'] for run in facts['trained']], phantom)}")
     if origin.read(data) == origin.CT_ICH:
         print(f"* {NOT_COMPARABLE}")

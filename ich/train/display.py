@@ -121,7 +121,7 @@ class _Line:
         """Show the epoch and `text` in the live line; the first time below all others."""
         if self.bar is None:
             self.bar = tqdm(total=self.expected.epochs, desc=self.expected.name, bar_format=BAR, leave=False,
-                            dynamic_ncols=True, file=out)  # fmt: skip
+                            unit="", dynamic_ncols=True, file=out)  # fmt: skip
         self.bar.n, self.bar.unit = self.epoch, text
         self.bar.refresh()
 

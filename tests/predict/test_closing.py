@@ -24,7 +24,7 @@ def told(capsys: pytest.CaptureFixture[str], *given: Path) -> list[str]:
 def test_result_of_phantoms(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, done.project.data, done.root / "reports")
     assert lines[1:3] == ["Result", "PHANTOM DATA: shows that the program works, says nothing about patients"]
-    assert lines[3].startswith("* Cross-validation: Is ")
+    assert lines[3].startswith("* Cross-validation on phantoms: Is ")
     patients = read_csv(done.report("patient") / "test_dunet" / "patients.csv", ("dice",), "")
     blood = patients[patients["tp"] + patients["fn"] > 0]
     assert f"mean Dice over {len(blood)} phantom patient{'s' if len(blood) > 1 else ''} with blood: " in lines[4]

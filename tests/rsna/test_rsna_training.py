@@ -26,7 +26,7 @@ from ich.train import loop
 SIZE = 32
 SMALL = ["--network", "EfficientNetB0", "--image-size", str(SIZE), "--weights", "none", "--batch-size", "8",
          "--learning-rates", "1e-3", "1e-4", "--workers", "1", "--checkpoint-seconds", "0", "--quiet"]  # fmt: skip
-FILES = {"config.json", "run.json", "history.csv", "best.keras", "predictions.csv", "loss_accuracy.png"}
+FILES = {"config.json", "run.json", "history.csv", "train.log", "best.keras", "predictions.csv", "loss_accuracy.png"}
 
 
 def tiny_backbone(name: str, image_size: int) -> keras.Model:
