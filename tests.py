@@ -30,6 +30,7 @@ from ich.scans.png import write_png
 from ich.scans.png_file import png_shape
 from ich.scans.window import unsquare
 from ich.score import breakdown, evaluation, metrics
+from ich.score.operating import Point
 from ich.score.summary import summarize
 
 
@@ -125,9 +126,9 @@ def _threshold(config: settings.Tests, run: folds.Run) -> tuple[float, str]:
 
 
 def _tables(split: Split, prob: np.ndarray, threshold: float) -> dict[str, pd.DataFrame]:
-    tables = {"slices": evaluation.slice_scores(split.slices, prob, threshold)}
+    tables = {"slices": evaluation.slice_scores(split.slices, prob, Point(threshold))}
     if split.whole_scans:
-        tables["patients"] = evaluation.patient_scores(split.slices, prob, threshold)
+        tables["patients"] = evaluation.patient_scores(split.slices, prob, Point(threshold))
     return tables
 
 

@@ -25,7 +25,7 @@ from ich.train import prediction
 PROTOCOLS = ("patient", "slice")
 CURVES = ["loss.png", "dice.png", "iou.png"]
 TRAINING = ["config.json", "run.json", "history.csv", "last.keras", "best.keras", "valid_slices.csv", *CURVES]
-WHOLE = ["valid_patients.csv", "valid_thresholds.csv"]
+WHOLE = ["valid_patients.csv", "valid_thresholds.csv", "valid_operating.csv"]
 FIGURES = ["loss_fig.png", "dice_fig.png", "iou_fig.png", "dice_fig_vs.png", "iou_fig_vs.png", "folds_fig.png"]
 REPORT = ["table.csv", "comparison.csv", "statistics.csv", *FIGURES]
 
