@@ -7,7 +7,8 @@ import pandas as pd
 
 from ich.base.files import write_csv
 from ich.draw import analysis_plots
-from ich.report.folds import Run, choose_threshold
+from ich.report import choice
+from ich.report.folds import Run
 from ich.score import breakdown, calibration, statistics
 from ich.score.metrics import with_blood
 
@@ -35,10 +36,11 @@ def _of_patients(folder: Path, found: list[Run], slices: pd.DataFrame) -> dict[s
         "patients": _each(found, lambda run: run.table("patients")),
         "by_size": _each(found, lambda run: breakdown.by_size(run.table("patients"))),
         "operating": _each(found, lambda run: breakdown.by_threshold(run.table("thresholds"), slices)),
+        "operating_point": _each(found, choice.candidates_of),
         "roc": _each(found, lambda run: breakdown.scan_roc(run.table("patients"))),
         "agreement": pd.DataFrame([{"run": run.name, **_agreement(run)} for run in found]),
     }
-    chosen = {run.name: choose_threshold(run.table("thresholds")) for run in found}
+    chosen = {run.name: choice.of_run(run).point.threshold for run in found}
     analysis_plots.operating_point(folder / "operating_fig.png", tables["operating"], chosen)
     analysis_plots.roc(folder / "roc_fig.png", tables["roc"])
     blood = with_blood(tables["patients"])

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ich.report.folds import Run, choose_threshold, per_fold
+from ich.report import choice
+from ich.report.folds import Run, per_fold
 from ich.report.published import SLICE_FOLDS, Published
 from ich.score import statistics
 from ich.score.metrics import with_blood
@@ -68,8 +69,9 @@ def _comparison_row(run: Run, protocol: str, seed: int) -> dict:
         patients = run.table("patients")
         row |= summarize(patients, run.table("slices"))
         low, high = statistics.bootstrap_interval(with_blood(patients)["dice"].to_numpy(), seed)
-        chosen = choose_threshold(run.table("thresholds"))
-        return row | {"dice_ci_low": low, "dice_ci_high": high, "chosen_threshold": chosen}
+        threshold, size = choice.of_run(run).point
+        row |= {"chosen_threshold": threshold, "chosen_min_lesion_mm3": size}
+        return row | {"dice_ci_low": low, "dice_ci_high": high}
     last = run.table("history").groupby("fold").last()
     for name in ("paper_dice", "paper_iou"):
         row |= {f"{name}_mean": last[f"val_{name}"].mean(), f"{name}_sd": last[f"val_{name}"].std(ddof=1)}

@@ -29,7 +29,8 @@ def test_sets(folder: Path, data: Path, as_table: Callable[[pd.DataFrame, str], 
             print(f"note: {test}: left out of the report page, since it is a copy of {own}")
             continue
         summary = read_csv(test / "summary.csv", ("measure",), "tests.py")
-        caption = f"{test.name.removeprefix('test_')}: test set, {_thresholds(summary)}"
+        operating = read_json(test / paths.RUN).get("operating_point", "")
+        caption = f"{test.name.removeprefix('test_')}: test set, {_thresholds(summary)}. {operating}"
         found.append({"name": test.name.removeprefix("test_"), "summary": as_table(summary, caption),
                       "cases": cases(test, data)})  # fmt: skip
     return found

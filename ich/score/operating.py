@@ -11,7 +11,7 @@ from ich.score.patient import TOUCHING
 
 THRESHOLDS = np.arange(1, 32) / 32
 """Thresholds that may be chosen. Finer steps differ by noise; 0 calls every pixel blood."""
-SIZES_MM3 = (0.0, 10.0, 30.0, 100.0, 300.0)
+SIZES_MM3 = (0.0, 10.0, 30.0, 50.0, 100.0, 300.0)
 """Smallest lesion sizes that may be chosen; 0 removes nothing. A slice of 5 mm with pixels of 0.5 mm: 1.25 mm3."""
 ROUNDING_MM3 = 1e-6  # a lesion of just the smallest size stays
 
@@ -24,9 +24,13 @@ class Point(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As printed."""
-        size = f"components below {self.min_lesion_mm3:g} mm3 removed" if self.min_lesion_mm3 else "nothing removed"
-        return f"threshold {self.threshold:.2f}, {size}"
+        """As printed: `threshold 0.50, components below 30 mm3 removed`, the second part only where any are."""
+        return f"threshold {self.threshold:.2f}" + f", {self.size_text}" * (self.min_lesion_mm3 > 0)
+
+    @property
+    def size_text(self) -> str:
+        """What is removed."""
+        return f"components below {self.min_lesion_mm3:g} mm3 removed" if self.min_lesion_mm3 else "nothing removed"
 
 
 FIXED = Point()
