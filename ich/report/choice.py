@@ -12,7 +12,7 @@ from ich.score.bootstrap import FEWEST_PAIRS, is_above_zero
 from ich.score.operating import FIXED, THRESHOLDS, Point
 
 TOLERANCE = 0.01  # of mean Dice; less is not worth a false alarm
-LEAST_FOUND = 0.95  # share of the found lesions that removing small components must leave
+LEAST_FOUND = 0.95  # share of the found lesions that must still be found when false alarms are saved
 OUT_OF_FOLD = "out of fold on"
 OLDER = "trained by an earlier version, which did not count lesions by size"
 KEYS = ["threshold", "min_lesion_mm3"]
@@ -101,11 +101,12 @@ def by_patient(counts: pd.DataFrame) -> pd.DataFrame:
 def choose(patients: pd.DataFrame) -> Choice:
     """The operating point, from `by_patient`.
 
-    Threshold: among those whose mean Dice over patients with blood is within TOLERANCE of the best, the one with the
-    least false-positive volume in patients without blood (pixels where a spacing is unknown); of equal ones the one
-    with the highest mean Dice, of those the middle one, which is farthest from where the score drops. 0.5 is kept
-    unless that one is better beyond noise: the bootstrap 95 % interval over patients of its gain in Dice lies above 0,
-    or that of the false-positive volume it saves. The interval does not know that the threshold was picked from 31.
+    Threshold: among those whose mean Dice over patients with blood is within TOLERANCE of the best, and that find
+    LEAST_FOUND of the lesions that the best one finds, the one with the least false-positive volume in patients without
+    blood (pixels where a spacing is unknown); of equal ones the one with the highest mean Dice, of those the middle one,
+    which is farthest from where the score drops. 0.5 is kept unless that one is better beyond noise: the bootstrap 95 %
+    interval over patients of its gain in Dice lies above 0, or that of the false-positive volume it saves. The interval
+    does not know that the threshold was picked from 31.
 
     Size: at this threshold, the one that leaves the fewest invented lesions, of equal ones the smallest, if the mean
     Dice falls by TOLERANCE at most, LEAST_FOUND of the lesions found without removal are still found, and no patient
@@ -153,7 +154,9 @@ def _candidates(patients: pd.DataFrame) -> pd.DataFrame:
 
 def _threshold(table: pd.DataFrame) -> float:
     """The best of the thresholds; `table` is `_candidates` with nothing removed."""
-    near = table[table["dice_mean"] >= table["dice_mean"].max() - TOLERANCE - 1e-9]
+    best_dice = table.loc[table["dice_mean"].idxmax()]
+    loses = table["lesions_found"] < LEAST_FOUND * best_dice["lesions_found"] - 1e-9  # none where they are not counted
+    near = table[(table["dice_mean"] >= best_dice["dice_mean"] - TOLERANCE - 1e-9) & ~loses]
     ml, pixels = (near[f"false_positive_{unit}_per_clean_patient"] for unit in ("ml", "pixels"))
     false = (pixels if ml.isna().any() else ml).fillna(0)  # without clean patients all are equal
     near = near[np.isclose(false, false.min(), rtol=0, atol=1e-9)]

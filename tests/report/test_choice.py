@@ -70,6 +70,15 @@ def test_threshold_worked_by_hand(name: str, spacing: float) -> None:
     assert table.loc[table["chosen"], "threshold"].tolist() == [expected]
 
 
+@pytest.mark.parametrize(("lost", "expected"), [(1, 0.75), (2, 0.5)])
+def test_false_alarms_are_not_saved_at_the_price_of_found_lesions(lost: int, expected: float) -> None:
+    """At 0.75 the Dice is the same and nothing is false, but of 24 found lesions, four a patient, `lost` are missed."""
+    rows = [row(name, 0.5, 90, lesions_found=4) for name in BLOOD] + [row(name, 0.5, 0, 9) for name in CLEAN]
+    rows += [row(name, 0.75, 90, lesions_found=4 - (k < lost)) for k, name in enumerate(BLOOD)]
+    rows += [row(name, 0.75) for name in CLEAN]
+    assert chosen(rows).point.threshold == expected
+
+
 def test_millilitres_count_not_pixels() -> None:
     """At 0.25 one clean patient has 9 voxels of 1 mm3, at 0.75 each has 2 of which those of another are of 100 mm3."""
     blood = dict.fromkeys((0.25, 0.5, 0.75), (100, 0))
