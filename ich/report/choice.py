@@ -103,7 +103,7 @@ def choose(patients: pd.DataFrame) -> Choice:
 
     Threshold: among those whose mean Dice over patients with blood is within TOLERANCE of the best, and that find
     LEAST_FOUND of the lesions that the best one finds, the one with the least false-positive volume in patients without
-    blood (pixels where a spacing is unknown); of equal ones the one with the highest mean Dice, of those the middle one,
+    blood (pixels where a spacing is unknown); of equal ones the one with the highest mean Dice, then the middle one,
     which is farthest from where the score drops. 0.5 is kept unless that one is better beyond noise: the bootstrap 95 %
     interval over patients of its gain in Dice lies above 0, or that of the false-positive volume it saves. The interval
     does not know that the threshold was picked from 31.
