@@ -17,7 +17,7 @@ from predict_files import THRESHOLD, bright_is_blood, phantom, write_nifti, writ
 import predict
 from ich.base.errors import InputError
 from ich.phantom.series import NAME, write_series, write_unseen
-from ich.predict import view
+from ich.predict import engines, view
 from ich.scans import native
 
 FILES = ["mask.nii.gz", "overlay.png", "run.json"]
@@ -232,3 +232,24 @@ def test_chosen_lesion_size_is_used_by_runs_and_exports_unless_another_is_given(
     assert 0 < rows["chosen"]["lesions"] < rows["all"]["lesions"]
     header = nib.load(tmp_path / "chosen" / "head" / "mask.nii.gz").header
     assert header["descrip"] == b"threshold 0.25, components below 5000 mm3 removed"
+
+
+@pytest.mark.skipif(bool(engines.lacks_for_export()), reason="what exports networks is not installed")
+def test_each_engine_and_an_export_remove_what_keras_removes(head: Path, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs", [bright_is_blood(150)], min_lesion_mm3=5000)
+    call(folder, tmp_path / "keras", head, "--engine", "keras")
+    names = [name for name in ("openvino", "onnx") if engines.installed(name)]
+    for name in names:
+        call(folder, tmp_path / name, head, "--engine", name)
+    predict.main(["--runs", str(folder), "--export", str(tmp_path / "exported"), "--quiet"])
+    predict.main([str(head), "--model", str(tmp_path / "exported"), "--out", str(tmp_path / "export"), "--quiet"])
+    for name in [*names, "export"]:
+        table = pd.read_csv(tmp_path / name / "volumes.csv", dtype={"lesion_ml": str}).loc[0]
+        assert table["min_lesion_mm3"] == 5000
+        assert (mask(tmp_path / name) != mask(tmp_path / "keras")).mean() < 1e-3
+    assert json.loads((tmp_path / "exported" / "model.json").read_text())["min_lesion_mm3"] == 5000
+    card = (tmp_path / "exported" / "MODEL_CARD.md").read_text()
+    assert (
+        "Operating point: threshold 0.25, components below 5000 mm3 removed: chosen out of fold on 6 patients" in card
+    )
+    assert "the network itself does not" in card

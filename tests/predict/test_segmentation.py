@@ -26,7 +26,7 @@ from ich.phantom.head import Patient
 from ich.phantom.series import NAME, write_series
 from ich.predict import montage, segmentation, segmentation_sources
 from ich.scans.scan import Scan
-from ich.score.operating import FIXED
+from ich.score.operating import FIXED, Point
 
 hd = pytest.importorskip("highdicom")
 Change = Callable[[pydicom.Dataset], None]
@@ -414,3 +414,13 @@ def test_without_highdicom_a_note_says_so(copy: Path, monkeypatch: pytest.Monkey
     scan = read(copy)
     (note,) = segmentation.write(copy.parent / "mask.dcm", blood(scan), scan, FIXED)
     assert note == "mask.dcm (DICOM-SEG) is not written: highdicom is not installed"
+
+
+def test_operating_point_is_recorded(copy: Path) -> None:
+    scan = read(copy)
+    path = copy.parent / "mask.dcm"
+    segmentation.write(path, blood(scan), scan, Point(0.25, 30))
+    (segment,) = pydicom.dcmread(path).SegmentSequence
+    (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+    assert "threshold=0.25" in algorithm.AlgorithmParameters
+    assert "min_lesion_mm3=30" in algorithm.AlgorithmParameters
