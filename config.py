@@ -200,6 +200,7 @@ class Tests(Split, Reports, Runs):
     fold: int = 0  # only this fold's networks; 0: the mean over all folds, each with its repeats
     weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data, so its scores there flatter
     threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions
+    min_lesion_mm3: float | None = None  # smaller lesions are removed; 0: keep all; none: as chosen out of fold
 
 
 @dataclass
@@ -266,7 +267,7 @@ class Predict(Split, Runs):
     precision: Literal["float32", "bfloat16", "int8"] = "float32"  # of OpenVINO: each faster and less exact
     threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions
     flip: bool = False  # average with the prediction of the left-right mirrored slice; takes twice as long
-    min_lesion_mm3: float = 0.0  # remove predicted lesions smaller than this
+    min_lesion_mm3: float | None = None  # smaller lesions are removed; 0: keep all; none: as chosen out of fold
     probabilities: bool = False  # write probabilities.nii.gz too
     view: bool = False  # write view.html, a page to scroll through the scan with the mask on it; opens offline
     scan_nifti: bool = False  # DICOM: write scan.nii.gz too, the scan in HU, for the mask to lie on

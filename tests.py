@@ -6,7 +6,8 @@
 reads   <data>/<protocol>/kfold.csv (fold = test), <runs>/<protocol>/*/fold_*/
 writes  <reports>/<protocol>/test_<run>/: slices.csv patients.csv summary.csv by_type.csv by_size.csv
         patients.png run.json masks/NNN_SSS.png overlays/NNN_SSS.png nifti/NNN_mask.nii.gz
-The threshold is the one that is best on the out-of-fold predictions; scores at 0.5 stand beside it, if it is another.
+Threshold and smallest lesion are those chosen on the out-of-fold predictions (docs/evaluation.md); scores at 0.5 with
+nothing removed stand beside them, if they are others.
 """
 
 import shutil
@@ -24,17 +25,19 @@ import pandas as pd
 
 import config as settings
 from ich.base import backend, flags, paths, record, script, steps
+from ich.base.errors import InputError
 from ich.base.files import read_json, write_csv, write_json
 from ich.base.lock import writing
 from ich.data import origin
 from ich.data.split import Split, read_split, split_fingerprints
 from ich.draw import pictures, plots
-from ich.report import finished, folds, page
+from ich.report import choice, finished, folds, page
 from ich.scans import native
 from ich.scans.png import write_png
 from ich.scans.png_file import png_shape
 from ich.scans.window import unsquare
 from ich.score import breakdown, evaluation, metrics
+from ich.score.operating import FIXED, Point
 from ich.score.summary import summarize
 
 
@@ -55,6 +58,7 @@ def _write(config: settings.Tests, found: list[folds.Run]) -> None:
         with backend.starting():
             from ich.train import prediction
         for run in todo:
+            _refuse_size(config, split, _choice(config, run).point)
             prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices)
             _test(config, run, split, prob)
     origin.tell(origin.read(config.data))
@@ -69,8 +73,9 @@ def _folder(config: settings.Tests, run: folds.Run) -> Path:
 def _inputs(config: settings.Tests, run: folds.Run) -> dict:
     """What the results depend on, so that a second call knows that all is done."""
     networks = [record.result_fingerprint(each.run, getattr(each, config.weights)) for each in run.members(config.fold)]
-    threshold, source = _threshold(config, run)
-    return {"networks": networks, "weights": config.weights, "threshold": threshold, "threshold_is": source}
+    point, threshold_is, size_is = _choice(config, run)
+    chosen = {**point._asdict(), "threshold_is": threshold_is, "min_lesion_is": size_is}
+    return {"networks": networks, "weights": config.weights, **chosen}
 
 
 def _is_done(config: settings.Tests, run: folds.Run) -> bool:
@@ -88,11 +93,12 @@ def _test(config: settings.Tests, run: folds.Run, split: Split, prob: np.ndarray
     (folder / paths.RUN).unlink(missing_ok=True)
     for pictured in ("masks", "overlays", "nifti"):  # of another threshold or test set
         shutil.rmtree(folder / pictured, ignore_errors=True)
-    threshold, source = _threshold(config, run)
-    tables = _tables(split, prob, threshold)
-    by_column = {source: (threshold, tables)}
-    if threshold != 0.5:
-        by_column["fixed"] = (0.5, _tables(split, prob, 0.5))
+    decision = _choice(config, run)
+    point = decision.point
+    tables = _tables(split, prob, point)
+    by_column = {_column(config): (point, tables)}
+    if point != FIXED:
+        by_column["fixed"] = (FIXED, _tables(split, prob, FIXED))
     summary = _summary(split, prob, by_column, config.protocol)
     groups = {"by_type": breakdown.by_type(tables["slices"], split.slices.table)}
     if split.whole_scans:
@@ -100,15 +106,14 @@ def _test(config: settings.Tests, run: folds.Run, split: Split, prob: np.ndarray
     for name, table in {**tables, **groups, "summary": summary}.items():
         write_csv(folder / f"{name}.csv", table)
     plots.label_all(origin.banner(split.about["origin"]))
-    _write_pictures(folder, split, prob, tables, threshold)
-    if split.whole_scans:
-        _write_nifti(folder, config, split, prob, threshold)
+    _write_masks(folder, config, split, prob, tables, point)
     facts = {"inputs": _inputs(config, run), "folds": [each.label for each in chosen], **split.about}
-    facts |= {"folder": folder.name, "used_threshold": threshold}
+    facts |= {"folder": folder.name, "used_threshold": point.threshold, "used_min_lesion_mm3": point.min_lesion_mm3}
+    facts |= {"operating_point": decision.text(len(chosen))}
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     if (folder.parent / paths.RUN).exists():
         page.build(folder.parent, config.data, config.protocol, _other_trainings(config))
-    _tell(run, folder, summary, len(chosen))
+    _tell(run, folder, summary, len(chosen), decision)
 
 
 def _other_trainings(config: settings.Tests) -> list[str]:
@@ -124,53 +129,83 @@ def _other_trainings(config: settings.Tests) -> list[str]:
     return [warning]
 
 
-def _threshold(config: settings.Tests, run: folds.Run) -> tuple[float, str]:
-    if config.threshold is not None:
-        return config.threshold, "given"
-    if config.protocol == "patient":
-        return folds.choose_threshold(run.table("thresholds")), "chosen_out_of_fold"
-    return 0.5, "default"
+def _choice(config: settings.Tests, run: folds.Run) -> choice.Choice:
+    return choice.of_run(run).replaced(config.threshold, config.min_lesion_mm3)
 
 
-def _tables(split: Split, prob: np.ndarray, threshold: float) -> dict[str, pd.DataFrame]:
-    tables = {"slices": evaluation.slice_scores(split.slices, prob, threshold)}
+def _column(config: settings.Tests) -> str:
+    """Of summary.csv."""
+    if config.threshold is not None or config.min_lesion_mm3 is not None:
+        return "given"
+    return "chosen_out_of_fold" if config.protocol == "patient" else "default"
+
+
+def _refuse_size(config: settings.Tests, split: Split, point: Point) -> None:
+    """Raise InputError where components can't be measured."""
+    if point.min_lesion_mm3 and not split.whole_scans:
+        raise InputError("--min-lesion-mm3: split by slice there are no whole scans, so no lesion sizes; leave it out")
+    if point.min_lesion_mm3 and split.slices.table[evaluation.SPACING].isna().to_numpy().any():
+        raise InputError(
+            f"--min-lesion-mm3: {config.data / paths.SLICES} has slices without spacing, so sizes in mm3 are unknown; "
+            "leave it out"
+        )
+
+
+def _tables(split: Split, prob: np.ndarray, point: Point) -> dict[str, pd.DataFrame]:
+    tables = {"slices": evaluation.slice_scores(split.slices, prob, point)}
     if split.whole_scans:
-        tables["patients"] = evaluation.patient_scores(split.slices, prob, threshold)
+        tables["patients"] = evaluation.patient_scores(split.slices, prob, point)
     return tables
 
 
 def _summary(
-    split: Split, prob: np.ndarray, by_column: dict[str, tuple[float, dict[str, pd.DataFrame]]], protocol: str
+    split: Split, prob: np.ndarray, by_column: dict[str, tuple[Point, dict[str, pd.DataFrame]]], protocol: str
 ) -> pd.DataFrame:
-    """A row a measure, a column a threshold with the tables at it."""
+    """A row a measure, a column an operating point with the tables at it."""
     columns = {}
-    for name, (threshold, tables) in by_column.items():
-        columns[name] = {"threshold": threshold, **summarize(tables.get("patients"), tables["slices"])}
+    for name, (point, tables) in by_column.items():
+        columns[name] = {**point._asdict(), **summarize(tables.get("patients"), tables["slices"])}
         if protocol == "slice":
             columns[name] |= metrics.paper_scores(split.slices.masks.astype(bool), prob)
     return pd.DataFrame(columns).rename_axis("measure").reset_index()
 
 
+def _write_masks(
+    folder: Path,
+    config: settings.Tests,
+    split: Split,
+    prob: np.ndarray,
+    tables: dict[str, pd.DataFrame],
+    point: Point,
+) -> None:
+    """Masks as PNG, overlays, and masks as NIfTI: the probability of what is removed is 0 in all of them."""
+    masks = evaluation.predicted(split.slices, prob, point)
+    kept = np.where(masks | (prob < point.threshold), prob, np.float32(0))
+    _write_pictures(folder, split, kept, tables, point)
+    if split.whole_scans:
+        _write_nifti(folder, config, split, kept, point)
+
+
 def _write_pictures(
-    folder: Path, split: Split, prob: np.ndarray, tables: dict[str, pd.DataFrame], threshold: float
+    folder: Path, split: Split, prob: np.ndarray, tables: dict[str, pd.DataFrame], point: Point
 ) -> None:
     """Masks of all slices in the size of their PNG, overlays of those with blood (true or predicted), some patients."""
-    slices, found = split.slices, prob >= threshold
+    slices, found = split.slices, prob >= point.threshold
     phantom = "PHANTOM " * (split.about["origin"] == origin.PHANTOMS)
     for place, row in enumerate(tables["slices"].itertuples()):
         truth = slices.masks[place].astype(bool)
-        mask = unsquare(prob[place], *png_shape(split.data / slices.table["image"][place])) >= threshold
+        mask = unsquare(prob[place], *png_shape(split.data / slices.table["image"][place])) >= point.threshold
         write_png(folder / "masks" / f"{row.id}.png", mask.astype(np.uint8) * 255, sync=False)
         if truth.any() or found[place].any():
-            caption = f"{phantom}{row.id}   Dice {row.dice:.2f}   threshold {threshold:.2f}"
+            caption = f"{phantom}{row.id}   Dice {row.dice:.2f}   {point.text}"
             picture = pictures.overlay_with_legend(slices.images[place], truth, found[place], caption)
             write_png(folder / "overlays" / f"{row.id}.png", picture, sync=False)
     if "patients" in tables:
-        method = f"{folder.name.removeprefix('test_')}, threshold {threshold:.2f}"
+        method = f"{folder.name.removeprefix('test_')}, {point.text}"
         pictures.patient_sheet(folder / "patients.png", slices, found, tables["patients"], method)
 
 
-def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.ndarray, threshold: float) -> None:
+def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.ndarray, point: Point) -> None:
     orientation = read_json(config.data / paths.RUN, ("config",))["config"].get("orientation", "")
     table = split.slices.table.sort_values(["patient", "slice"])
     if table["source"].isna().any():
@@ -180,7 +215,7 @@ def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.nd
         source = config.data / rows["source"].iloc[0]
         if source.exists():
             path = folder / "nifti" / f"{patient}_mask.nii.gz"
-            native.write_mask(path, source, prob[rows.index.to_numpy()], threshold, orientation)
+            native.write_mask(path, source, prob[rows.index.to_numpy()], point.threshold, orientation, point.text)
         else:
             missing.append(source)
     if missing:
@@ -190,11 +225,10 @@ def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.nd
         )
 
 
-def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) -> None:
-    column = summary.columns[1]
-    value = summary.set_index("measure")[column]
+def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int, decision: choice.Choice) -> None:
+    value = summary.set_index("measure")[summary.columns[1]]
     of = f"mean of {networks} networks" if networks > 1 else "one network"
-    text = f"{run.name} on the test set ({of}, threshold {value['threshold']:.2f}, {column}): "
+    text = f"{run.name} on the test set ({of}): "
     if "dice_mean" in value:
         blood = int(value["n_with_blood"])
         text += f"Dice {value['dice_mean']:.3f} over {blood} patient{'' if blood == 1 else 's'} with blood, "
@@ -203,7 +237,7 @@ def _tell(run: folds.Run, folder: Path, summary: pd.DataFrame, networks: int) ->
         text += f"Dice {value['lesion_slice_dice_mean']:.3f} over {value['n_lesion_slices']:.0f} slices with blood, "
         text += f"smoothed as published {value['paper_dice']:.3f}"
     written = sorted(f"{path.name}{'/' * path.is_dir()}" for path in folder.iterdir())
-    print(f"{text}\n-> {folder}: {' '.join(written)}")
+    print(f"{text}\n{decision.text(networks)}\n-> {folder}: {' '.join(written)}")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@
 
 reads   <runs>/<protocol>/*/fold_*/ (any number of finished folds, with their repeats)
 writes  <reports>/<protocol>/: table.csv comparison.csv repeats.csv statistics.csv <run>_mean_history.csv
-        folds.csv patients.csv by_type.csv by_size.csv operating.csv calibration.csv calibration_error.csv
-        agreement.csv roc.csv paired_fig.png loss_fig.png dice_fig.png iou_fig.png dice_fig_vs.png iou_fig_vs.png
-        folds_fig.png operating_fig.png calibration_fig.png volume_fig.png roc_fig.png report.html run.json
+        folds.csv patients.csv by_type.csv by_size.csv operating.csv operating_point.csv calibration.csv
+        calibration_error.csv agreement.csv roc.csv paired_fig.png loss_fig.png dice_fig.png iou_fig.png
+        dice_fig_vs.png iou_fig_vs.png folds_fig.png operating_fig.png calibration_fig.png volume_fig.png
+        roc_fig.png report.html run.json
 """
 
 import sys

@@ -34,6 +34,7 @@ from ich.predict import engines, inputs, job
 from ich.predict.method import Method
 from ich.scans.window import Window
 from ich.score import metrics
+from ich.score.operating import Point
 
 SIZE, IMAGE_SIZE, SLICES, FILTERS = 512, 256, 32, 32
 GFLOP_A_SLICE = 24.06  # of that dunet: two a multiplication of its convolutions
@@ -114,7 +115,7 @@ def other_heads(number: int) -> np.ndarray:
 
 
 def method(threshold: float) -> Method:
-    return Method(IMAGE_SIZE, (Window(40, 120),), threshold, FACTS)
+    return Method(IMAGE_SIZE, (Window(40, 120),), Point(threshold), FACTS)
 
 
 def measure(part: dict) -> dict[str, float]:
@@ -127,7 +128,7 @@ def measure(part: dict) -> dict[str, float]:
     seconds, cpu_seconds = [], []
     for number in range(part["rounds"] + 1):
         out = folder / engine / str(number)
-        setup = job.Job(settings.Predict(out=out), method(threshold), threshold, compute, {"engine": engine})
+        setup = job.Job(settings.Predict(out=out), method(threshold), Point(threshold), compute, {"engine": engine})
         begun, cpu_begun = time.perf_counter(), time.process_time()
         job.predict(setup, scan, out)
         seconds.append(time.perf_counter() - begun)

@@ -33,15 +33,21 @@ def bright_is_blood(middle: float, size: int = SIZE) -> keras.Model:
     return model
 
 
-def write_run(folder: Path, networks: list[keras.Model], name: str = "dunet") -> Path:
-    """A finished run with these networks as folds; out-of-fold, THRESHOLD is the best threshold. Returns `runs`."""
+def write_run(folder: Path, networks: list[keras.Model], name: str = "dunet", min_lesion_mm3: float = 0.0) -> Path:
+    """A finished run with these networks as folds; out of fold, THRESHOLD and this size are best. Returns `runs`."""
     for fold, network in enumerate(networks, start=1):
         training = paths.Training(folder / "patient" / name / paths.fold_name(fold))
         training.folder.mkdir(parents=True)
         network.save(training.last)
         counts = [(k / 256, 10 - (k / 256 != THRESHOLD), 0, k / 256 != THRESHOLD, 90) for k in range(256)]
         table = pd.DataFrame(counts, columns=["threshold", "tp", "fp", "fn", "tn"]).astype({"fn": int})
-        write_csv(training.thresholds, table.assign(patient="049"))
+        patients = pd.concat([table.assign(patient=f"{k:03d}", voxel_mm3=1) for k in range(49, 55)])
+        write_csv(training.thresholds, patients.drop(columns="voxel_mm3"))
+        parts = [
+            patients.assign(min_lesion_mm3=size, lesions_found=1, lesions_invented=int(size < min_lesion_mm3))
+            for size in sorted({0.0, min_lesion_mm3})
+        ]
+        write_csv(training.operating, pd.concat(parts))
         scores = {"patient": "049", "tp": 9, "fp": 0, "fn": 1, "tn": 90, "dice": 0.9, "iou": 0.8, "precision": 1.0,
                   "sensitivity": 0.9, "hd95_mm": 5.0}  # fmt: skip
         write_csv(training.patients, pd.DataFrame([scores]))
@@ -66,7 +72,7 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray, qform: int =
 
 def job(out: Path, method: Method, engine: object, **given: object) -> Job:
     """A job as predict.py makes it, with any engine."""
-    return Job(settings.Predict(out=out, **given), method, method.threshold, engine, {"engine": "test"})
+    return Job(settings.Predict(out=out, **given), method, method.point, engine, {"engine": "test"})
 
 
 def find(paths: list[Path], **given: object) -> list[Input]:

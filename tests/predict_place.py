@@ -17,8 +17,9 @@ from ich.phantom.series import write_series
 from ich.predict.job import Job
 from ich.predict.method import Method
 from ich.scans.window import Window
+from ich.score.operating import FIXED
 
-METHOD = Method(SIZE, (Window(40, 120),), 0.5, {})
+METHOD = Method(SIZE, (Window(40, 120),), FIXED, {})
 MARK_HU = 3000  # the engine of these tests calls it blood, and nothing else
 WHEN = 1_700_000_000
 HEAD = phantom()
@@ -85,7 +86,7 @@ def make(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     """A place whose calls need no networks."""
 
     def prepare(config: object) -> Job:
-        return Job(config, METHOD, 0.5, lambda hu: (hu == MARK_HU).astype(np.float32), {"engine": "test"})
+        return Job(config, METHOD, FIXED, lambda hu: (hu == MARK_HU).astype(np.float32), {"engine": "test"})
 
     monkeypatch.setattr("ich.predict.networks.prepare", prepare)
     return Place(root, capsys)

@@ -70,8 +70,9 @@ from ich.data.ct_ich import DIAGNOSIS
 from ich.data.split import split_fingerprints
 from ich.predict.method import Method
 from ich.scans.window import Window
+from ich.score.operating import FIXED
 
-METHOD = Method(32, (Window(40, 120),), 0.5, {})
+METHOD = Method(32, (Window(40, 120),), FIXED, {})
 
 CASES: dict[str, tuple[Given, Change, str]] = {
     # NIfTI, as files

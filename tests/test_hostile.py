@@ -32,10 +32,11 @@ from ich.predict import naming
 from ich.predict.method import Method
 from ich.rsna import split
 from ich.scans.window import Window
+from ich.score.operating import FIXED
 from ich.train import checkpoint, prediction
 
 SOURCE = Path(__file__).parents[1]
-METHOD = Method(32, (Window(40, 120),), 0.5, {})
+METHOD = Method(32, (Window(40, 120),), FIXED, {})
 MARKER = "MUSTER^ERIKA"
 
 

@@ -16,16 +16,17 @@ import main_kfold
 import tests as test_set
 import trials
 from ich.base.errors import InputError
-from ich.base.files import read_csv, read_json
+from ich.base.files import read_csv, read_json, write_json
 from ich.data.split import read_split
-from ich.report import folds
+from ich.report import choice, folds
 from ich.score import metrics
+from ich.score.operating import FIXED, Point
 from ich.train import prediction
 
 PROTOCOLS = ("patient", "slice")
 CURVES = ["loss.png", "dice.png", "iou.png"]
 TRAINING = ["config.json", "run.json", "history.csv", "last.keras", "best.keras", "valid_slices.csv", *CURVES]
-WHOLE = ["valid_patients.csv", "valid_thresholds.csv"]
+WHOLE = ["valid_patients.csv", "valid_thresholds.csv", "valid_operating.csv"]
 FIGURES = ["loss_fig.png", "dice_fig.png", "iou_fig.png", "dice_fig_vs.png", "iou_fig_vs.png", "folds_fig.png"]
 REPORT = ["table.csv", "comparison.csv", "statistics.csv", *FIGURES]
 
@@ -106,6 +107,7 @@ def test_masks_are_the_mean_probability_at_the_threshold(done: Done, protocol: s
     prob = np.mean([prediction.predict_mean([each], "last", split.slices) for each in run.trainings], axis=0)
     folder = done.report(protocol) / "test_dunet"
     threshold = read_json(folder / "run.json")["used_threshold"]
+    assert read_json(folder / "run.json")["used_min_lesion_mm3"] == 0  # four patients with blood are too few to choose
     near = np.abs(prob - threshold) < 1e-5  # rounding may fall on either side
     masks = np.stack([png(folder / "masks" / f"{name}.png") for name in split.slices.table["id"]])
     assert set(np.unique(masks)) <= {0, 255}
@@ -117,10 +119,10 @@ def test_masks_are_the_mean_probability_at_the_threshold(done: Done, protocol: s
 def test_summary_has_the_chosen_threshold_beside_one_half(done: Done) -> None:
     summary = read_csv(done.report("patient") / "test_dunet" / "summary.csv", ("measure",), "")
     (run,) = folds.gather(done.root / "runs", "patient", ("dunet",))
-    chosen = folds.choose_threshold(run.table("thresholds"))
+    chosen = choice.of_run(run).point
     threshold = summary.set_index("measure").loc["threshold"]
-    assert threshold["chosen_out_of_fold"] == pytest.approx(chosen, abs=1e-6)
-    beside = {} if chosen == 0.5 else {"fixed": 0.5}
+    assert threshold["chosen_out_of_fold"] == pytest.approx(chosen.threshold, abs=1e-6)
+    beside = {} if chosen == FIXED else {"fixed": 0.5}
     assert threshold.drop("chosen_out_of_fold").to_dict() == beside
 
 
@@ -228,6 +230,76 @@ def test_another_threshold_is_tested_anew_and_leaves_no_old_picture(done: Done, 
     assert not any(png(path).any() for path in (folder / "masks").iterdir())  # 0.8 is below 0.9
     summary = read_csv(folder / "summary.csv", ("given", "fixed"), "").set_index("measure")
     assert (summary.loc["dice_mean", "given"], summary.loc["dice_mean", "fixed"]) == (0, 1)
+
+
+SPECK = 0.9  # probability of what is not blood
+
+
+def specks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks say the truth, and see a speck of one pixel in the corner of every fourth slice."""
+
+    def say(trainings: list, weights: str, slices: object) -> np.ndarray:
+        prob = slices.masks.astype(np.float32) * np.float32(0.8)
+        prob[slices.table["slice"] % 4 == 0, 0, 0] = SPECK
+        return prob
+
+    monkeypatch.setattr(prediction, "predict_mean", say)
+
+
+@pytest.mark.parametrize("chosen", [True, False], ids=["chosen", "given"])
+def test_small_components_are_removed_from_all_that_is_written(
+    done: Done, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chosen: bool, capsys: pytest.CaptureFixture
+) -> None:
+    """Pixels of 32 px are some 250 mm3: a speck of one is below 600 mm3, and in no mask, table or scan any more."""
+    specks(monkeypatch)
+    said = choice.Choice(Point(0.5, 600), "chosen out of fold on 9 patients", "chosen out of fold on 9 patients")
+    monkeypatch.setattr(choice, "of_run", lambda run: said)
+    given = [] if chosen else ["--min-lesion-mm3", "600"]
+    flags = [*done.flags("patient"), "--reports", str(tmp_path), "--run", "dunet"]
+    test_set.main([*flags, *given])
+    folder = tmp_path / "patient" / "test_dunet"
+    told = "chosen out of fold on 9 patients" if chosen else "given"
+    assert f"components below 600 mm3 removed: {told}" in capsys.readouterr().out
+    assert not any(png(path)[0, 0] for path in (folder / "masks").iterdir())
+    summary = read_csv(folder / "summary.csv", ("measure",), "").set_index("measure")
+    column = "chosen_out_of_fold" if chosen else "given"
+    assert summary.loc["min_lesion_mm3"].to_dict() == {column: 600, "fixed": 0}
+    assert summary.loc["lesions_invented", column] == 0 < summary.loc["lesions_invented", "fixed"]
+    assert summary.loc["scan_specificity", column] == 1 > summary.loc["scan_specificity", "fixed"]
+    patients = read_csv(folder / "patients.csv", ("score",), "")
+    assert (patients["score"].astype("float32") == np.float32(SPECK)).all()  # the highest, whatever is removed
+    assert read_json(folder / "run.json")["used_min_lesion_mm3"] == 600
+    for path in (folder / "nifti").iterdir():
+        mask = nib.load(path)
+        row = patients.set_index("patient").loc[path.name.removesuffix("_mask.nii.gz")]
+        assert mask.get_fdata().any() == (row["volume_pred_ml"] > 0)
+        assert mask.header["descrip"] == b"threshold 0.50, components below 600 mm3 removed"
+    test_set.main([*flags, "--min-lesion-mm3", "0"])
+    assert any(png(path)[0, 0] for path in (folder / "masks").iterdir())
+
+
+def test_lesion_size_without_scans_is_refused(done: Done, foretold: list, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--min-lesion-mm3: split by slice"):
+        test_set.main([*done.flags("slice", "--min-lesion-mm3", "30"), "--reports", str(tmp_path)])
+    assert not foretold
+
+
+def test_run_of_an_earlier_version_is_tested_with_nothing_removed(
+    done: Done, foretold: list, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Its trainings have no valid_operating.csv, and their run.json knows of none."""
+    shutil.copytree(done.run("patient", "dunet"), tmp_path / "runs" / "patient" / "dunet")
+    for fold in (tmp_path / "runs" / "patient" / "dunet").glob("fold_*"):
+        (fold / "valid_operating.csv").unlink()
+        facts = read_json(fold / "run.json")
+        facts["results"].pop("valid_operating.csv")
+        write_json(fold / "run.json", facts)
+    flags = [*done.flags("patient"), "--runs", str(tmp_path / "runs"), "--reports", str(tmp_path)]
+    trials.main(flags)
+    test_set.main(flags)
+    assert "threshold 0.50, nothing removed: default, since" in capsys.readouterr().out
+    table = read_csv(tmp_path / "patient" / "operating_point.csv", ("chosen",), "")
+    assert table["lesions_found"].isna().all()
 
 
 def test_missing_scans_cost_the_nifti_masks_only(

@@ -70,6 +70,7 @@ class Training:
         self.slices = folder / "valid_slices.csv"
         self.patients = folder / "valid_patients.csv"
         self.thresholds = folder / "valid_thresholds.csv"
+        self.operating = folder / "valid_operating.csv"
         self.calibration = folder / "valid_calibration.csv"
 
     @property
@@ -80,7 +81,7 @@ class Training:
     @property
     def results(self) -> list[Path]:
         """What later steps read."""
-        tables = [self.history, self.slices, self.patients, self.thresholds, self.calibration]
+        tables = [self.history, self.slices, self.patients, self.thresholds, self.operating, self.calibration]
         return [*tables, self.last, self.best]
 
     def kept(self, epoch: int) -> Path:

@@ -44,14 +44,14 @@ def write(
         model = openvino.convert_model(folder / engines.FILES["onnx"])
         engines.save_openvino(model, folder / engines.FILES["openvino"])
     agreement = _agreement(folder, method, trainings)
-    int8 = None if measured is None else quantize.write(folder, measured, method.threshold)
+    int8 = None if measured is None else quantize.write(folder, measured, method.point.threshold)
     card = {
         "note": record.RESEARCH_ONLY, "image_size": method.size, "windows": method.window_pairs,
-        "threshold": method.threshold, "facts": method.facts, "scores": scores,
+        **method.point._asdict(), "facts": method.facts, "scores": scores,
         "largest_difference_from_keras": agreement, "int8_dice_with_float32": int8,
         "files": record.fingerprints(folder / name for name in engines.WRITTEN),
     }  # fmt: skip
-    write_text(folder / CARD_PAGE, page(card))
+    write_text(folder / CARD_PAGE, page(card, method.choice))
     write_json(folder / CARD, card)
 
 

@@ -18,6 +18,7 @@ from ich.predict.results import Result
 from ich.scans import native, scan
 from ich.scans.dicom_slice import AIR_HU
 from ich.scans.png import write_png
+from ich.score.operating import Point
 
 if TYPE_CHECKING:
     import config as settings
@@ -29,15 +30,15 @@ class Job:
 
     config: "settings.Predict"
     method: Method
-    threshold: float
+    point: Point
     engine: Engine
     facts: dict
 
     def inputs(self, item: Input) -> dict:
         """What the results of a scan depend on, so that a second call knows that all is done."""
         wanted = {name: getattr(self.config, name) for name in (
-            "flip", "min_lesion_mm3", "probabilities", "view", "scan_nifti", "orientation")}  # fmt: skip
-        return as_json({"scan": item.content, "threshold": self.threshold, **wanted, **self.facts})
+            "flip", "probabilities", "view", "scan_nifti", "orientation")}  # fmt: skip
+        return as_json({"scan": item.content, **self.point._asdict(), **wanted, **self.facts})
 
     def is_done(self, item: Input, before: Result | None) -> bool:
         """Whether an earlier call wrote these very results, and all of them are there."""
@@ -62,7 +63,7 @@ def predict_once(job: Job, item: Input) -> None:
         raise
     for note in [*anew, *facts["notes"]]:
         print(f"{item.name}: {note if note.startswith(plausibility.PREFIX) else f'note: {note}'}")
-    print(f"{_title(item.shown, facts['measures'], job.threshold)}; {time.perf_counter() - started:.1f} s")
+    print(f"{_title(item.shown, facts['measures'], job.point)}; {time.perf_counter() - started:.1f} s")
 
 
 def _update_path(item: Input, before: Result) -> None:
@@ -106,13 +107,13 @@ def predict(job: Job, item: Input, folder: Path) -> dict:
     planes = read.upright()
     checks.check_head_ct(planes, read.grid.spacing_mm, str(item.path))
     prob = job.engine(planes)
-    mask = measure.without_specks(read.as_filed(prob >= job.threshold), read, job.config.min_lesion_mm3)
+    mask = measure.without_specks(read.as_filed(prob >= job.point.threshold), read, job.point.min_lesion_mm3)
     found = measure.measures(mask, read)
     facts: dict[str, Any] = {"scan": item.name, "source": item.record}
     write_json(folder / paths.RUN, {**facts, "unfinished": True})
-    written, note = _write(job, folder, read, planes, mask, prob, _title(item.name, found, job.threshold))
+    written, note = _write(job, folder, read, planes, mask, prob, _title(item.name, found, job.point))
     notes = [*plausibility.warnings(planes, read.upright(mask), read, found), *read.notes, *note]
-    facts |= {"measures": found, "notes": notes, "threshold": job.threshold, "files": written}
+    facts |= {"measures": found, "notes": notes, **job.point._asdict(), "files": written}
     write_json(folder / paths.RUN, record.manifest(job.config, started, inputs=inputs, **facts))
     return facts
 
@@ -127,7 +128,7 @@ def _write(
     window = job.method.windows[0]
     for name in results.NAMES:
         (folder / name).unlink(missing_ok=True)
-    native.save_like(folder / results.MASK, read.on_grid(mask).astype(np.uint8), read.image)
+    native.save_like(folder / results.MASK, read.on_grid(mask).astype(np.uint8), read.image, note=job.point.text)
     write_png(folder / results.OVERLAY, montage.montage(planes, read.upright(mask), window, title, job.method.notice))
     if job.config.probabilities:
         native.save_probabilities(folder / results.PROBABILITIES, read.on_grid(read.as_filed(prob)), read.image)
@@ -135,15 +136,15 @@ def _write(
         view.write(folder / results.VIEW, read, mask, window, title, job.method.notice)
     if job.config.scan_nifti and read.sources:
         native.save_hu(folder / results.SCAN, read.on_grid(read.voxels, AIR_HU), read.image)
-    notes = segmentation.write(folder / results.SEGMENTATION, mask, read) if read.sources else []
+    notes = segmentation.write(folder / results.SEGMENTATION, mask, read, job.point) if read.sources else []
     if upright.is_sheared(read):
         notes += upright.write(folder, mask, read)
     return [name for name in results.NAMES if (folder / name).exists()], notes
 
 
-def _title(name: str, found: dict, threshold: float) -> str:
+def _title(name: str, found: dict, point: Point) -> str:
     number, large = found["lesions"], found["lesions_above_0.1_ml"]
     return (
         f"{name}: {found['volume_ml']:.1f} ml in {number} lesion{'' if number == 1 else 's'} ({large} above 0.1 ml), "
-        f"longest {found['largest_diameter_mm']:.0f} mm, {found['slices']} slices, threshold {threshold:.2f}"
+        f"longest {found['largest_diameter_mm']:.0f} mm, {found['slices']} slices, {point.text}"
     )

@@ -11,20 +11,27 @@ from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import as_json, read_json
 from ich.data import origin
-from ich.report import folds
+from ich.report import choice, folds
 from ich.scans.window import Window, square
+from ich.score.operating import Point
 
 CARD = "model.json"  # in the folder of an export
 
 
 @dataclass(frozen=True)
 class Method:
-    """`facts` go into run.json and the model card; `threshold` is of the probability, as the report chose it."""
+    """`facts` go into run.json and the model card; `point` is the threshold and lesion size that the report chose."""
 
     size: int  # pixels per side of the network's input
     windows: tuple[Window, ...]
-    threshold: float
+    point: Point
     facts: dict
+
+    @property
+    def choice(self) -> choice.Choice:
+        """The operating point and where it comes from."""
+        unknown = "not said by the version that exported it"
+        return choice.Choice(self.point, *(self.facts.get(name, unknown) for name in ("threshold_is", "min_lesion_is")))
 
     @property
     def window_pairs(self) -> list[list[float]]:
@@ -60,7 +67,7 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
     """
     members, identity = run.members(fold), run.identity()
     windows = _windows(run.name, identity, asked)
-    by_patient = identity["protocol"] == "patient"
+    chosen = choice.of_run(run)
     facts = {
         "run": run.name, "protocol": identity["protocol"], "folds": [training.label for training in members],
         "weights": weights, "model": identity["model"], "n_filters": identity["n_filters"],
@@ -70,10 +77,9 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
         "windows": _text(windows).split(),
         "windows_are": "those of the training" if identity["windows"] else "given with --windows",
         **run.about(),
-        "threshold_is": "chosen on out-of-fold predictions" if by_patient else "default",
+        "threshold_is": chosen.threshold_is, "min_lesion_is": chosen.size_is,
     }  # fmt: skip
-    threshold = folds.choose_threshold(run.table("thresholds")) if by_patient else 0.5
-    return Method(identity["image_size"], windows, threshold, facts), members
+    return Method(identity["image_size"], windows, chosen.point, facts), members
 
 
 def parsed(texts: tuple[str, ...]) -> tuple[Window, ...]:
@@ -107,7 +113,8 @@ def of_export(folder: Path, files: Iterable[str]) -> Method:
     try:
         written = dict(card["files"])
         windows = tuple(Window(*map(float, pair)) for pair in card["windows"])
-        method = Method(int(card["image_size"]), windows, float(card["threshold"]), dict(card["facts"]))
+        point = Point(float(card["threshold"]), float(card.get("min_lesion_mm3", 0)))
+        method = Method(int(card["image_size"]), windows, point, dict(card["facts"]))
     except KeyError as error:
         raise InputError(f"{path}: lacks {error}; {again}") from None
     except (TypeError, ValueError) as error:
@@ -122,7 +129,7 @@ def of_export(folder: Path, files: Iterable[str]) -> Method:
 
 
 def is_exported(folder: Path, method: Method, files: Iterable[str]) -> bool:
-    """Whether `folder` holds `files` of these very networks, windows and threshold; the card is written last."""
+    """Whether `folder` holds `files` of these very networks, windows and operating point; the card is written last."""
     try:
         return of_export(folder, files) == dataclasses.replace(method, facts=as_json(method.facts))
     except InputError:  # there is none, or one of another version or an earlier training

@@ -3,6 +3,7 @@
 from ich.data import origin
 from ich.predict.engines import INPUT, OUTPUT
 from ich.report import folds
+from ich.report.choice import Choice
 from ich.score import metrics
 
 CARD_PAGE = "MODEL_CARD.md"
@@ -16,7 +17,8 @@ Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
 
 * Input `{input}`: float32 (slices, rows, columns), Hounsfield units; anterior at the top, the patient's right on
   the left.
-* Output `{output}`: float32, the same shape, 0 to 1. Blood is where it is >= **{threshold}** ({threshold_is}).
+* Output `{output}`: float32, the same shape, 0 to 1. Blood is where it is >= **{threshold}**.
+* Operating point: {choice}.{removal}
 * Inside: window {windows} (level/width in HU, {windows_are}), padding to a square, area averaging
   to {size} x {size} pixels, the mean of {count} network(s), linear resampling to the input's pixels.
 
@@ -66,6 +68,7 @@ NOTES = {
     "unknown": "which slices are of one patient is unknown, so scores may be too high for new patients.",
     "slice": "slices of one patient are on both sides of the split, so scores flatter; kept to repeat a publication.",
 }
+REMOVAL = "\n  `predict.py` removes the components (3-D, 26-connected); the network itself does not."
 SCORES_NOTE = (
     "Out-of-fold, at threshold 0.5: each slice is scored by a network that did not learn from it. "
     "The mean of several networks was not scored here; `tests.py` scores it on the held-out test set."
@@ -88,14 +91,14 @@ def _protocol_note(facts: dict) -> str:
     return NOTES["unknown" if by_patient and not facts.get("patients_known", True) else facts["protocol"]]
 
 
-def page(card: dict) -> str:
-    """The card in Markdown."""
+def page(card: dict, choice: Choice) -> str:
+    """The card in Markdown; `choice` is the operating point."""
     banner = origin.banner(source := card["facts"].get("origin", ""))
     facts, count, int8 = card["facts"], len(card["facts"]["folds"]), card["int8_dice_with_float32"]
     return TEMPLATE.format(
         model=facts["model"], networks=f"mean of {count} networks" if count > 1 else "one network", count=count,
         input=INPUT, output=OUTPUT, threshold=card["threshold"],
-        threshold_is=facts["threshold_is"], size=card["image_size"],
+        choice=choice.text(count), removal=REMOVAL * (choice.point.min_lesion_mm3 > 0), size=card["image_size"],
         windows=", ".join(f"{level:g}/{width:g}" for level, width in card["windows"]),
         windows_are=facts.get("windows_are", "those of the training"), filters=facts["n_filters"],
         recipe=facts["recipe"], epochs=facts["epochs"], weights=facts["weights"], data=facts["data"],

@@ -13,6 +13,7 @@ from ich.predict import engines, method
 from ich.predict.job import Job
 from ich.predict.method import Method
 from ich.report import folds
+from ich.report.choice import Choice
 
 if TYPE_CHECKING:
     import config as settings
@@ -72,10 +73,10 @@ def prepare(config: "settings.Predict") -> Job:
     else:
         used = method.of_export(config.model, engines.files(name, config.precision))
         engine = engines.exported(name, config.model, config.precision)
-    threshold = used.threshold if config.threshold is None else config.threshold
-    _report(config, name, used, threshold)
+    chosen = used.choice.replaced(config.threshold, config.min_lesion_mm3)
+    _report(config, name, used, chosen)
     facts = {"engine": name, "precision": config.precision, "method": used.facts}
-    return Job(config, used, threshold, engines.with_flip(engine) if config.flip else engine, facts)
+    return Job(config, used, chosen.point, engines.with_flip(engine) if config.flip else engine, facts)
 
 
 def _of_run(config: "settings.Predict", name: str, trained: Trained) -> tuple[str, engines.Engine]:
@@ -160,11 +161,11 @@ def _check_keras_can(config: "settings.Predict", name: str, run: folds.Run) -> N
     print(f"{lacking}: predicting with Keras, which is slower")
 
 
-def _report(config: "settings.Predict", name: str, used: Method, threshold: float) -> None:
+def _report(config: "settings.Predict", name: str, used: Method, chosen: Choice) -> None:
     why = "the fastest that is installed" if config.engine == "auto" else "asked for"
     members = used.facts["folds"]
     networks = f"the mean of {len(members)} networks" if len(members) > 1 else members[0]
-    source = used.facts["threshold_is"] if config.threshold is None else "given"
-    print(f"{used.facts['run']}, {networks}; engine {name} ({why}); threshold {threshold:.3f} ({source})")
+    print(f"{used.facts['run']}, {networks}; engine {name} ({why})")
+    print(chosen.text(len(members)))
     if notice := origin.networks_notice(used.facts.get("origin", "")):
         print(f"note: {notice}")

@@ -24,7 +24,7 @@ SCAN, SCAN_UPRIGHT, MASK_UPRIGHT = "scan.nii.gz", "scan_upright.nii.gz", "mask_u
 NAMES = (MASK, OVERLAY, SEGMENTATION, PROBABILITIES, VIEW, SCAN, SCAN_UPRIGHT, MASK_UPRIGHT)  # all but run.json
 FOUND = ("volume_ml", "lesions", "lesions_above_0.1_ml", "lesion_ml", "largest_diameter_mm", "slices", "mean_hu")
 SOURCE = ("study_uid", "series_uid", "series_number", "series_description")  # of DICOM
-COLUMNS = ("scan", "path", *FOUND, "threshold", "engine", "notes", "files", *SOURCE)
+COLUMNS = ("scan", "path", *FOUND, "threshold", "min_lesion_mm3", "engine", "notes", "files", *SOURCE)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Result:
         return {
             **self.source, **facts["measures"], "scan": self.folder.name, "path": self._path(),
             "lesion_ml": " ".join(f"{volume:g}" for volume in facts["measures"]["lesion_ml"]),
-            "threshold": f"{facts['threshold']:.9g}",  # k/256 in all its digits: masks are cut there
+            "threshold": f"{facts['threshold']:.9g}",  # in all its digits: masks are cut there
+            "min_lesion_mm3": facts.get("min_lesion_mm3"),
             "engine": facts["inputs"]["engine"], "notes": "; ".join(facts["notes"]),
             "files": self.source.get("number_of_files"),
         }  # fmt: skip

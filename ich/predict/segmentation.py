@@ -14,6 +14,7 @@ from ich.draw.colours import PREDICTION
 from ich.predict.segmentation_sources import sources
 from ich.scans import dicom_file
 from ich.scans.scan import Scan
+from ich.score.operating import Point
 
 if TYPE_CHECKING:
     import highdicom as hd
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 NOT_WRITTEN = "mask.dcm (DICOM-SEG) is not written"
 
 
-def write(path: Path, mask: np.ndarray, scan: Scan) -> list[str]:
-    """Write the bool mask (columns, rows, slices) on the slices that were measured.
+def write(path: Path, mask: np.ndarray, scan: Scan, point: Point) -> list[str]:
+    """Write the bool mask (columns, rows, slices) on the slices that were measured; `point` is how it was cut.
 
     Returns notes: why it could not be written (highdicom is not installed, or the headers of the series lack what
     refers to its slices), or what its headers lack that had to be made up.
@@ -33,7 +34,7 @@ def write(path: Path, mask: np.ndarray, scan: Scan) -> list[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd values in the scan's own headers
             headers, notes = sources(scan)
-            made = _segmentation(mask, headers)
+            made = _segmentation(mask, headers, point)
             with atomic(path) as temporary:
                 made.save_as(temporary)
     except OSError:
@@ -43,13 +44,13 @@ def write(path: Path, mask: np.ndarray, scan: Scan) -> list[str]:
     return notes
 
 
-def _segmentation(mask: np.ndarray, headers: list[pydicom.Dataset]) -> pydicom.Dataset:
+def _segmentation(mask: np.ndarray, headers: list[pydicom.Dataset], point: Point) -> pydicom.Dataset:
     """The Segmentation of a mask (columns, rows, slices); `headers` are those of its slices."""
     import highdicom as hd
 
     made = hd.seg.Segmentation(
         source_images=headers, pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY, segment_descriptions=[_description()],
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY, segment_descriptions=[_description(point)],
         series_instance_uid=hd.UID(), series_number=9001, sop_instance_uid=hd.UID(), instance_number=1,
         manufacturer="ICH Detector", manufacturer_model_name="predict.py", software_versions=version(),
         device_serial_number="none", series_description="Predicted hemorrhage, for research only",
@@ -76,7 +77,7 @@ def _measure_each_frame(made: pydicom.Dataset, headers: list[pydicom.Dataset]) -
         frame.PixelMeasuresSequence = [own]
 
 
-def _description() -> "hd.seg.SegmentDescription":
+def _description(point: Point) -> "hd.seg.SegmentDescription":
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -86,7 +87,8 @@ def _description() -> "hd.seg.SegmentDescription":
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure, segmented_property_type=blood,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name="ICH Detector", version=version(), family=codes.cid7162.ArtificialIntelligence
+            name="ICH Detector", version=version(), family=codes.cid7162.ArtificialIntelligence,
+            parameters={name: f"{value:.9g}" for name, value in point._asdict().items()},
         ),
         display_color=hd.color.CIELabColor.from_rgb(*PREDICTION),
     )  # fmt: skip

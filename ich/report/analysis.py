@@ -8,7 +8,8 @@ import pandas as pd
 from ich.base.files import write_csv
 from ich.draw import analysis_plots
 from ich.draw.paired import Mean, paired
-from ich.report.folds import Run, choose_threshold
+from ich.report import choice
+from ich.report.folds import Run
 from ich.report.repeats import mean_of
 from ich.score import breakdown, calibration, statistics
 from ich.score.metrics import with_blood
@@ -84,10 +85,11 @@ def _of_patients(
         "patients": _each(found, lambda run: run.table("patients")),
         "by_size": _mean_of_each(found, lambda run: breakdown.by_size(run.table("patients"))),
         "operating": _each(found, lambda run: breakdown.by_threshold(run.table("thresholds"), slices)),
+        "operating_point": _each(found, choice.candidates_of),
         "roc": _each(found, lambda run: breakdown.scan_roc(run.rows("patients"))),
         "agreement": _mean_of_each(found, _agreement),
     }
-    chosen = {run.name: choose_threshold(run.table("thresholds")) for run in found}
+    chosen = {run.name: choice.of_run(run).point.threshold for run in found}
     analysis_plots.operating_point(folder / "operating_fig.png", tables["operating"], chosen, colours)
     analysis_plots.roc(folder / "roc_fig.png", tables["roc"], colours)
     blood = with_blood(tables["patients"])

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ich.report.folds import Run, choose_threshold, per_fold
+from ich.report import choice
+from ich.report.folds import Run, per_fold
 from ich.report.published import ROW, SLICE_FOLDS, Published
 from ich.report.repeats import mean_of
 from ich.score import statistics
@@ -77,8 +78,9 @@ def _comparison_row(run: Run, protocol: str, seed: int) -> dict:
     row["dice_sd_seeds"] = pd.concat(summaries)[DICE[protocol]].std(ddof=1)
     if protocol == "patient":
         low, high = statistics.bootstrap_interval(with_blood(run.table("patients"))["dice"].to_numpy(), seed)
-        chosen = choose_threshold(run.table("thresholds"))
-        row |= {"dice_ci_low": low, "dice_ci_high": high, "chosen_threshold": chosen}
+        threshold, size = choice.of_run(run).point
+        row |= {"chosen_threshold": threshold, "chosen_min_lesion_mm3": size}
+        row |= {"dice_ci_low": low, "dice_ci_high": high}
     return row
 
 

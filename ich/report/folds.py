@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SAME = ("protocol", "image_size", "channels", "windows", "data_fingerprint", "split_fingerprint")
 
 
-COUNTED = ("thresholds", "calibration")  # tables of counts: a mean of counts would be one of no network
+COUNTED = ("thresholds", "operating", "calibration")  # tables of counts: a mean of counts would be one of no network
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Run:
         return {"origin": facts.get("origin", ""), "patients_known": facts.get("patients_known", True)}
 
     def table(self, kind: str) -> pd.DataFrame:
-        """`patients`, `slices`, `thresholds`, `calibration` or `history` of all folds, with the column `fold`.
+        """`patients`, `slices`, `thresholds`, `operating`, `calibration` or `history` of all folds, with column `fold`.
 
         Of several repeats the mean of each row; of the COUNTED ones all rows. Read from disk once. Each call returns
         its own copy, which the caller may change.
@@ -164,19 +164,6 @@ def per_fold(run: Run, kind: str, column: str) -> pd.Series:
     """Mean of a column of `patients` (or `slices`) over those with blood, indexed by fold."""
     table = metrics.with_blood(run.table(kind))
     return table.groupby("fold")[column].mean()
-
-
-def choose_threshold(table: pd.DataFrame) -> float:
-    """The threshold with the highest mean Dice over patients with blood, from out-of-fold `threshold_counts`.
-
-    Among ties the middle one is taken, which is farthest from where the score drops. 0 is left out: it calls every
-    pixel blood, and so would win for a network that finds nothing.
-    """
-    blood = metrics.with_blood(table[table["threshold"] > 0])
-    dice = pd.Series(metrics.dice(blood["tp"], blood["fp"], blood["fn"]), index=blood.index)
-    mean = dice.groupby(blood["threshold"]).mean()
-    best = mean.index[np.isclose(mean, mean.max(), rtol=0, atol=1e-12)]
-    return round(best[len(best) // 2] * 256) / 256  # the CSV rounds k/256 to six digits
 
 
 def mean_dice(run: Run) -> float:

@@ -21,14 +21,17 @@ TILE = 256  # pixels
 
 
 def test_sets(folder: Path, data: Path) -> list[dict]:
-    """Name, summary (the table of summary.csv) and cases of each finished `test_<run>` folder."""
+    """Name, summary (the table of summary.csv), cases, operating point in words: each finished `test_<run>` folder."""
     found = []
     for test in sorted(path.parent for path in folder.glob(f"test_*/{paths.RUN}")):
         if (own := read_json(test / paths.RUN).get("folder", test.name)) != test.name:
             print(f"note: {test}: left out of the report page, since it is a copy of {own}")
             continue
         summary = read_csv(test / "summary.csv", ("measure",), "tests.py")
-        found.append({"name": test.name.removeprefix("test_"), "summary": summary, "cases": cases(test, data)})
+        found.append({
+            "name": test.name.removeprefix("test_"), "summary": summary, "cases": cases(test, data),
+            "operating_point": read_json(test / paths.RUN).get("operating_point", ""),
+        })  # fmt: skip
     return found
 
 

@@ -77,6 +77,8 @@ WORDS: dict[str, Word] = {
     "score": Word("Highest probability"),
     "threshold": Word("Threshold", "", "a pixel is marked from this probability on"),
     "chosen_threshold": Word("Threshold chosen out of fold"),
+    "min_lesion_mm3": Word("Smallest lesion kept", "mm³", "smaller predicted ones are removed; 0: none is"),
+    "chosen_min_lesion_mm3": Word("Smallest lesion kept, chosen out of fold", "mm³"),
     "type": Word("Type"),
     "size_ml": Word("Size", "ml"),
     "dice_mean_of_patients": Word("Dice, mean over patients"),

@@ -14,11 +14,13 @@ from ich.scans import nifti
 PROBABILITY_STEP = 1 / 1024
 
 
-def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, orientation: str = "") -> None:
+def write_mask(
+    path: Path, source: Path, prob: np.ndarray, threshold: float, orientation: str = "", note: str = ""
+) -> None:
     """Write probabilities (slices, size, size), upright, as a mask 0/1 in exactly the grid and affine of `source`.
 
-    Probabilities are resampled linearly to the scan's pixels and cut at `threshold` there. Raises InputError when
-    the scan can no longer be read.
+    Probabilities are resampled linearly to the scan's pixels and cut at `threshold` there. `note`: see `save_like`.
+    Raises InputError when the scan can no longer be read.
     """
     scan = nifti.read_nifti(source)
     if scan.shape[2] != len(prob):
@@ -27,7 +29,7 @@ def write_mask(path: Path, source: Path, prob: np.ndarray, threshold: float, ori
         warnings.simplefilter("ignore", UserWarning)  # step 1 has warned about the header
         where = nifti.grid(scan, orientation)
     mask = nifti.to_file_grid(prob, where) >= threshold
-    save_like(path, mask.astype(np.uint8), scan)
+    save_like(path, mask.astype(np.uint8), scan, note=note)
 
 
 def save_probabilities(path: Path, prob: np.ndarray, scan: nib.Nifti1Image) -> None:
@@ -39,13 +41,19 @@ def save_probabilities(path: Path, prob: np.ndarray, scan: nib.Nifti1Image) -> N
     save_like(path, steps, scan, PROBABILITY_STEP)
 
 
-def save_like(path: Path, voxels: np.ndarray, scan: nib.Nifti1Image, slope: float | None = None) -> None:
-    """Write voxels as NIfTI in exactly the grid, affine and orientation codes of `scan`; `slope` is its scl_slope."""
+def save_like(
+    path: Path, voxels: np.ndarray, scan: nib.Nifti1Image, slope: float | None = None, note: str = ""
+) -> None:
+    """Write voxels as NIfTI in exactly the grid, affine and orientation codes of `scan`.
+
+    `slope` is its scl_slope; `note` its descrip, of which the format holds 79 letters.
+    """
     image = nib.Nifti1Image(voxels, scan.affine)
     for kind in ("sform", "qform"):
         matrix, code = getattr(scan, f"get_{kind}")(coded=True)
         getattr(image, f"set_{kind}")(matrix, int(code))
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = note.encode()[:79]
     image.header.set_slope_inter(slope, None if slope is None else 0)
     with atomic(path) as temporary:
         nib.save(image, temporary)

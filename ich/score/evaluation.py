@@ -1,30 +1,46 @@
-"""From probabilities to the tables of valid_slices.csv, valid_patients.csv and valid_thresholds.csv."""
+"""From probabilities to the tables of a validation part: slices, patients, and counts by threshold and lesion size."""
 
 import numpy as np
 import pandas as pd
 
 from ich.data.pixels import Slices
-from ich.score import metrics
+from ich.score import metrics, operating
+from ich.score.operating import FIXED, Point
 from ich.score.patient import patient_row
 
 UNIT = (1.0, 1.0, 1.0)
 IN_MM = ("hd95_mm", "nsd_2mm", "volume_true_ml", "volume_pred_ml")  # not known without spacing
+SPACING = ["spacing_slice_mm", "spacing_row_mm", "spacing_column_mm"]
 
 
-def slice_scores(slices: Slices, prob: np.ndarray, threshold: float = 0.5) -> pd.DataFrame:
+def predicted(slices: Slices, prob: np.ndarray, point: Point) -> np.ndarray:
+    """The predicted masks, bool (n, size, size); small components are removed scan by scan.
+
+    `slices` must be whole scans with known spacing where the point removes any.
+    """
+    if not point.min_lesion_mm3:
+        return prob >= point.threshold
+    masks = np.zeros(prob.shape, bool)
+    for _, places in _by_patient(slices.table):
+        masks[places] = operating.predicted(prob[places], _voxel_mm3(slices.table, places), point)
+    return masks
+
+
+def slice_scores(slices: Slices, prob: np.ndarray, point: Point = FIXED) -> pd.DataFrame:
     """One row per slice: id, patient, slice, counts, ratios, score."""
-    columns = metrics.slice_table(slices.masks.astype(bool), prob, threshold)
+    columns = metrics.slice_table(slices.masks.astype(bool), predicted(slices, prob, point), prob)
     return pd.concat([slices.table[["id", "patient", "slice"]], pd.DataFrame(columns)], axis=1)
 
 
-def patient_scores(slices: Slices, prob: np.ndarray, threshold: float = 0.5) -> pd.DataFrame:
+def patient_scores(slices: Slices, prob: np.ndarray, point: Point = FIXED) -> pd.DataFrame:
     """One row per patient, over the whole scan. Distances and volumes are NaN where the spacing is unknown."""
     rows = []
     for patient, places in _by_patient(slices.table):
-        spacing = slices.table.loc[places[0], ["spacing_slice_mm", "spacing_row_mm", "spacing_column_mm"]]
-        known = bool(spacing.notna().all())
+        spacing = _spacing(slices.table, places)
+        known = not np.isnan(spacing).any()
+        pred = operating.predicted(prob[places], _voxel_mm3(slices.table, places), point)
         truth = slices.masks[places].astype(bool)
-        row = patient_row(truth, prob[places], tuple(spacing.astype(float)) if known else UNIT, threshold)
+        row = patient_row(truth, pred, prob[places], spacing if known else UNIT)
         rows.append({"patient": patient, **row, **({} if known else dict.fromkeys(IN_MM, np.nan))})
     return pd.DataFrame(rows)
 
@@ -36,6 +52,28 @@ def threshold_counts(slices: Slices, prob: np.ndarray) -> pd.DataFrame:
         counts = metrics.threshold_counts(slices.masks[places].astype(bool), prob[places])
         tables.append(pd.DataFrame({"patient": patient, "threshold": metrics.THRESHOLDS, **counts._asdict()}))
     return pd.concat(tables, ignore_index=True)
+
+
+def operating_counts(slices: Slices, prob: np.ndarray) -> pd.DataFrame:
+    """Each patient's `operating.point_counts`, after `patient` and `voxel_mm3` (NaN where the spacing is unknown)."""
+    tables = []
+    for patient, places in _by_patient(slices.table):
+        voxel_mm3 = _voxel_mm3(slices.table, places)
+        table = pd.DataFrame(operating.point_counts(slices.masks[places].astype(bool), prob[places], voxel_mm3))
+        table.insert(0, "patient", patient)
+        table.insert(1, "voxel_mm3", voxel_mm3)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _spacing(table: pd.DataFrame, places: np.ndarray) -> tuple[float, float, float]:
+    """Spacing (mm) of a patient's slices, rows and columns; NaN where it is unknown."""
+    slice_mm, row_mm, column_mm = table.loc[places[0], SPACING].astype(float)
+    return slice_mm, row_mm, column_mm
+
+
+def _voxel_mm3(table: pd.DataFrame, places: np.ndarray) -> float:
+    return float(np.prod(_spacing(table, places)))
 
 
 def _by_patient(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:

@@ -74,13 +74,13 @@ def sensitivity(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Ratio:
     return _ratio(tp, tp + fn, tp + fp + fn)
 
 
-def slice_table(truth: Mask, prob: Probabilities, threshold: float = 0.5) -> dict[str, NDArray]:
+def slice_table(truth: Mask, pred: Mask, prob: Probabilities) -> dict[str, NDArray]:
     """Return the columns of `valid_slices.csv` that come from pixels, one value per slice.
 
-    `truth` and `prob` have the shape (slices, rows, columns); `score` is the slice's highest probability.
+    All have the shape (slices, rows, columns); `score` is the slice's highest probability.
     """
     _check(truth, prob)
-    number = counts(truth, prob >= threshold, axis=(-2, -1))
+    number = counts(truth, pred, axis=(-2, -1))
     overlap = number[:3]
     ratios = {function.__name__: function(*overlap) for function in (dice, iou, precision, sensitivity)}
     return {**number._asdict(), **ratios, "score": prob.max(axis=(-2, -1))}

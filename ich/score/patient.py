@@ -58,16 +58,13 @@ def invented_lesions(truth: Mask, pred: Mask) -> int:
     return int(number - np.count_nonzero(on_blood))
 
 
-def patient_row(
-    truth: Mask, prob: Probabilities, spacing_mm: Spacing, threshold: float = 0.5
-) -> dict[str, float | int]:
+def patient_row(truth: Mask, pred: Mask, prob: Probabilities, spacing_mm: Spacing) -> dict[str, float | int]:
     """Return one patient's row of `valid_patients.csv`, apart from `patient` itself.
 
     The definitions apply to every patient alike: a clean patient with a false alarm has Dice 0, HD95 infinite and
     NSD 0, one without has NaN for all three. Leaving clean patients out of the means is up to `summary`.
     `score` is the highest probability of the scan; besides the totals, lesions are counted by `SIZE_CLASSES`.
     """
-    pred = prob >= threshold
     number = metrics.counts(truth, pred)
     ratios = (metrics.dice, metrics.iou, metrics.precision, metrics.sensitivity)
     return {

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-FEWEST_PAIRS = 6
-"""With five non-zero differences of the same sign, p is still 2/2**5 = 0.0625, so no result could be significant."""
+from ich.score.bootstrap import FEWEST_PAIRS, bootstrap_interval
+
 LIMITS = 1.96  # standard deviations that hold 95 % of normal differences
 
 
@@ -45,19 +45,6 @@ def rank_biserial(difference: ArrayLike) -> float:
     difference = np.asarray(difference, dtype=np.float64)
     ranks = stats.rankdata(np.abs(difference))
     return float(np.sum(np.sign(difference) * ranks) / np.sum(ranks))
-
-
-def bootstrap_interval(values: ArrayLike, seed: int, draws: int = 10_000) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `values`, each draw taking as many values with replacement.
-
-    NaN without any.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if not len(values):
-        return float("nan"), float("nan")
-    chosen = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = np.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def corrected_resampled_t(a: ArrayLike, b: ArrayLike) -> dict[str, float | int]:

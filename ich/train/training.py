@@ -81,6 +81,7 @@ def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
     if whole_scans:
         write_csv(job.files.patients, evaluation.patient_scores(valid, prob))
         write_csv(job.files.thresholds, evaluation.threshold_counts(valid, prob))
+        write_csv(job.files.operating, evaluation.operating_counts(valid, prob))
 
 
 def estimate_seconds(job: Job, network: Network, train: Slices | Pairs, valid: Slices) -> float:

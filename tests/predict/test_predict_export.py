@@ -19,6 +19,7 @@ from ich.predict import engines
 from ich.predict.method import Method
 from ich.scans import native
 from ich.scans.window import Window
+from ich.score.operating import FIXED
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -62,7 +63,7 @@ def grey() -> Answer:
 def test_layers_make_the_pictures_of_training(grey: Answer, shape: tuple[int, int]) -> None:
     """Window, padding and area averaging in the file against OpenCV, and the way back; both round to grey levels."""
     hu = np.random.default_rng(0).integers(-100, 200, (3, *shape)).astype(np.int16)
-    pictures = Method(SIZE, (Window(40, 120),), 0.5, {}).grey(hu)[..., 0].astype(np.float32) / 255
+    pictures = Method(SIZE, (Window(40, 120),), FIXED, {}).grey(hu)[..., 0].astype(np.float32) / 255
     expected = np.stack([engines.unsquare(plane, *shape) for plane in pictures])
     np.testing.assert_allclose(grey(hu), expected, atol=2e-6)
 
@@ -78,7 +79,7 @@ def test_half_grey_levels_are_rounded_as_in_training(window: str) -> None:
 def test_small_slices_are_enlarged(grey: Answer) -> None:
     """OpenCV computes with 11 bits there: a grey level may differ by one."""
     hu = np.random.default_rng(0).integers(-100, 200, (2, 20, 17)).astype(np.int16)
-    method = Method(SIZE, (Window(40, 120),), 0.5, {})
+    method = Method(SIZE, (Window(40, 120),), FIXED, {})
     expected = np.stack([engines.unsquare(plane, 20, 17) for plane in method.grey(hu)[..., 0].astype(np.float32)])
     np.testing.assert_allclose(255 * grey(hu), expected, atol=1.01)
 
@@ -128,7 +129,7 @@ def test_files_are_right_with_a_runtimes_own_settings(
     step = max(1, 512 // max(shape))
     hu = np.pad(made[:, ::step, ::step], ((0, 0), (0, 1), (0, 1)), mode="edge")[:, : shape[0], : shape[1]]
     hu = np.ascontiguousarray(hu, np.float32)
-    grey = Method(SIZE, (Window(40, 120),), 0.5, {}).grey(hu)
+    grey = Method(SIZE, (Window(40, 120),), FIXED, {}).grey(hu)
     small = np.mean([soft(middle).predict_on_batch(grey)[..., 0] for middle in (120, 140)], axis=0)
     expected = np.stack([engines.unsquare(plane, *shape) for plane in small])
     found = runtime(of_soft / file)(hu)

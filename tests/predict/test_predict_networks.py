@@ -23,6 +23,7 @@ from ich.base.files import read_json, write_json
 from ich.data import identity, origin
 from ich.predict import engines, method, networks
 from ich.scans.window import Window
+from ich.score.operating import Point
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,6 +156,7 @@ def test_flags_of_a_run_are_refused_beside_model(tmp_path: Path, head: Path, fla
     [
         (["head.nii.gz"], "the scans"),
         (["--threshold", "0.3"], "--threshold"),
+        (["--min-lesion-mm3", "0"], "--min-lesion-mm3"),
         (["--model", "exported"], "--model"),
         (["--flip", "--view"], "--flip, --view"),
         (["--engine", "onnx"], "--engine"),
@@ -166,14 +168,14 @@ def test_flags_of_a_prediction_are_refused_beside_export(tmp_path: Path, flags: 
 
 
 FLOAT32, INT8 = ("ich.onnx", "ich.xml", "ich.bin"), ("ich_int8.xml", "ich_int8.bin")
-HOW = method.Method(SIZE, (Window(40, 120),), 0.25, {"networks": ["a"], "folds": ["fold_01"]})
+HOW = method.Method(SIZE, (Window(40, 120),), Point(0.25, 30), {"networks": ["a"], "folds": ["fold_01"]})
 
 
 def written(folder: Path, names: tuple[str, ...], how: method.Method = HOW) -> None:
     """An export by hand."""
     for name in names:
         (folder / name).write_text(f"{name} of {how}")
-    card = {"image_size": how.size, "windows": how.window_pairs, "threshold": how.threshold, "facts": how.facts}
+    card = {"image_size": how.size, "windows": how.window_pairs, **how.point._asdict(), "facts": how.facts}
     write_json(folder / method.CARD, {**card, "files": record.fingerprints(folder / name for name in names)})
 
 
@@ -199,7 +201,8 @@ def other(**changes: object) -> method.Method:
         (lambda folder: (folder / method.CARD).unlink(), "float32", False),
         (lambda folder: (folder / method.CARD).write_text("{}"), "float32", False),
         (lambda folder: written(folder, FLOAT32, other(facts={"networks": ["b"]})), "float32", False),
-        (lambda folder: written(folder, FLOAT32, other(threshold=0.5)), "float32", False),
+        (lambda folder: written(folder, FLOAT32, other(point=Point(0.5, 30))), "float32", False),
+        (lambda folder: written(folder, FLOAT32, other(point=Point(0.25, 10))), "float32", False),
         (lambda folder: written(folder, FLOAT32, other(windows=(Window(80, 200),))), "float32", False),
         (lambda folder: written(folder, FLOAT32, other(size=64)), "float32", False),
     ],
@@ -221,6 +224,7 @@ def test_what_counts_as_exported(
         (lambda folder: (folder / method.CARD).write_text("{}"), "float32", "model.json: lacks 'files'; export again"),
         (lambda folder: changed(folder, windows=[40, 120]), "float32", "model.json: is damaged .*export again"),
         (lambda folder: changed(folder, threshold=None), "float32", "model.json: is damaged .*export again"),
+        (lambda folder: changed(folder, min_lesion_mm3="30 mm3"), "float32", "model.json: is damaged .*export again"),
         (lambda folder: changed(folder, files=["ich.xml"]), "float32", "model.json: is damaged .*export again"),
     ],
 )

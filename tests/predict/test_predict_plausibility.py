@@ -13,6 +13,7 @@ from ich.predict import measure, plausibility, results
 from ich.predict.method import Method
 from ich.scans.scan import Scan
 from ich.scans.window import Window
+from ich.score.operating import FIXED
 
 SLICES, ROWS, COLUMNS = 20, 60, 50
 ADVICE = "; check that this is a head CT in HU and that the network fits; see overlay.png"
@@ -81,7 +82,7 @@ def test_a_warning_is_printed_and_kept(
     """A network that calls all tissue blood, and one that finds none."""
     made = phantom()
     path = write_nifti(tmp_path / "a.nii", made.hu, made.affine)
-    method = Method(SIZE, (Window(40, 120),), 0.5, {})
+    method = Method(SIZE, (Window(40, 120),), FIXED, {})
     work = job(tmp_path / "out", method, lambda hu: (hu > least_hu).astype(np.float32))
     jobs.predict_once(work, only(path))
     results.write_volumes(tmp_path / "out")

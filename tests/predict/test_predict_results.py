@@ -14,6 +14,7 @@ from predict_place import HEAD, MARK_HU, METHOD, Place, damage, make, scan, seri
 
 from ich.predict import inputs, naming
 from ich.predict.job import Job
+from ich.score.operating import FIXED
 
 
 @pytest.fixture
@@ -388,6 +389,6 @@ def of_call(monkeypatch: pytest.MonkeyPatch, method: dict) -> None:
 
     def prepare(config: object) -> Job:
         facts = {"engine": "test", "method": method}
-        return Job(config, METHOD, 0.5, lambda hu: (hu == MARK_HU).astype(np.float32), facts)
+        return Job(config, METHOD, FIXED, lambda hu: (hu == MARK_HU).astype(np.float32), facts)
 
     monkeypatch.setattr("ich.predict.networks.prepare", prepare)

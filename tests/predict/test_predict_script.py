@@ -17,7 +17,7 @@ from predict_files import THRESHOLD, bright_is_blood, phantom, write_nifti, writ
 import predict
 from ich.base.errors import InputError
 from ich.phantom.series import NAME, write_series, write_unseen
-from ich.predict import view
+from ich.predict import engines, view
 from ich.scans import native
 
 FILES = ["mask.nii.gz", "overlay.png", "run.json"]
@@ -214,3 +214,42 @@ def test_of_two_runs_the_better_one_predicts(
     assert "dunet, the mean of 2 networks" in capsys.readouterr().out
     call(both, tmp_path / "named", head, "--run", "unet")
     assert "unet, fold_01" in capsys.readouterr().out
+
+
+def test_chosen_lesion_size_is_used_by_runs_and_exports_unless_another_is_given(head: Path, tmp_path: Path) -> None:
+    """5000 mm3 was chosen out of fold, for the chosen threshold only; card, table and header of the mask name it."""
+    folder = write_run(tmp_path / "runs", [bright_is_blood(150)], min_lesion_mm3=5000)
+    call(folder, tmp_path / "chosen", head)
+    call(folder, tmp_path / "asked", head, "--min-lesion-mm3", 5000)
+    call(folder, tmp_path / "all", head, "--min-lesion-mm3", 0)
+    call(folder, tmp_path / "other", head, "--threshold", 0.3)
+    rows = {name: pd.read_csv(tmp_path / name / "volumes.csv", dtype={"lesion_ml": str}).loc[0]
+            for name in ("chosen", "asked", "all", "other")}  # fmt: skip
+    assert {name: row["min_lesion_mm3"] for name, row in rows.items()} == {
+        "chosen": 5000, "asked": 5000, "all": 0, "other": 0,
+    }  # fmt: skip
+    np.testing.assert_array_equal(mask(tmp_path / "chosen"), mask(tmp_path / "asked"))
+    assert 0 < rows["chosen"]["lesions"] < rows["all"]["lesions"]
+    header = nib.load(tmp_path / "chosen" / "head" / "mask.nii.gz").header
+    assert header["descrip"] == b"threshold 0.25, components below 5000 mm3 removed"
+
+
+@pytest.mark.skipif(bool(engines.lacks_for_export()), reason="what exports networks is not installed")
+def test_each_engine_and_an_export_remove_what_keras_removes(head: Path, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs", [bright_is_blood(150)], min_lesion_mm3=5000)
+    call(folder, tmp_path / "keras", head, "--engine", "keras")
+    names = [name for name in ("openvino", "onnx") if engines.installed(name)]
+    for name in names:
+        call(folder, tmp_path / name, head, "--engine", name)
+    predict.main(["--runs", str(folder), "--export", str(tmp_path / "exported"), "--quiet"])
+    predict.main([str(head), "--model", str(tmp_path / "exported"), "--out", str(tmp_path / "export"), "--quiet"])
+    for name in [*names, "export"]:
+        table = pd.read_csv(tmp_path / name / "volumes.csv", dtype={"lesion_ml": str}).loc[0]
+        assert table["min_lesion_mm3"] == 5000
+        assert (mask(tmp_path / name) != mask(tmp_path / "keras")).mean() < 1e-3
+    assert json.loads((tmp_path / "exported" / "model.json").read_text())["min_lesion_mm3"] == 5000
+    card = (tmp_path / "exported" / "MODEL_CARD.md").read_text()
+    assert (
+        "Operating point: threshold 0.25, components below 5000 mm3 removed: chosen out of fold on 6 patients" in card
+    )
+    assert "the network itself does not" in card

@@ -27,6 +27,7 @@ from ich.phantom.head import Patient
 from ich.phantom.series import NAME, write_series
 from ich.predict import segmentation, segmentation_sources
 from ich.scans.scan import Scan
+from ich.score.operating import FIXED, Point
 
 hd = pytest.importorskip("highdicom")
 Change = Callable[[pydicom.Dataset], None]
@@ -89,7 +90,7 @@ def blood(scan: Scan) -> np.ndarray:
 def written(folder: Path, mask: np.ndarray | None = None) -> tuple[pydicom.Dataset, list[str]]:
     scan = read(folder)
     path = folder.parent / "mask.dcm"
-    notes = segmentation.write(path, blood(scan) if mask is None else mask, scan)
+    notes = segmentation.write(path, blood(scan) if mask is None else mask, scan, FIXED)
     return pydicom.dcmread(path), notes
 
 
@@ -304,7 +305,7 @@ def test_slices_with_frames_of_reference_of_their_own(copy: Path) -> None:
 def test_what_can_not_be_referred_to_is_named(copy: Path, change: Change, note: str) -> None:
     scan = read(copy)  # whether a scan can be read without these is not asked here
     change_all(copy, change)
-    (found,) = segmentation.write(copy.parent / "mask.dcm", blood(scan), scan)
+    (found,) = segmentation.write(copy.parent / "mask.dcm", blood(scan), scan, FIXED)
     assert re.fullmatch(rf"mask\.dcm \(DICOM-SEG\) is not written: {note}", found)
     assert not (copy.parent / "mask.dcm").exists()
 
@@ -339,7 +340,7 @@ def test_voxels_lie_where_those_of_the_nifti_mask_lie(tmp_path: Path, given: dic
     write_series(tmp_path / "head", short(), scout=False, **given)
     scan = read(tmp_path / "head")
     mask = blood(scan)
-    segmentation.write(tmp_path / "mask.dcm", mask, scan)
+    segmentation.write(tmp_path / "mask.dcm", mask, scan, FIXED)
     assert len(frames_in_mm(tmp_path / "mask.dcm")) == mask.sum()
     np.testing.assert_allclose(frames_in_mm(tmp_path / "mask.dcm"), in_mm(scan, mask), atol=1e-3)
 
@@ -412,5 +413,15 @@ def test_colour_is_that_of_the_outline_and_version_that_of_the_project(copy: Pat
 def test_without_highdicom_a_note_says_so(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmentation.backend, "has", lambda package: package != "highdicom")
     scan = read(copy)
-    (note,) = segmentation.write(copy.parent / "mask.dcm", blood(scan), scan)
+    (note,) = segmentation.write(copy.parent / "mask.dcm", blood(scan), scan, FIXED)
     assert note == "mask.dcm (DICOM-SEG) is not written: highdicom is not installed"
+
+
+def test_operating_point_is_recorded(copy: Path) -> None:
+    scan = read(copy)
+    path = copy.parent / "mask.dcm"
+    segmentation.write(path, blood(scan), scan, Point(0.25, 30))
+    (segment,) = pydicom.dcmread(path).SegmentSequence
+    (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+    assert "threshold=0.25" in algorithm.AlgorithmParameters
+    assert "min_lesion_mm3=30" in algorithm.AlgorithmParameters

@@ -17,8 +17,9 @@ from ich.predict.method import Method
 from ich.scans.nifti import Grid
 from ich.scans.scan import Scan, read_nifti
 from ich.scans.window import Window
+from ich.score.operating import FIXED
 
-METHOD = Method(SIZE, (Window(40, 120),), 0.5, {})
+METHOD = Method(SIZE, (Window(40, 120),), FIXED, {})
 NOTE = (
     "3D Slicer, ITK-SNAP, ANTs and other ITK programs cannot read the sheared grid of mask.nii.gz (gantry tilt); "
     "open mask_upright.nii.gz with scan_upright.nii.gz there"

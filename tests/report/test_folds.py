@@ -10,10 +10,9 @@ import pytest
 
 from ich.base import paths
 from ich.base.errors import InputError
-from ich.base.files import read_csv, write_csv, write_json
+from ich.base.files import write_csv, write_json
 from ich.predict import method
 from ich.report import folds
-from ich.score import metrics
 from ich.train import checkpoint
 
 IDENTITY = {
@@ -136,44 +135,6 @@ def test_fold_means_are_over_patients_with_blood(tmp_path: Path) -> None:
     write_rows(write_fold(tmp_path, "dunet", 2), "valid_patients.csv", [alarm, blood])
     means = folds.per_fold(folds.gather(tmp_path, "patient")[0], "patients", "dice")
     assert means.to_dict() == {"fold_01": 0.4, "fold_02": 0.8}  # (0.8 + 0) / 2; the false alarm is no 0 of the mean
-
-
-def counted(patient: str, rows: list[tuple[float, int, int, int]]) -> list[dict]:
-    return [
-        {"patient": patient, "threshold": threshold, "tp": tp, "fp": fp, "fn": fn} for threshold, tp, fp, fn in rows
-    ]
-
-
-def test_threshold_is_best_by_mean_over_patients_not_over_pixels() -> None:
-    """Threshold: Dice of the large patient, of the small one, mean; the clean patient counts nowhere, nor does 0.
-
-    0.25: 2000/2000 = 1.000, 20/(20+60) = 0.250 -> 0.625; over the pixels of both 2020/2080 = 0.97, the highest
-    0.50: 1400/1700 = 0.824, 20/(20+5) = 0.800 -> 0.812
-    0.75: 1000/1500 = 0.667, 16/(16+2) = 0.889 -> 0.778
-    """
-    large = counted("large", [(0.0, 1000, 0, 0), (0.25, 1000, 0, 0), (0.5, 700, 0, 300), (0.75, 500, 0, 500)])
-    small = counted("small", [(0.0, 10, 0, 0), (0.25, 10, 60, 0), (0.5, 10, 5, 0), (0.75, 8, 0, 2)])
-    clean = counted("clean", [(threshold, 0, 900 - int(900 * threshold), 0) for threshold in (0.0, 0.25, 0.5, 0.75)])
-    assert folds.choose_threshold(pd.DataFrame(small + clean + large)) == 0.5
-
-
-def test_of_equal_thresholds_the_middle_one_is_taken() -> None:
-    rows = [(k / 256, 10 if 100 <= k <= 200 else 5, 0, 0 if 100 <= k <= 200 else 5) for k in range(256)]
-    assert folds.choose_threshold(pd.DataFrame(counted("one", rows))) == 150 / 256
-
-
-def test_network_that_finds_nothing_does_not_get_threshold_zero() -> None:
-    """At 0 every pixel is blood, which beats a Dice of 0; the middle of the others is 0.5."""
-    rows = [(k / 256, 10 if k == 0 else 0, 90 if k == 0 else 0, 0 if k == 0 else 10) for k in range(256)]
-    assert folds.choose_threshold(pd.DataFrame(counted("one", rows))) == 0.5
-
-
-def test_chosen_threshold_is_exact_after_the_csv(tmp_path: Path) -> None:
-    """0.99609375 = 255/256 is written as 0.996094; a probability of exactly 255/256 must still be found."""
-    rows = [(threshold, int(threshold > 0.996), 0, int(threshold < 0.996)) for threshold in metrics.THRESHOLDS]
-    write_rows(tmp_path, "valid_thresholds.csv", counted("one", rows))
-    table = read_csv(tmp_path / "valid_thresholds.csv", (), "")
-    assert folds.choose_threshold(table) == 255 / 256
 
 
 @pytest.mark.parametrize(

@@ -68,17 +68,17 @@ def test_counts_agree_with_a_loop_over_pixels(data):
 
 def test_slice_table():
     prob = np.stack([np.where(PRED, 0.5, 0.25), np.full((3, 3), 0.125)]).astype(np.float32)
-    table = metrics.slice_table(np.stack([TRUTH, EMPTY]), prob, threshold=0.5)  # 0.5 itself is positive
+    table = metrics.slice_table(np.stack([TRUTH, EMPTY]), prob >= 0.5, prob)
     assert list(table) == ["tp", "fp", "fn", "tn", "dice", "iou", "precision", "sensitivity", "score"]
     expected = {"tp": [2, 0], "fp": [2, 0], "fn": [1, 0], "tn": [4, 9], "dice": [4 / 7, np.nan]}
     expected |= {"iou": [0.4, np.nan], "precision": [0.5, np.nan], "sensitivity": [2 / 3, np.nan]}
     for name, values in (expected | {"score": [0.5, 0.125]}).items():
         np.testing.assert_allclose(table[name], values, err_msg=name)
-    assert metrics.slice_table(np.stack([TRUTH]), prob[:1], threshold=0.51)["tp"] == 0
+    assert metrics.slice_table(np.stack([TRUTH]), prob[:1] >= 0.51, prob[:1])["tp"] == 0
 
 
 def test_a_set_without_slices_gives_empty_columns():
-    table = metrics.slice_table(np.zeros((0, 3, 3), bool), np.zeros((0, 3, 3), np.float32))
+    table = metrics.slice_table(*np.zeros((2, 0, 3, 3), bool), np.zeros((0, 3, 3), np.float32))
     assert all(column.shape == (0,) for column in table.values())
 
 

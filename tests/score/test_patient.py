@@ -159,7 +159,7 @@ def test_patient_row_worked_by_hand():
     prob = np.zeros(truth.shape, np.float32)
     prob[6, 0:4, 0:4] = 0.5  # the larger lesion, exactly at the threshold
     prob[0, 15, 12:16] = 0.75  # an invented one of 4 voxels
-    row = patient_row(truth, prob, (4.0, 5.0, 5.0))
+    row = patient_row(truth, prob >= 0.5, prob, (4.0, 5.0, 5.0))
     assert list(row) == COLUMNS.split()
     assert (row["tp"], row["fp"], row["fn"], row["tn"]) == (16, 4, 2, 2048 - 22)
     expected = {"dice": 32 / 38, "iou": 16 / 22, "precision": 0.8, "sensitivity": 16 / 18, "score": 0.75}
@@ -175,8 +175,9 @@ def clean_and_bloody_patients():
     alarm = volume((7, 0, 0), (7, 0, 1))
     truths, preds = (blood, blood, blood, empty, empty), (blood, half, empty, empty, alarm)
     probs = [np.where(pred, 0.9, 0.1).astype(np.float32) for pred in preds]
-    rows = [patient_row(t, p, (10, 10, 10)) for t, p in zip(truths, probs, strict=True)]
-    slices = [pd.DataFrame(metrics.slice_table(t, p)) for t, p in zip(truths, probs, strict=True)]
+    scans = [(truth, prob >= 0.5, prob) for truth, prob in zip(truths, probs, strict=True)]
+    rows = [patient_row(*scan, (10, 10, 10)) for scan in scans]
+    slices = [pd.DataFrame(metrics.slice_table(*scan)) for scan in scans]
     return pd.DataFrame(rows), pd.concat(slices, ignore_index=True)
 
 

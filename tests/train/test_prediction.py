@@ -11,6 +11,7 @@ from ich.base.errors import InputError
 from ich.base.paths import Training
 from ich.data.pixels import Slices
 from ich.score import evaluation
+from ich.score.operating import Point
 from ich.train import prediction
 
 SIZE = 4
@@ -101,7 +102,7 @@ def shuffled(slices: Slices) -> tuple[Slices, np.ndarray]:
 def test_tables_do_not_depend_on_the_order_of_rows(slices: Slices) -> None:
     prob = np.random.default_rng(1).random(slices.masks.shape, np.float32)
     mixed, order = shuffled(slices)
-    for table in (evaluation.patient_scores, evaluation.threshold_counts):
+    for table in (evaluation.patient_scores, evaluation.threshold_counts, evaluation.operating_counts):
         pd.testing.assert_frame_equal(table(slices, prob), table(mixed, prob[order]))
     by_id = evaluation.slice_scores(mixed, prob[order]).set_index("id").loc[slices.table["id"]].reset_index()
     columns = ["id", "tp", "dice"]
@@ -130,7 +131,7 @@ def test_counts_at_every_threshold_are_those_of_the_tables(slices: Slices) -> No
     prob = np.random.default_rng(1).random(slices.masks.shape, np.float32)
     counts = evaluation.threshold_counts(slices, prob).set_index(["patient", "threshold"])
     for threshold in (0.25, 0.5, 255 / 256):
-        table = evaluation.patient_scores(slices, prob, threshold).set_index("patient")
+        table = evaluation.patient_scores(slices, prob, Point(threshold)).set_index("patient")
         for patient in ("049", "050"):
             names = ["tp", "fp", "fn", "tn"]
             assert list(counts.loc[(patient, threshold), names]) == list(table.loc[patient, names])

@@ -94,7 +94,7 @@ def weights(path: Path) -> list[np.ndarray]:
 
 def test_files_of_a_training(finished: jobs.Job) -> None:
     names = "config.json run.json history.csv train.log last.keras best.keras valid_slices.csv valid_patients.csv "
-    names += "valid_thresholds.csv loss.png dice.png iou.png"
+    names += "valid_thresholds.csv valid_operating.csv loss.png dice.png iou.png"
     found = {path.name for path in finished.files.folder.iterdir()}
     assert set(names.split()) <= found
     assert "checkpoint" not in found  # of use to an unfinished training only
