@@ -51,7 +51,24 @@ from bad_given import (
     volumes,
     with_link,
 )  # fmt: skip
-from broken import AFFINE, NAN, at, ct, every, instead, moved, of, one, packed, put, table, voxels, with_value, without
+from broken import (
+    AFFINE,
+    NAN,
+    at,
+    ct,
+    every,
+    instead,
+    moved,
+    of,
+    one,
+    packed,
+    patients_called,
+    put,
+    table,
+    voxels,
+    with_value,
+    without,
+)
 from conftest import Project
 from predict_files import IDENTITY, bright_is_blood, job, phantom, write_nifti, write_run
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -130,6 +147,9 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         r"mask has values \[ *0 +1 +255\].*255"),
     "mask of probabilities": (volumes, voxels(with_value(0.5, np.float32), "masks"),
         r"masks/049\.nii: mask has values"),
+    "mask with NaN": (volumes, voxels(with_value(np.nan, np.float32), "masks"),
+        r"masks/049\.nii: has voxels that are NaN or infinite, expected 0 and one other value"),
+    "CT inverted": (volumes, voxels(lambda found: -found), r"049\.nii: the edges of its slices have 1000 .*inverted"),
     "mask inverted": (volumes, voxels(lambda found: np.uint8(255) - found, "masks"),
         r"masks/049\.nii: mask covers 9\d% of slice 2, expected blood .*is it inverted|mask covers 100% of slice 1"),
     "mask of the brain": (volumes, lambda raw: voxels(
@@ -167,6 +187,9 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         r"051\.nii\[\.gz\]: not found"),
     "flag of 2": (volumes, table(lambda text: text.replace("49,2,0", "49,2,2")),
         "row 3, intraventricular is '2', expected"),
+    "flag of 2 after empty lines": (volumes, table(
+        lambda text: text.replace("49,1,", "\n ,,,,,,,,\n\n49,1,", 1).replace("49,2,0", "49,2,2")),
+        "row 6, intraventricular is '2', expected"),
     "patient is a path": (volumes, table(lambda text: text.replace("103,1", "../1,1")), r"row 5, patient is '\.\./1'"),
     # Own PNGs
     "own whole": (own_pngs, nothing, ""),
@@ -241,6 +264,8 @@ CASES: dict[str, tuple[Given, Change, str]] = {
     "RSNA links all broken": (rsna, lambda raw: [instead(linked, str(path.relative_to(raw)))(raw)
                                                  for path in sorted(raw.rglob("*.dcm"))],
         "patients with classes are too few"),
+    "RSNA patient in two spellings": (rsna, patients_called("7", "07", "b"),
+        "patients '07' and '7' may be one person; .* PatientID of the DICOM files"),
     # A split that somebody edited
     "split whole": (split_of, nothing, READ_WELL),
     "slices with BOM and CRLF": (split_of, saved_as(SLICES, "utf-8-sig", "\r\n"), READ_WELL),
