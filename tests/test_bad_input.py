@@ -1,7 +1,7 @@
 """Whatever is handed over: a table of inputs with the line that each ends in (exit status 2), or that it works.
 
-A case is (what is given, what is done to it, what is told). `what is given` is a small whole input of one step, copied
-for the case; `what is told` is a regular expression for the one line of stderr: the file, what was found, what to do.
+A case is (given, change, line). `given` is a small whole input of one step, copied for the case; `change` damages it;
+`line` is a regular expression for the one line of stderr: the file, what was found, what to do.
 Empty: the script must end well.
 """
 
@@ -367,23 +367,23 @@ def call(step: ModuleType, given: Sequence[object]) -> int:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("given", "change", "told"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("given", "change", "line"), CASES.values(), ids=CASES.keys())
 def test_input(
-    given: Given, change: Change, told: str, tmp_path: Path, project: Project, templates: Path,
+    given: Given, change: Change, line: str, tmp_path: Path, project: Project, templates: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     step, flags = given(Place(tmp_path, project, templates), change)
     status = call(step, flags)
-    error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert status == (2 if told else 0), error
-    assert len(error) == bool(told)
-    if told:
-        assert re.search(told, error[0]), error[0]
+    error = [text for text in capfd.readouterr().err.splitlines() if text.startswith("error: ")]
+    assert status == (2 if line else 0), error
+    assert len(error) == bool(line)
+    if line:
+        assert re.search(line, error[0]), error[0]
         left = {path.name for path in (tmp_path / "out").rglob("*") if not _says_unfinished(path)}
         assert not left & {paths.RUN, paths.SLICES, "holdout.csv", "volumes.csv"}
 
 
-def test_all_bad_pngs_are_told_in_one_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_bad_pngs_are_named_in_one_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = broken.write_own(tmp_path)
     for name in ("image/p0_1.png", "label/p1_2.png", "label/p2_3.png"):
         (data / name).write_bytes(b"no picture")

@@ -117,7 +117,7 @@ def read_voxels(image: nib.Nifti1Image, expected: str = "HU") -> np.ndarray:
 
 
 def _unpacked(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
-    """A gzip file in memory. It is read to its end, where its checksum stands; more than it declares is refused."""
+    """A gzip file in memory. It is read to its end, where the checksum is; more than it declares is refused."""
     with gzip.open(path) as file:
         content = file.read(_end(image))
         if len(file.read(guard.SPARE_BYTES)) == guard.SPARE_BYTES:
