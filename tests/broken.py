@@ -150,6 +150,18 @@ def every(change: Callable[[pydicom.Dataset], object]) -> Callable[[Path], objec
     return write
 
 
+def patients_called(*names: str) -> Callable[[Path], object]:
+    """Gives the DICOM files below a folder these PatientIDs, in order."""
+
+    def write(folder: Path) -> None:
+        for path, name in zip(sorted(folder.rglob("*.dcm")), names, strict=True):
+            header = pydicom.dcmread(path)
+            header.PatientID = name
+            header.save_as(path)
+
+    return write
+
+
 def one(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
     """Changes the bytes of one DICOM file of a folder."""
     return lambda folder: at(sorted(folder.iterdir())[3], change)

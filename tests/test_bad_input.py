@@ -1,7 +1,7 @@
 """Whatever is handed over: a table of inputs with the line that each ends in (exit status 2), or that it works.
 
-A case is (what is given, what is done to it, what is told). `what is given` is a small whole input of one step, copied
-for the case; `what is told` is a regular expression for the one line of stderr: the file, what was found, what to do.
+A case is (given, change, line). `given` is a small whole input of one step, copied for the case; `change` damages it;
+`line` is a regular expression for the one line of stderr: the file, what was found, what to do.
 Empty: the script must end well.
 """
 
@@ -51,7 +51,24 @@ from bad_given import (
     volumes,
     with_link,
 )  # fmt: skip
-from broken import AFFINE, NAN, at, ct, every, instead, moved, of, one, packed, put, table, voxels, with_value, without
+from broken import (
+    AFFINE,
+    NAN,
+    at,
+    ct,
+    every,
+    instead,
+    moved,
+    of,
+    one,
+    packed,
+    patients_called,
+    put,
+    table,
+    voxels,
+    with_value,
+    without,
+)
 from conftest import Project
 from predict_files import IDENTITY, bright_is_blood, job, phantom, write_nifti, write_run
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -131,6 +148,9 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         r"mask has values \[ *0 +1 +255\].*255"),
     "mask of probabilities": (volumes, voxels(with_value(0.5, np.float32), "masks"),
         r"masks/049\.nii: mask has values"),
+    "mask with NaN": (volumes, voxels(with_value(np.nan, np.float32), "masks"),
+        r"masks/049\.nii: has voxels that are NaN or infinite, expected 0 and one other value"),
+    "CT inverted": (volumes, voxels(lambda found: -found), r"049\.nii: the edges of its slices have 1000 .*inverted"),
     "mask inverted": (volumes, voxels(lambda found: np.uint8(255) - found, "masks"),
         r"masks/049\.nii: mask covers 9\d% of slice 2, expected blood .*is it inverted|mask covers 100% of slice 1"),
     "mask of the brain": (volumes, lambda raw: voxels(
@@ -168,6 +188,9 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         r"051\.nii\[\.gz\]: not found"),
     "flag of 2": (volumes, table(lambda text: text.replace("49,2,0", "49,2,2")),
         "row 3, intraventricular is '2', expected"),
+    "flag of 2 after empty lines": (volumes, table(
+        lambda text: text.replace("49,1,", "\n ,,,,,,,,\n\n49,1,", 1).replace("49,2,0", "49,2,2")),
+        "row 6, intraventricular is '2', expected"),
     "patient is a path": (volumes, table(lambda text: text.replace("103,1", "../1,1")), r"row 5, patient is '\.\./1'"),
     # Own PNGs
     "own whole": (own_pngs, nothing, ""),
@@ -242,6 +265,8 @@ CASES: dict[str, tuple[Given, Change, str]] = {
     "RSNA links all broken": (rsna, lambda raw: [instead(linked, str(path.relative_to(raw)))(raw)
                                                  for path in sorted(raw.rglob("*.dcm"))],
         "patients with classes are too few"),
+    "RSNA patient in two spellings": (rsna, patients_called("7", "07", "b"),
+        "patients '07' and '7' may be one person; .* PatientID of the DICOM files"),
     # A split that somebody edited
     "split whole": (split_of, nothing, READ_WELL),
     "slices with BOM and CRLF": (split_of, saved_as(SLICES, "utf-8-sig", "\r\n"), READ_WELL),
@@ -343,23 +368,23 @@ def call(step: ModuleType, given: Sequence[object]) -> int:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("given", "change", "told"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("given", "change", "line"), CASES.values(), ids=CASES.keys())
 def test_input(
-    given: Given, change: Change, told: str, tmp_path: Path, project: Project, templates: Path,
+    given: Given, change: Change, line: str, tmp_path: Path, project: Project, templates: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     step, flags = given(Place(tmp_path, project, templates), change)
     status = call(step, flags)
-    error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert status == (2 if told else 0), error
-    assert len(error) == bool(told)
-    if told:
-        assert re.search(told, error[0]), error[0]
+    error = [text for text in capfd.readouterr().err.splitlines() if text.startswith("error: ")]
+    assert status == (2 if line else 0), error
+    assert len(error) == bool(line)
+    if line:
+        assert re.search(line, error[0]), error[0]
         left = {path.name for path in (tmp_path / "out").rglob("*") if not _says_unfinished(path)}
         assert not left & {paths.RUN, paths.SLICES, "holdout.csv", "volumes.csv"}
 
 
-def test_all_bad_pngs_are_told_in_one_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_bad_pngs_are_named_in_one_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = broken.write_own(tmp_path)
     for name in ("image/p0_1.png", "label/p1_2.png", "label/p2_3.png"):
         (data / name).write_bytes(b"no picture")

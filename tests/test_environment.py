@@ -39,7 +39,8 @@ def test_numbers_and_pictures_do_not_depend_on_the_environment(project: Project,
         "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "PYTHONIOENCODING": "ascii", "LC_ALL": "C",
         "HOME": str(tmp_path / "not" / "there"), "TMPDIR": str(tmp_path / "no"), "PYTHONOPTIMIZE": "2",
         "TF_USE_LEGACY_KERAS": "1", "COLUMNS": "5", "TERM": "dumb",
-        "PYTHONWARNINGS": "error",
+        "PYTHONWARNINGS": "error", "TQDM_MININTERVAL": "abc", "OPENCV_IO_MAX_IMAGE_PIXELS": "5",
+        "OMP_NUM_THREADS": "abc", "MPLCONFIGDIR": "/proc/no", "XDG_CACHE_HOME": "/proc/no",
     }  # fmt: skip
     plain, other = trained(project, folders[0]), trained(project, folders[1], **strange)
     assert plain.returncode == other.returncode == 0, plain.stderr + other.stderr
@@ -51,6 +52,14 @@ def test_numbers_and_pictures_do_not_depend_on_the_environment(project: Project,
     pd.testing.assert_frame_equal(*histories)
     for name in ("loss.png", "dice.png", "iou.png", "valid_patients.csv"):
         assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("variable", ["TQDM_MININTERVAL", "OPENCV_IO_MAX_IMAGE_PIXELS", "OPENCV_IO_MAX_IMAGE_WIDTH"])
+def test_variables_of_libraries_that_are_no_numbers(variable: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "create_data_set.py"), "--data", str(tmp_path), "--raw", str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, variable: "abc"}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "hemorrhage_diagnosis_raw_ct.csv: not found" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,14 @@ def read_diagnosis(path: Path) -> pd.DataFrame:
     if missing := [name for name in expected if list(table.columns).count(name) != 1]:
         names = ", ".join(table.columns)
         raise InputError(f"{path}: column for {', '.join(missing)} missing or doubled; found {names}")
-    return _checked(path, table[list(expected)])
+    return _checked(path, table[list(expected)].set_axis(_lines(path, len(table))))
+
+
+def _lines(path: Path, rows: int) -> list[int]:
+    """The line of the file in which each row is; pandas leaves out empty lines."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    written = [number for number, line in enumerate(lines, 1) if line.strip()][1:]
+    return written if len(written) == rows else [*range(2, rows + 2)]  # a cell of two lines
 
 
 def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
@@ -83,9 +90,9 @@ def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     wrong[list(FLAGS)] |= ~numbers[list(FLAGS)].isin((0, 1))
     if wrong.any(axis=None):
         row, column = next(zip(*wrong.to_numpy().nonzero(), strict=True))
-        found = f"row {row + 2}, {table.columns[column]} is '{table.iloc[row, column]}'"
+        found = f"row {table.index[row]}, {table.columns[column]} is '{table.iloc[row, column]}'"
         raise InputError(f"{path}: {found}, expected whole numbers, and 0 or 1 for flags")
-    numbers = numbers.astype(int)
+    numbers = numbers.astype(int).reset_index(drop=True)
     numbers["patient"] = numbers["patient"].map("{:03d}".format)
     doubled = numbers[numbers.duplicated(["patient", "slice"])]
     if len(doubled):

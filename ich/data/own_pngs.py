@@ -1,5 +1,6 @@
 """A user's own PNG pairs instead of CT-ICH: which files belong together, and whose they are."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ OTHER_FORMATS = (
 )  # fmt: skip
 LARGE_SHARE = 0.1  # of all pixels; blood in the slices of CT-ICH that have any covers 0.4 %
 DARK = 64  # grey level; bone is white in every usual window
+BRIGHT = 200  # grey level; air is black in every window
+MOST_ON_BLACK = 0.1  # share of marked pixels that are black in their image, where there is no blood
+_COPY = re.compile(r"(?:copy of )?(.+?)(?: ?\(\d+\)|[ _-]+copy(?:[ _-]?\d+)?(?: ?\(\d+\))?)?", re.IGNORECASE)
 PARTS = ("train", "valid", "test")
 
 
@@ -84,9 +88,10 @@ def read(data: Path, image_size: int, patients_csv: Path | None) -> OwnData:
     if table["id"].duplicated().any():
         twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
         raise InputError(f"{data}: '{twice}.png' is there in two folders; names must be unique")
+    _refuse_copies(table["id"], data)
     table, notes, known = patients.assign(table, patients_csv)
     notes += [*_resized([pair.shape for pair in checked], image_size), *_bloody(table, image_size)]
-    notes += [*_softened(table, checked), *_dark(checked)]
+    notes += [*_softened(table, checked), *_dark(checked), *_inverted(checked), *_misplaced(checked)]
     table = table.reindex(columns=[*COLUMNS, CRC, *(["split"] if "split" in table else [])])
     return OwnData(table, notes, known)
 
@@ -98,6 +103,15 @@ def _refuse_classes(table: pd.DataFrame, data: Path, values: Sequence[int]) -> N
         (one, path), (other, another) = sorted(first.items())[:2]
         raise InputError(f"{data / another}: marks blood by {other}, {data / path} by {one}, expected one value in all "
                          "masks; merge their classes to 0 and 255")  # fmt: skip
+
+
+def _refuse_copies(ids: pd.Series, data: Path) -> None:
+    """Raise InputError for `a_1 (1)` or `a_1_copy` beside `a_1`: a patient of its own, it would be in two parts."""
+    known = set(ids)
+    copies = [name for name in known if (found := _COPY.fullmatch(name)) and found[1] != name and found[1] in known]
+    if copies:
+        raise InputError(f"{data}: {first_few(sorted(copies))}: named as a copy of a PNG that is there too; remove "
+                         "copies, or rename what is none")  # fmt: skip
 
 
 def _resized(shapes: Sequence[tuple[int, int]], size: int) -> list[str]:
@@ -122,6 +136,22 @@ def _dark(pairs: Sequence[Pair]) -> list[str]:
     brightest = max(pair.brightest for pair in pairs)
     return [f"warning: the brightest pixel of all images is {brightest} of 255; were they windowed to 0..255 "
             "before they were saved?"] * (brightest < DARK)  # fmt: skip
+
+
+def _inverted(pairs: Sequence[Pair]) -> list[str]:
+    """A warning where air is white."""
+    bright = sum(pair.edge > BRIGHT for pair in pairs)
+    return [f"warning: {bright} of {len(pairs)} images are bright along their edges, where air is black; are their "
+            "grey levels inverted?"] * (2 * bright > len(pairs))  # fmt: skip
+
+
+def _misplaced(pairs: Sequence[Pair]) -> list[str]:
+    """A warning where masks are flipped, or moved against their images, so far that they leave the head."""
+    marked, black = (sum(getattr(pair, name) for pair in pairs) for name in ("marked", "on_black"))
+    if black <= MOST_ON_BLACK * marked:
+        return []
+    return [f"warning: {black / marked:.0%} of the marked pixels are black in their image, where no blood is; are "
+            "masks flipped, or of another slice?"]  # fmt: skip
 
 
 def _bloody(table: pd.DataFrame, size: int) -> list[str]:

@@ -33,7 +33,7 @@ def assign(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.DataFrame
     else:
         return table.assign(patient=table["id"], slice=1), [UNKNOWN], False
     names = [plain(name) for name in written]
-    _refuse_spellings(names)
+    refuse_spellings(names, "the names of the files or in --patients-csv")
     changed = sorted({f"'{old}'" for old, new in zip(written, names, strict=True) if old != new})
     notes = [f"note: names of patients are read without spaces around them and without .0: {', '.join(changed[:5])}"]
     return table.assign(patient=names, slice=number), notes * bool(changed), True
@@ -44,14 +44,24 @@ def plain(name: str) -> str:
     return re.sub(r"^(\d+)\.0+$", r"\1", unicodedata.normalize("NFC", name).strip())
 
 
-def _refuse_spellings(names: Iterable[str]) -> None:
-    """Raise InputError for two names that differ in nothing but case, leading zeros or spaces."""
+def refuse_spellings(names: Iterable[str], place: str) -> None:
+    """Raise InputError for two names that differ in nothing but case, leading zeros or spaces.
+
+    `place` says in words where they were found. Names of one length with zeros in different places are two: `a01b1` and
+    `a1b01` may be random numbers.
+    """
     seen: dict[str, str] = {}
     for name in sorted(set(names)):
-        key = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\s+", "", name.casefold()))
-        if (other := seen.setdefault(key, name)) != name:
+        key = re.sub(r"(?<!\d)0+(?=\d)", "", _folded(name))
+        other = seen.setdefault(key, name)
+        if other != name and (_folded(other) == _folded(name) or len(_folded(other)) != len(_folded(name))):
             raise InputError(f"patients '{other}' and '{name}' may be one person; spell each patient in one way, in "
-                             "the names of the files or in --patients-csv")  # fmt: skip
+                             f"{place}")  # fmt: skip
+
+
+def _folded(name: str) -> str:
+    """Without spaces and capitals."""
+    return re.sub(r"\s+", "", name.casefold())
 
 
 def _from_csv(path: Path, ids: pd.Series) -> list[str]:

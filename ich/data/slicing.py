@@ -18,6 +18,7 @@ from ich.scans.png import pair_crc32, png_bytes, write_png
 from ich.scans.window import Window, covers_too_much, square, square_mask
 
 TISSUE_HU = -200  # skin is above, air and hair below
+MOST_MISPLACED = 0.2  # share of blood in air or bone; edges of a lesion at the skull have some
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
     nifti.check_mask(ct, mask)
     where = nifti.grid(ct, how.orientation)
     hu = nifti.read_hu(ct)
-    lesion = nifti.check_binary(nifti.read_voxels(mask), str(case.mask))
+    lesion = nifti.check_binary(nifti.read_voxels(mask, nifti.MASK_VALUES), str(case.mask))
     _refuse_too_much(hu, lesion, case.mask)
+    _warn_of_misplaced(hu, lesion, case.mask)
     fixed = _fixed_columns(case, how, where)
     prints = []
     for index, flags in enumerate(case.flags.to_dict("records")):
@@ -86,6 +88,15 @@ def _refuse_too_much(hu: np.ndarray, lesion: np.ndarray, name: Path) -> None:
             share = lesion[:, :, index].mean()
             raise InputError(f"{name}: mask covers {share:.0%} of slice {index + 1}, expected blood and 0 elsewhere; "
                              "is it inverted, or of another structure?")  # fmt: skip
+
+
+def _warn_of_misplaced(hu: np.ndarray, lesion: np.ndarray, name: Path) -> None:
+    """Warn of a mask that lies in air or bone, where no blood is: it may be flipped, or moved against its CT."""
+    marked = hu[lesion]
+    share = np.mean((marked < TISSUE_HU) | (marked > nifti.DENSE_HU)) if marked.size else 0.0
+    if share > MOST_MISPLACED:
+        warnings.warn(f"{name}: {share:.0%} of its blood lies in air or bone; is the mask flipped, or moved against "
+                      "its CT?", stacklevel=2)  # fmt: skip
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What is finished, one line a file, so that a run over hundreds of thousands of files can be killed and go on."""
+"""What is finished, one line a file, so that a run over hundreds of thousands of files can be killed and resumed."""
 
 import contextlib
 import json

@@ -142,16 +142,20 @@ def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """By slice the LABELS, and the slices with rows that contradict each other; equal rows count once."""
     try:
         guard.check_file(path)
-        rows = pd.read_csv(path, usecols=["ID", "Label"], dtype={"ID": str}, keep_default_na=False)
+        rows = pd.read_csv(path, usecols=["ID", "Label"], dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: {error}; expected the columns ID,Label as the competition wrote them") from None
+    rows["ID"] = rows["ID"].str.strip()
+    rows = rows[(rows["ID"] != "") | (rows["Label"].str.strip() != "")]  # spreadsheets add rows without values
     if rows.empty:
         raise InputError(f"{path}: has a header but no rows; download it again")
+    value = pd.to_numeric(rows["Label"], errors="coerce")
     rows[["id", "label"]] = rows["ID"].str.rsplit("_", n=1, expand=True).reindex(columns=[0, 1])
-    right = rows["label"].isin(LABELS) & rows["Label"].isin((0, 1))
+    right = rows["label"].isin(LABELS) & value.isin((0, 1))
     if not right.all():
         bad = rows[~right].iloc[0]
         raise InputError(f"{path}: row '{bad['ID']},{bad['Label']}': expected ID_..._<{'|'.join(LABELS)}> and 0 or 1")
+    rows["Label"] = value
     grouped = rows.drop_duplicates(["id", "label", "Label"])
     twice = grouped.loc[grouped.duplicated(["id", "label"]), "id"]
     table = grouped.drop_duplicates(["id", "label"]).pivot_table(index="id", columns="label", values="Label")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ich.base.errors import InputError
+from ich.data import patients
 from ich.rsna import variants
 from ich.rsna.journal import Journal, Note
 from ich.scans import dicom_slice
@@ -90,8 +91,13 @@ def _has_changed(path: Path, note: Note) -> bool:
 
 
 def tables(files: pd.DataFrame, journal: Journal) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The files with what their notes say, and the rejected ones as id, source, reason."""
+    """The files with what their notes say, and the rejected ones as id, source, reason.
+
+    Raises InputError for PatientIDs that may be two spellings of one.
+    """
     notes = pd.DataFrame([journal.notes[name] for name in files["id"]], columns=list(Note._fields))
     rejected = notes["reason"] != ""
     read = files.merge(notes.loc[~rejected].drop(columns=["source", "size", "changed", "reason"]), on="id")
+    read["patient"] = read["patient"].map(patients.plain)
+    patients.refuse_spellings(read["patient"], "PatientID of the DICOM files")
     return read, notes.loc[rejected, ["id", "source", "reason"]]

@@ -22,6 +22,7 @@ UNITS = {1: "metres", 3: "microns"}  # codes of xyzt_units other than mm (2) and
 DENSE_HU = 200  # above are bone and metal only
 STORED_BRAIN = (1005, 1104)  # brain of 5 to 80 HU without an intercept of -1000 or -1024
 MOST_AT_STORED_BRAIN = 0.5  # of what is dense; bone has few values of one range
+MASK_VALUES = "0 and one other value (255)"
 ROUNDING = 1e-3  # of a mask's value, by which floats may differ
 
 
@@ -91,6 +92,7 @@ def read_hu(image: nib.Nifti1Image) -> np.ndarray:
         low, high = sample.min(), sample.max()
         if low <= -100 and high >= 100:
             _refuse_stored(voxels[:, :, ::4], image.get_filename())
+            _refuse_inverted(voxels[:, :, ::4], image.get_filename())
             return voxels
     name = image.get_filename()
     raise InputError(f"{name}: values run from {low} to {high}, expected HU of a head with air and bone")
@@ -106,6 +108,15 @@ def _refuse_stored(voxels: np.ndarray, name: str) -> None:
     if np.count_nonzero((voxels >= low) & (voxels <= high)) > MOST_AT_STORED_BRAIN * dense:
         raise InputError(f"{name}: most of the head has values of {low} to {high}, as stored by a scanner, expected HU "
                          "(brain 0 to 80); convert it with slope and intercept")  # fmt: skip
+
+
+def _refuse_inverted(voxels: np.ndarray, name: str) -> None:
+    """Raise InputError where air, at the edges of the slices, is as bright as bone."""
+    edges = [voxels[0], voxels[-1], voxels[:, 0], voxels[:, -1]]
+    middle = float(np.median(np.concatenate([edge.ravel() for edge in edges])))
+    if middle > DENSE_HU:
+        raise InputError(f"{name}: the edges of its slices have {middle:g} (median), expected air below -200 HU; are "
+                         "its values inverted?")  # fmt: skip
 
 
 def grid(image: nib.Nifti1Image, orientation: str = "") -> Grid:

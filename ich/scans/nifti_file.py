@@ -99,8 +99,11 @@ def _is_packed(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
-    """The voxels of an opened file, int16 where it is stored so. Raises InputError when they can't be read whole."""
+def read_voxels(image: nib.Nifti1Image, expected: str = "HU") -> np.ndarray:
+    """The voxels of an opened file, int16 where it is stored so. Raises InputError when they can't be read whole.
+
+    `expected` says in words what they should be.
+    """
     path = Path(image.get_filename())
     try:
         voxels = np.asanyarray(_unpacked(path, image).dataobj if _is_packed(path) else image.dataobj)
@@ -109,12 +112,12 @@ def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
             f"{path}: cut off or damaged, voxels cannot be read ({printable(str(error))}); copy it again"
         ) from None
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
-        raise InputError(f"{path}: has voxels that are NaN or infinite, expected HU; fix or export it again")
+        raise InputError(f"{path}: has voxels that are NaN or infinite, expected {expected}; fix or export it again")
     return voxels.reshape(image.shape)  # a gzip file is unpacked with all its axes
 
 
 def _unpacked(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
-    """A gzip file in memory. It is read to its end, where its checksum stands; more than it declares is refused."""
+    """A gzip file in memory. It is read to its end, where the checksum is; more than it declares is refused."""
     with gzip.open(path) as file:
         content = file.read(_end(image))
         if len(file.read(guard.SPARE_BYTES)) == guard.SPARE_BYTES:

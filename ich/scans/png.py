@@ -69,6 +69,9 @@ class Pair(NamedTuple):
     value: int
     is_soft: bool
     brightest: int  # grey level of the image
+    edge: int  # grey level of the image along its edges, median
+    marked: int  # pixels of the mask, and how many of them are black in the image
+    on_black: int
 
 
 def check_pair(image: Path, label: Path) -> Pair:
@@ -82,12 +85,14 @@ def check_pair(image: Path, label: Path) -> Pair:
     if (shape := pixels.shape[:2]) != marked.shape[:2]:
         raise InputError(f"{label}: mask has {marked.shape[:2]} pixels (rows, columns), its image {image} has {shape}")
     mask, value = mask_of(label, marked)
-    head = pixels > 0 if pixels.ndim == 2 else pixels[:, :, 0] > 0
-    if covers_too_much(mask, head):
+    grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+    if covers_too_much(mask, grey > 0):
         raise InputError(f"{label}: mask covers {mask.mean():.0%} of the slice, expected blood above 0 and the rest 0")
     plane = marked if marked.ndim == 2 else _one_plane(label, marked)
     is_soft = bool(((plane > 0) & (plane < value)).any())
-    return Pair(shape, value, is_soft, int(pixels.max()))
+    edge = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    on_black = int(np.count_nonzero(mask & (grey == 0)))
+    return Pair(shape, value, is_soft, int(pixels.max()), edge, int(np.count_nonzero(mask)), on_black)
 
 
 def _image(path: Path) -> np.ndarray:

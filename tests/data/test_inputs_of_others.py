@@ -17,8 +17,10 @@ import pytest
 from ich.base.errors import InputError
 from ich.base.tables import parse
 from ich.data import audit, ct_ich, own_pngs, table
+from ich.data.slicing import Slicing, slice_patient
 from ich.scans import nifti
 from ich.scans.png import read_image, read_label
+from ich.scans.window import Window
 
 SIZE, BLOOD = 32, (slice(8, 12), slice(20, 24))
 Pixels = Callable[[], np.ndarray]
@@ -258,9 +260,11 @@ PATIENTS_TAKEN = {
     "two forms of Unicode": ((f"a_1,{NFC}", f"a_2,{NFD}"), [NFC, NFC]),
     "ids with .png": (("a_1.png,x", "a_2.png,y"), ["x", "y"]), "ids with spaces": ((" a_1,x", "a_2 ,y"), ["x", "y"]),
     "empty rows at the end": (("a_1,x", "a_2,y", ",", "", ","), ["x", "y"]),
+    "random numbers of one length": (("a_1,a01b1", "a_2,a1b01"), ["a01b1", "a1b01"]),
     "zeros kept": (("a_1,049", "a_2,050"), ["049", "050"]),
 }  # fmt: skip
 PATIENTS_REFUSED = {
+    "leading zeros, three": (("a_1,ID_01b", "a_2,ID_1b"), "patients 'ID_01b' and 'ID_1b' may be one person"),
     "case": (("a_1,P1", "a_2,p1"), "patients 'P1' and 'p1' may be one person"),
     "leading zeros": (("a_1,049", "a_2,49"), "patients '049' and '49' may be one person"),
     "leading zeros inside": (("a_1,P01", "a_2,P1"), "patients 'P01' and 'P1' may be one person"),
@@ -296,6 +300,44 @@ def test_names_of_files_are_patients_in_the_same_way(tmp_path: Path) -> None:
         own_pngs.read(data_set(tmp_path, names=("p1_7",)), SIZE, None)
 
 
+@pytest.mark.parametrize(
+    "copy", ["a_2 (1)", "a_2(2)", "a_2_copy", "a_2 copy 2", "a_2 - Copy", "a_2 - Copy (3)", "Copy of a_2"]
+)
+def test_copies_by_name_are_refused(copy: str, tmp_path: Path) -> None:
+    data_set(tmp_path, names=("a_1", "a_2", copy))
+    with pytest.raises(InputError, match="named as a copy of a PNG that is there too; remove") as refused:
+        own_pngs.read(tmp_path, SIZE, None)
+    assert f": {copy}: " in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["copy_3", "b_2 (1)", "a_2copy"])
+def test_other_names_are_no_copies(name: str, tmp_path: Path) -> None:
+    assert len(own_pngs.read(data_set(tmp_path, names=("a_1", "a_2", name)), SIZE, None).table) == 3
+
+
+@pytest.mark.parametrize(("bright", "is_noted"), [(0, False), (1, False), (2, True), (3, True)])
+def test_inverted_grey_levels_are_warned_of(bright: int, is_noted: bool, tmp_path: Path) -> None:
+    names = ("a_1", "a_2", "b_2")
+    data_set(tmp_path, names=names)
+    for place, name in enumerate(names):
+        image = np.pad(np.full((SIZE - 4, SIZE - 4), 90, np.uint8), 2, constant_values=255 if place < bright else 0)
+        write(tmp_path / "image" / f"{name}.png", image)
+    line = f"warning: {bright} of 3 images are bright along their edges, where air is black; are their grey levels inv"
+    assert any(line in note for note in own_pngs.read(tmp_path, SIZE, None).notes) == is_noted
+
+
+@pytest.mark.parametrize(
+    ("share", "line"), [(0.0, ""), (0.05, ""), (0.25, "25% of the marked"), (1.0, "100% of the marked")]
+)
+def test_masks_outside_the_head_are_warned_of(share: float, line: str, tmp_path: Path) -> None:
+    image, blood = grey(90, 90), np.zeros(16, np.uint8)
+    blood[: round(16 * (1 - share))] = 90
+    image[BLOOD] = blood.reshape(4, 4)
+    write(data_set(tmp_path) / "image" / "a_2.png", image)
+    found = [note for note in own_pngs.read(tmp_path, SIZE, None).notes if "are black in their image" in note]
+    assert [line in note for note in found] == [True] * bool(line)
+
+
 @pytest.mark.parametrize("header", ["id,patient,,", " id , patient,", "\ufeffid,patient"])
 def test_headers_of_spreadsheets(header: str, tmp_path: Path) -> None:
     commas = "," * (header.count(",") - 1)
@@ -318,17 +360,35 @@ def volume(folder: Path, name: str = "049.nii.gz", *, kind: type = np.int16, mas
 
 
 def test_capitals_in_names_of_scans(tmp_path: Path) -> None:
+    raw_folder(tmp_path)
     for folder in ("ct_scans", "masks"):
-        volume(tmp_path / folder, mask=folder == "masks")
         (tmp_path / folder / "049.nii.gz").rename(tmp_path / folder / "049.NII.GZ")
-    rows = [f"49,{number},0,0,0,0,0,1,0" for number in (1, 2, 3)] + [",,,,,,,,"]  # a spreadsheet's empty row
-    names = "Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,No_Hemorrhage,Fracture_Yes_No"
-    (tmp_path / ct_ich.DIAGNOSIS).write_text("\n".join([f"PatientNumber,SliceNumber,{names}", *rows]) + "\n")
     cases, problems = ct_ich.survey(tmp_path)
     assert (problems, [case.ct.name for case in cases]) == ([], ["049.NII.GZ"])
     assert table._is_volume("../raw/ct_scans/049.NII.GZ", "049")  # as steps 2 to 5 read it
     (tmp_path / "ct_scans" / "049.nii").write_bytes(b"x")
     assert "is there twice, as 049.NII.GZ and 049.nii; remove one" in ct_ich.survey(tmp_path)[1][0]
+
+
+def raw_folder(folder: Path) -> None:
+    """One patient of three slices, and a spreadsheet's empty row in the table."""
+    for name in ("ct_scans", "masks"):
+        volume(folder / name, mask=name == "masks")
+    rows = [f"49,{number},0,0,0,0,0,1,0" for number in (1, 2, 3)] + [",,,,,,,,"]
+    names = "Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,No_Hemorrhage,Fracture_Yes_No"
+    (folder / ct_ich.DIAGNOSIS).write_text("\n".join([f"PatientNumber,SliceNumber,{names}", *rows]) + "\n")
+
+
+@pytest.mark.parametrize(("shift", "line"), [(0, ""), (1, "33% of its blood lies in air or bone"), (4, "100% of its")])
+def test_nifti_masks_outside_the_head_are_warned_of(shift: int, line: str, tmp_path: Path) -> None:
+    raw_folder(tmp_path)
+    voxels = np.zeros((8, 8, 3), np.uint8)
+    voxels[3 + shift : 6 + shift, 3:5] = 1
+    image = nib.Nifti1Image(voxels, np.diag([0.5, 0.5, 5, 1]))
+    image.to_filename(tmp_path / "masks" / "049.nii.gz")
+    outcome = slice_patient(ct_ich.survey(tmp_path)[0][0], Slicing(tmp_path, 16, (Window(40, 120),), write=False))
+    assert outcome.problem == ""
+    assert [line in text for text in outcome.warnings if "in air or bone" in text] == [True] * bool(line)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,16 @@ def test_duplicate_rows_count_once_and_contradictions_are_rejected(tmp_path: Pat
     assert "has no row" in reasons["ID_e"]
 
 
+@pytest.mark.parametrize("added", ["\n", ",\n", " , \n", "ID_a_any ,1.0\n", " ID_a_epidural,1.0\n,\n"])
+def test_tables_that_a_spreadsheet_saved_are_read(added: str, tmp_path: Path) -> None:
+    kaggle(tmp_path, labels("ID_a", any=1, epidural=1))
+    with (tmp_path / "stage_2_train.csv").open("a") as table:
+        table.write(added)
+    found = layouts.find(tmp_path)
+    assert layouts.class_of(found.table).tolist() == ["epidural"]
+    assert found.rejected.empty
+
+
 @pytest.mark.parametrize("row", [{"ID_a_bleeding": 1}, {"ID_a_any": 2}, {"nonsense": 0}])
 def test_rows_that_are_no_labels_are_refused(tmp_path: Path, row: dict) -> None:
     with pytest.raises(InputError, match=r"expected ID_\.\.\._<any"):
