@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,11 +16,20 @@ from ich.base.files import atomic
 from ich.base.record import RESEARCH_ONLY
 from ich.draw.colours import ALARM, BLACK, GREY
 
+STYLE = {
+    "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
+    "text.parse_math": False,  # names of runs and patients may hold dollar signs
+    "font.size": 10, "axes.titlesize": 11, "savefig.dpi": 200, "figure.constrained_layout.use": True,
+}  # fmt: skip
+
 TRAINING: dict[str, Any] = {"color": GREY, "linestyle": "--", "label": "training"}
 VALIDATION: dict[str, Any] = {"color": BLACK, "linestyle": "-", "label": "validation"}
 NOTE_INCHES = 0.16  # margin at the bottom for the note
 _banner = ""
 CURVES = {"loss": "loss", "dice": "Dice (pooled pixels)", "iou": "IoU (pooled pixels)"}
+
+mpl.rcdefaults()  # a matplotlibrc in the current folder is read whatever MATPLOTLIBRC says
+mpl.rcParams.update(STYLE)
 
 
 def new_figure(width: float = 8, height: float = 4.5, columns: int = 1) -> tuple[Figure, list[Axes]]:
