@@ -29,8 +29,7 @@ from ich.data import origin
 from ich.data.split import split_fingerprints
 from ich.data.table import read_parts, read_slices
 from ich.draw import colours, plots
-from ich.report import analysis, comparison, folds, page, verdict
-from ich.report.published import NOT_COMPARABLE
+from ich.report import analysis, cautions, comparison, folds, page, published, verdict
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -135,7 +134,9 @@ def _tell(
         if len(found) > 1:
             print(f"highest mean Dice: {folds.best(found).name}; predict.py takes it unless --run names another")
         if source == origin.CT_ICH:
-            print(NOT_COMPARABLE)
+            print(published.NOT_COMPARABLE)
+    for caution in cautions.of_report(table, analysis.fold_means(found, protocol)):
+        print(f"caution: {caution}")
     for each in verdict.verdicts(tests, trained):
         print(each)
     origin.tell(source)

@@ -40,6 +40,12 @@ def _invented(scores: Mapping[str, float], name: str) -> str:
     return f"{name} invents more lesions than it finds: {invented:.0f} invented, {found:.0f} found."
 
 
+def of_report(comparison: pd.DataFrame, folds: pd.DataFrame) -> list[str]:
+    """Of all networks (rows of comparison.csv) and of their folds (rows of folds.csv)."""
+    of_runs = [text for row in comparison.to_dict("records") for text in cautions(row, row["run"])]
+    return of_runs + (failed_folds(folds) if len(folds) else [])
+
+
 def failed_folds(folds: pd.DataFrame) -> list[str]:
     """Of the rows of folds.csv: trainings that failed, by the mean Dice of their fold."""
     texts = []

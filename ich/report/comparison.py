@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from ich.data import origin
 from ich.report import choice
 from ich.report.folds import Run, per_fold
 from ich.report.published import ROW, SLICE_FOLDS, Published
@@ -49,11 +50,11 @@ def comparison(runs: list[Run], protocol: str, seed: int) -> pd.DataFrame:
     """One row per run: scores of the out-of-fold predictions at threshold 0.5, with the weights of the last epoch.
 
     Of several repeats every score is the mean of theirs, and `dice_sd_seeds` the standard deviation (n - 1) of their
-    mean Dice; the interval is that of the patients' means. Under the slice protocol the published figures are added as
-    rows, with their own metric only.
+    mean Dice; the interval is that of the patients' means. Under the slice protocol, with CT-ICH, the published figures
+    are added as rows, with their own metric only.
     """
     table = pd.DataFrame([_comparison_row(run, protocol, seed) for run in runs])
-    if protocol == "slice":
+    if protocol == "slice" and runs[0].about()["origin"] == origin.CT_ICH:
         trained = {run.identity()["model"] for run in runs}
         published = [_published_row(figure) for figure in SLICE_FOLDS if figure.model in trained]
         table = pd.concat([table, pd.DataFrame(published)], ignore_index=True)

@@ -50,8 +50,6 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     facts = read_json(folder / paths.RUN, ("leak_audit", "warnings", "trained", "identity", "packages"))
     is_ct_ich = facts.get("origin") == origin.CT_ICH
     comparison = _read(folder, "comparison")
-    if not is_ct_ich:
-        comparison = published.own_rows(comparison)  # the published figures are of CT-ICH
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
     answers = [str(each) for each in verdict.verdicts(statistics, facts["trained"])]
     tests = gallery.test_sets(folder, data)
@@ -62,7 +60,8 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
         first=display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
         meanings=meanings(display.EXPLAINED[protocol]),
         comparison=Table.turned(comparison, "All columns of comparison.csv", "run"),
-        figure=_figure(folder, "paired_fig.png", PAIRED[protocol]), cautions=_cautions(folder, comparison),
+        figure=_figure(folder, "paired_fig.png", PAIRED[protocol]),
+        cautions=cautions.of_report(comparison, _read(folder, "folds")),
         banner=origin.banner(facts.get("origin", "")),
         published=_published() if is_ct_ich else None,
         comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
@@ -113,12 +112,6 @@ def _plots(folder: Path) -> list[dict[str, str]]:
 def _figure(folder: Path, name: str, text: str) -> dict[str, str] | None:
     path = folder / name
     return {"source": gallery.data_url(path.read_bytes()), "text": text} if path.exists() else None
-
-
-def _cautions(folder: Path, comparison: pd.DataFrame) -> list[str]:
-    """Of the networks and of their folds."""
-    of_runs = [text for row in comparison.to_dict("records") for text in cautions.cautions(row, row["run"])]
-    return of_runs + (cautions.failed_folds(table) if len(table := _read(folder, "folds")) else [])
 
 
 def _by_type(folder: Path) -> Table | None:

@@ -11,6 +11,7 @@ import trials
 from ich.base import paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json, write_csv, write_json
+from ich.data import origin
 from ich.report import analysis, comparison, folds, verdict
 
 # patient: (fold, tp, fp, fn); Dice = 2 tp / (2 tp + fp + fn)
@@ -21,7 +22,13 @@ DUNET = {**UNET, "049": (1, 30, 10, 10), "050": (1, 4, 0, 4), "051": (2, 9, 1, 1
 
 
 def write_run(
-    root: Path, name: str, patients: dict[str, tuple], protocol: str = "patient", repeat: int = 1, **identity: object
+    root: Path,
+    name: str,
+    patients: dict[str, tuple],
+    protocol: str = "patient",
+    repeat: int = 1,
+    origin: str = "",
+    **identity: object,
 ) -> None:
     """A run of as many folds as the patients name; each patient has one slice, its whole scan."""
     for fold in sorted({row[0] for row in patients.values()}):
@@ -33,7 +40,7 @@ def write_run(
             "part": str(fold), **({"repeat": repeat} if repeat > 1 else {}), **identity,
         }  # fmt: skip
         machine = {"parameters": 10, "device": "CPU", "backend": "tensorflow", "training_seconds": 36}
-        write_json(folder / "run.json", {"identity": facts, **machine})
+        write_json(folder / "run.json", {"identity": facts, "origin": origin, **machine})
         table = pd.DataFrame([scores(patient, *row[1:]) for patient, row in patients.items() if row[0] == fold])
         slices = table.assign(id=table["patient"] + "_001", slice=1)
         for kind, content in (("patients", table), ("slices", slices), ("thresholds", thresholds(table))):
@@ -104,10 +111,16 @@ def test_comparison_is_over_patients_with_blood(pair: list[folds.Run]) -> None:
     assert (unet["chosen_threshold"], unet["chosen_min_lesion_mm3"]) == (0.5, 0)  # three with blood are too few
 
 
+@pytest.mark.parametrize("source", [origin.PHANTOMS, origin.OWN_SCANS, origin.OWN_PNGS, ""])
+def test_no_published_rows_beside_other_data(tmp_path: Path, source: str) -> None:
+    write_run(tmp_path, "dunet", DUNET, "slice", origin=source)
+    assert list(comparison.comparison(folds.gather(tmp_path, "slice"), "slice", seed=0)["run"]) == ["dunet"]
+
+
 def test_published_rows_stand_under_the_slice_protocol_only(tmp_path: Path, pair: list[folds.Run]) -> None:
     assert "paper_dice_mean" not in comparison.comparison(pair, "patient", seed=0)
-    write_run(tmp_path, "dunet", DUNET, "slice")
-    write_run(tmp_path, "mine", DUNET, "slice")
+    write_run(tmp_path, "dunet", DUNET, "slice", origin=origin.CT_ICH)
+    write_run(tmp_path, "mine", DUNET, "slice", origin=origin.CT_ICH)
     found = folds.gather(tmp_path, "slice")
     table = comparison.comparison(found, "slice", seed=0).set_index("run")
     assert list(table.index) == ["dunet", "mine", "dunet (published)"]  # unet was not trained here
