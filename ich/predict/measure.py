@@ -6,8 +6,8 @@ from scipy import ndimage
 from scipy.spatial.distance import pdist
 
 from ich.scans.scan import Scan
+from ich.score.metrics import TOUCHING
 
-TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a face, an edge or a corner are one lesion
 SPECK_ML = 0.1  # a cube of 4.6 mm, one slice thick; most lesions below are noise of the network
 CORNERS = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])  # of a pixel about its centre
 

@@ -14,6 +14,8 @@ Mask = NDArray[np.bool_]
 Probabilities = NDArray[np.floating]
 Ratio = NDArray[np.float64] | np.float64
 
+TOUCHING = np.ones((3, 3, 3), dtype=bool)
+"""26-connected: voxels that share a face, an edge or a corner belong to one lesion."""
 THRESHOLDS = np.arange(256) / 256
 """The thresholds k/256 of `threshold_counts`; number 128 is 0.5."""
 

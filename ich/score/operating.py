@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ich.score.metrics import Mask, Probabilities
-from ich.score.patient import TOUCHING
+from ich.score.metrics import TOUCHING, Mask, Probabilities
 
 THRESHOLDS = np.arange(1, 32) / 32
 """Thresholds that may be chosen. Finer steps differ by noise; 0 calls every pixel blood."""

@@ -9,11 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from ich.score import metrics
-from ich.score.metrics import Mask, Probabilities
+from ich.score.metrics import TOUCHING, Mask, Probabilities
 from ich.score.surfaces import Spacing, check_spacing, surface_scores
 
-TOUCHING = np.ones((3, 3, 3), dtype=bool)
-"""26-connected: voxels that share a face, an edge or a corner belong to one lesion."""
 SIZE_CLASSES = {"<1": "under_1ml", "1-10": "1_to_10ml", ">10": "over_10ml"}
 """Size class of a lesion by its true volume in ml (1 and 10 are in the middle class) -> suffix of its columns."""
 
