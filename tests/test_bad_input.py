@@ -305,8 +305,8 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         "lacks 'identity'; delete"),
     "scores cut": (table_of, lambda run: at(run / "fold_01/valid_patients.csv", lambda raw: b""),
         "cannot be read as CSV"),
-    "scores of text": (a_run, cell("fold_01/valid_thresholds.csv", "10,0,", "viel,0,"),
-        r"valid_thresholds\.csv: row \d+, tp is"),
+    "scores of text": (a_run, cell("fold_01/valid_operating.csv", ",9,0,1,90,", ",viel,0,1,90,"),
+        r"valid_operating\.csv: row \d+, tp is"),
     # Flags
     "fold beyond k": (flags(main_kfold, "--fold", 3), nothing, "--fold 3: the split has folds 1 to 2; make another"),
     "no epochs": (flags(main, "--epochs", 0), nothing, "--epochs is 0, expected 1 to 100000"),

@@ -22,6 +22,7 @@ from ich.predict.method import Method
 from ich.scans import slice_geometry
 from ich.scans.scan import Scan
 from ich.scans.window import Window
+from ich.score.operating import FIXED
 
 NO = np.nan
 PIXELS = (512, 512)
@@ -165,7 +166,9 @@ def test_thin_slices_below_give_the_volume_of_equal_ones(tmp_path: Path, bleedin
 def test_the_mask_on_file_has_the_volume_of_the_table(tmp_path: Path, bleeding: Patient) -> None:
     """Whoever counts voxels of mask.nii.gz finds the volume that volumes.csv says."""
     write_series(tmp_path / "head", bleeding, thin=14, missing=(20,))
-    work = job(tmp_path / "out", Method(64, (Window(40, 120),), 0.5, {}), lambda planes: (planes > 45) & (planes < 90))
+    work = job(
+        tmp_path / "out", Method(64, (Window(40, 120),), FIXED, {}), lambda planes: (planes > 45) & (planes < 90)
+    )
     predict_once(work, only(tmp_path / "head"))
     mask = nib.load(tmp_path / "out" / "head" / "mask.nii.gz")
     table = read_json(tmp_path / "out" / "head" / "run.json")

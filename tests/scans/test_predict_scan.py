@@ -14,10 +14,11 @@ from ich.predict import job as jobs
 from ich.predict.method import Method
 from ich.scans.scan import check_axial, read_nifti
 from ich.scans.window import Window
+from ich.score.operating import FIXED
 
 ORDERS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 MARK_HU = 3000
-METHOD = Method(SIZE, (Window(1500, 3000),), 0.5, {})  # 3000 HU is grey 255, 1900 HU is 162
+METHOD = Method(SIZE, (Window(1500, 3000),), FIXED, {})  # 3000 HU is grey 255, 1900 HU is 162
 
 
 @pytest.fixture(scope="module")

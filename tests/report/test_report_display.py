@@ -75,4 +75,4 @@ def test_statistics_in_words() -> None:
 
 def test_words_of_a_column() -> None:
     assert heading("hd95_mm_median") == "HD95, median (mm)"
-    assert heading("dice_sd_seeds") == "dice_sd_seeds"  # of a later version
+    assert heading("dice_of_tomorrow") == "dice_of_tomorrow"  # of a later version
