@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ich.draw.colours import BLACK, GREY
-from ich.draw.plots import new_figure, save
+from ich.draw.plots import in_legend, new_figure, save
 
 
 def operating_point(path: Path, table: pd.DataFrame, thresholds: dict[str, float], colours: Mapping[str, str]) -> None:
@@ -19,9 +19,9 @@ def operating_point(path: Path, table: pd.DataFrame, thresholds: dict[str, float
     for run, rows in table[table["threshold"] > 0].groupby("run", sort=False):  # at 0 every pixel is blood
         colour = colours[run]
         chosen = rows.loc[(rows["threshold"] - thresholds[run]).abs().idxmin()]
-        curve.plot(rows["sensitivity"], rows["precision"], color=colour, label=run)
+        curve.plot(rows["sensitivity"], rows["precision"], color=colour, label=in_legend(run))
         curve.plot(chosen["sensitivity"], chosen["precision"], "*", color=colour, markersize=12)
-        dice.plot(rows["threshold"], rows["dice_mean"], color=colour, label=run)
+        dice.plot(rows["threshold"], rows["dice_mean"], color=colour, label=in_legend(run))
         dice.plot(chosen["threshold"], chosen["dice_mean"], "*", color=colour, markersize=12)
     curve.set(xlabel="sensitivity (pixels)", ylabel="precision (pixels)", title="Out of fold, all pixels; star: chosen")
     dice.set(
@@ -42,7 +42,7 @@ def reliability(path: Path, bins: dict[str, dict[str, pd.DataFrame]], colours: M
         for run, tables in bins.items():
             table = tables[kind][tables[kind]["pixels"] > 0]
             axes.plot(table["probability_sum"] / table["pixels"], table["positives"] / table["pixels"], marker=".",
-                      color=colours[run], label=run)  # fmt: skip
+                      color=colours[run], label=in_legend(run))  # fmt: skip
         axes.set(xlabel="mean predicted probability", ylabel="share with blood", title=title, xlim=(0, 1), ylim=(0, 1))
         axes.legend()
     save(figure, path)
@@ -53,7 +53,7 @@ def roc(path: Path, table: pd.DataFrame, colours: Mapping[str, str]) -> None:
     figure, (axes,) = new_figure(5.5, 5)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
     for run, rows in table.groupby("run", sort=False):
-        axes.step(1 - rows["specificity"], rows["sensitivity"], where="post", color=colours[run], label=run)
+        axes.step(1 - rows["specificity"], rows["sensitivity"], where="post", color=colours[run], label=in_legend(run))
     axes.set(xlabel="1 - specificity (scans)", ylabel="sensitivity (scans)", title="Scans with blood, out of fold")
     axes.legend()
     save(figure, path)

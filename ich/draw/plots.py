@@ -49,6 +49,11 @@ def label_all(text: str) -> None:
     _banner = text
 
 
+def in_legend(run: str) -> str:
+    """The name of a run as a label: Matplotlib leaves those that begin with `_` out of a legend."""
+    return f" {run}" if run.startswith("_") else run
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG atomically, with the research-only note at the bottom and the text of `label_all` over the title."""
     figure.text(0.995, 0.003, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color=GREY)
@@ -95,7 +100,7 @@ def versus_curves(
     """Validation curves of all runs in one panel: fold mean with a band of one standard deviation."""
     figure, (axes,) = new_figure()
     for run, history in histories.items():
-        _band(axes, history, f"val_{name}", {"color": colours[run], "label": f"{run}, {_folds(history)}"})
+        _band(axes, history, f"val_{name}", {"color": colours[run], "label": in_legend(f"{run}, {_folds(history)}")})
     several = any(history["folds"].max() > 1 for history in histories.values())
     what = "mean over folds ± one standard deviation" if several else "one fold"
     _label(axes, f"Validation: {what}, split by {protocol}", CURVES[name], name)

@@ -140,7 +140,7 @@ def _without_scans(listed: dict[Path, list[Path]], found: Found) -> list[str]:
                            "name a file or folder that holds a scan")  # fmt: skip
         elif path.parent not in with_slices:
             refused.append(f"{path}: is not a NIfTI file (.nii, .nii.gz) and not a slice of an axial CT series; "
-                           "expected a NIfTI file or a folder")  # fmt: skip
+                           "expected a NIfTI file; for DICOM, pass the folder of the series")  # fmt: skip
     return refused
 
 
