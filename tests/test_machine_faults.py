@@ -153,7 +153,7 @@ def test_read_only_folder(project: Project, tmp_path: Path, read_only: Callable[
         ("data/patient/run.json", r"patient/run\.json: not found; run the step that writes it"),
         ("data/slices.csv", r"slices\.csv: not found; run `python split_raw_data\.py` first"),
         ("runs/patient/dunet/fold_01/last.keras", r"last\.keras.*main_kfold\.py"),
-        ("runs/patient/dunet/fold_01/valid_thresholds.csv", r"valid_thresholds\.csv: not found; .*main_kfold\.py"),
+        ("runs/patient/dunet/fold_01/valid_operating.csv", r"valid_operating\.csv: not found; .*main_kfold\.py"),
     ],
 )
 def test_a_file_removed_between_two_steps(done: Done, tmp_path: Path, gone: str, told: str) -> None:

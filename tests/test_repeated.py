@@ -103,7 +103,7 @@ def test_predict_and_export_take_all_seeds(repeated: Done) -> None:
     (run,) = folds.gather(repeated.root / "runs", "patient")
     used, members = method.of_run(run, 1, "last")
     assert used.facts["folds"] == [each.label for each in members] == LABELS[:2]
-    assert used.threshold == comparison.comparison([run], "patient", seed=0)["chosen_threshold"].item()
+    assert used.point.threshold == comparison.comparison([run], "patient", seed=0)["chosen_threshold"].item()
     assert len(set(method.of_run(run, 0, "last")[0].facts["networks"])) == len(LABELS)
 
 

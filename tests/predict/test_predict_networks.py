@@ -294,7 +294,8 @@ def test_read_only_runs(
     trained: Path, head: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, reason: int
 ) -> None:
     """Root may write everywhere, so the refusal is made up."""
-    make = tempfile.TemporaryFile
+    make, own = tempfile.TemporaryFile, trained.parent / "temporary"
+    own.mkdir()
 
     def refused(*args: object, **options: object) -> object:
         if str(options.get("dir", "")).startswith(str(trained)):
@@ -302,12 +303,13 @@ def test_read_only_runs(
         return make(*args, **options)
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    monkeypatch.setattr(tempfile, "tempdir", str(own))
     call(trained, head)
     told = capsys.readouterr().out
     assert "exported: can't be written (Read-only file system); dunet is exported" in told
     assert mask(trained).any()
     assert not list(trained.rglob("exported"))
-    assert not list(Path(tempfile.gettempdir()).glob("ich_exported_*"))
+    assert not list(own.iterdir())
 
 
 HOLDER = """
