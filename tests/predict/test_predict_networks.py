@@ -309,7 +309,7 @@ def test_read_only_runs(
     assert "exported: can't be written (Read-only file system); dunet is exported" in told
     assert mask(trained).any()
     assert not list(trained.rglob("exported"))
-    assert not list(own.iterdir())
+    assert not list(own.glob("ich_exported_*"))
 
 
 HOLDER = """
