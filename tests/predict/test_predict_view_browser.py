@@ -41,7 +41,14 @@ class Page:
         mask = np.zeros(SHAPE, bool)
         mask[5, 5, MOST_BLOOD] = True
         scan = read_nifti(write_nifti(folder / "a.nii", noise(), affine))
-        view.write(folder / "view.html", scan, mask, Window(40, 120), "a: 1.3 ml in 1 lesion", "For research")
+        view.write(
+            folder / "view.html",
+            scan,
+            mask,
+            Window(40, 120),
+            "a: 1.3 ml in 1 lesion",
+            "For research, not for diagnosis.",
+        )
         self.driver, self.affine = driver, affine
         driver.get((folder / "view.html").resolve().as_uri())
         self.wait(lambda: self.text("name"))
