@@ -21,14 +21,19 @@ SAME = {  # in every file
 }  # fmt: skip
 
 
-def write_unseen(folder: Path, patients: int, size: int, seed: int) -> None:
-    """Write `scan.nii` and `dicom/*.dcm` of the first phantom with blood that is not among the first `patients`."""
+def unseen(patients: int, size: int, seed: int) -> Patient:
+    """The first phantom with blood that is not among the first `patients`."""
     number = next(number for number in range(patients, patients + 2) if blood_kinds(seed, number))
+    return make_patient(seed, number, size)
+
+
+def write_unseen(folder: Path, patients: int, size: int, seed: int) -> None:
+    """Write `scan.nii` and `dicom/*.dcm` of the `unseen` phantom."""
     nifti, series = folder / "scan.nii", folder / "dicom"
     if nifti.exists():
         return
     refuse_other_files(folder, series)
-    patient = make_patient(seed, number, size)
+    patient = unseen(patients, size, seed)
     write_series(series, patient)
     write_nifti(nifti, patient.hu, patient.affine)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from ich.base import paths, script
 from ich.base.files import read_csv, read_json
 from ich.data import origin
-from ich.phantom.head import blood_kinds, make_patient
+from ich.phantom.series import unseen
 from ich.predict import measure
 from ich.report import verdict
 from ich.report.published import NOT_COMPARABLE
@@ -26,15 +26,16 @@ def main(data: Path, reports: Path, demo: Path | None = None) -> None:
     """Print the result of the demo; `demo` is the folder of phantoms, None for real scans."""
     folder = reports / PROTOCOL
     facts = read_json(folder / paths.RUN, ("trained",))
-    phantom = "phantom " * (origin.read(data) == origin.PHANTOMS)
+    source = origin.read(data)
+    phantom = "phantom " * (source == origin.PHANTOMS)
     tables = {name: read_csv(folder / f"{name}.csv", (), "trials.py") for name in ("statistics", "comparison")}
     print("\nResult")
-    origin.tell(origin.read(data))
+    origin.tell(source)
     answers = [str(each) for each in verdict.verdicts(tables["statistics"], facts["trained"])]
     for answer in answers or [_only(tables["comparison"])]:
         print(f"* Cross-validation{' on phantoms' * bool(phantom)}: {answer}")
     print(f"* Test set: {_tested(folder, [run['run'] for run in facts['trained']], phantom)}")
-    if origin.read(data) == origin.CT_ICH:
+    if source == origin.CT_ICH:
         print(f"* {NOT_COMPARABLE}")
     if demo:
         print(f"* Unseen phantom head: {_unseen(demo)}")
@@ -67,9 +68,7 @@ def _tested(folder: Path, runs: list[str], phantom: str) -> str:
 def _unseen(demo: Path) -> str:
     """Volume and lesions of the phantom that no network has seen: the true ones, and the predicted ones."""
     made = read_json(demo / "ct-ich" / paths.PHANTOM_MARKER, ("patients", "size", "seed"))
-    first = made["patients"]
-    number = next(number for number in range(first, first + 2) if blood_kinds(made["seed"], number))
-    head = make_patient(made["seed"], number, made["size"])
+    head = unseen(made["patients"], made["size"], made["seed"])
     scan = Scan(demo / "unseen", nib.Nifti1Image(head.mask, head.affine), head.hu, head.affine)
     truth = measure.measures(head.mask > 0, scan)
     table = read_csv(demo / "predicted" / "volumes.csv", ("scan", "volume_ml", "lesions"), "predict.py")

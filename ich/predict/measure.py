@@ -7,6 +7,7 @@ from scipy.spatial.distance import pdist
 
 from ich.scans.scan import Scan
 from ich.score.metrics import TOUCHING
+from ich.score.operating import ROUNDING_MM3
 
 SPECK_ML = 0.1  # a cube of 4.6 mm, one slice thick; most lesions below are noise of the network
 CORNERS = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])  # of a pixel about its centre
@@ -17,7 +18,7 @@ def without_specks(mask: np.ndarray, scan: Scan, least_mm3: float) -> np.ndarray
     if not least_mm3:
         return mask
     labels, number = labelled(mask, scan)
-    large = lesions_mm3(labels, number, scan) > least_mm3 - 1e-6  # volumes have rounding noise
+    large = lesions_mm3(labels, number, scan) > least_mm3 - ROUNDING_MM3
     return np.concatenate([[False], large])[labels]
 
 

@@ -9,7 +9,7 @@ from ich.base.files import write_csv
 from ich.draw import analysis_plots
 from ich.draw.paired import Mean, paired
 from ich.report import choice
-from ich.report.folds import Run
+from ich.report.folds import Run, per_fold
 from ich.report.repeats import mean_of
 from ich.score import breakdown, calibration, statistics
 from ich.score.metrics import with_blood
@@ -39,7 +39,7 @@ def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str, c
 
 
 def fold_means(found: list[Run], protocol: str) -> pd.DataFrame:
-    """A row a fold: mean Dice and IoU over its patients (by slice: its slices) with blood."""
+    """One row per fold: mean Dice and IoU over its patients (by slice: its slices) with blood."""
     return _each(found, lambda run: _fold_means(with_blood(run.table(f"{protocol}s"))))
 
 
@@ -59,23 +59,19 @@ def draw_paired(
     """
     origin = f" ({source})" if source else ""
     if protocol == "patient":
-        values = _side_by_side(found, "patient")
+        values = pd.DataFrame(
+            {run.name: with_blood(run.table("patients")).set_index("patient")["dice"] for run in found}
+        )
         ends = comparison.set_index("run")[["dice_mean", "dice_ci_low", "dice_ci_high"]]
         means = {run: Mean(*row) for run, *row in ends.itertuples()}
         title = f"{len(values)} patients with blood{origin}: one line each\ndiamond: mean and its 95 % interval"
         paired(path, values, means, title, "Dice, out of fold", colours)
         return
-    values = _side_by_side(found, "fold")
+    values = pd.DataFrame({run.name: per_fold(run, "slices", "dice") for run in found})
     spread = values.std(ddof=1)
     means = {run: Mean(mean, mean - spread[run], mean + spread[run]) for run, mean in values.mean().items()}
     title = f"{len(values)} folds by slice{origin}: one line each\ndiamond: mean ± one standard deviation"
     paired(path, values, means, title, "Dice of slices with blood, out of fold", colours)
-
-
-def _side_by_side(found: list[Run], unit: str) -> pd.DataFrame:
-    """Mean Dice with blood of each patient or fold, a column a run; NaN where a run has not scored it."""
-    kind = "patients" if unit == "patient" else "slices"
-    return pd.DataFrame({run.name: with_blood(run.table(kind)).groupby(unit)["dice"].mean() for run in found})
 
 
 def _of_patients(
@@ -89,7 +85,8 @@ def _of_patients(
         "roc": _each(found, lambda run: breakdown.scan_roc(run.rows("patients"))),
         "agreement": _mean_of_each(found, _agreement),
     }
-    chosen = {run.name: choice.of_run(run).point.threshold for run in found}
+    points = tables["operating_point"][tables["operating_point"]["chosen"]]
+    chosen = dict(zip(points["run"], points["threshold"], strict=True))
     analysis_plots.operating_point(folder / "operating_fig.png", tables["operating"], chosen, colours)
     analysis_plots.roc(folder / "roc_fig.png", tables["roc"], colours)
     blood = with_blood(tables["patients"])

@@ -24,9 +24,10 @@ def _whole(trainings: list[paths.Training]) -> list[paths.Training]:
 
 def note_left_out(runs: Path, protocol: str, name: str) -> None:
     """Print which repeats of a run are left out, and what to run to have them counted."""
-    for repeat, folds in _lacking(paths.fold_trainings(runs, protocol).get(name, [])).items():
+    run = runs / protocol / name
+    for repeat, folds in _lacking([each for each in paths.of_folds(run) if each.finished]).items():
         print(
-            f"note: {runs / protocol / name}: repeat {repeat} is left out until {', '.join(folds)} of it is finished; "
+            f"note: {run}: repeat {repeat} is left out until {', '.join(folds)} of it is finished; "
             f"run main_kfold.py --protocol {protocol} --repeats {repeat}"
         )
 
