@@ -1,4 +1,4 @@
-"""For the process of a measurement: this project's network, and one batch in memory to train it on. Imports Keras."""
+"""What a measuring process needs: this project's network, and one batch in memory to train it on. Imports Keras."""
 
 import contextlib
 import functools
@@ -67,14 +67,14 @@ def epochs_and_same_batch(
 
 @contextlib.contextmanager
 def closing(batches: keras.utils.PyDataset) -> Iterator[keras.utils.PyDataset]:
-    """End the threads of batches that have some."""
+    """Stop the threads of batches that have any."""
     yield batches
     if hasattr(batches, "close"):
         batches.close()
 
 
 def in_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Least seconds of each, after a first time that compiles."""
+    """Shortest time of each in seconds, after a first round that compiles."""
     timed = {name: functools.partial(common.seconds, work) for name, work in works.items()}
     common.best_of(timed, 1)
     return common.best_of(timed, rounds)

@@ -22,7 +22,7 @@ from benchmarks import common, machine
 from ich.base.files import read_json, write_text
 
 NAMES = ("split", "rsna_preprocess", "predict", "train_step", "loader", "memory", "experiment")
-FOR_GPU = "experiment"  # runs small without one, to show that it does, and its figures mean nothing
+FOR_GPU = "experiment"  # without a GPU it runs on tiny networks, as a check; its figures mean nothing
 PAGE = common.ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "openvino", "onnxruntime", "numpy")
@@ -59,7 +59,7 @@ def run(name: str, flags: argparse.Namespace) -> int:
 
 
 def report(results: Path) -> str:
-    """Machines and versions, then the table of all figures that there are."""
+    """Machines and versions, then a table of all figures measured so far."""
     found = {name: read_json(path) for name in NAMES if (path := results / f"{name}.json").exists()}
     if not found:
         return "Not measured yet.\n"

@@ -35,20 +35,20 @@ class Job:
     facts: dict
 
     def inputs(self, item: Input) -> dict:
-        """What the results of a scan depend on, so that a second call knows that all is done."""
+        """Everything that the results of a scan depend on, so that a second call can skip finished scans."""
         wanted = {name: getattr(self.config, name) for name in (
             "flip", "probabilities", "view", "scan_nifti", "orientation")}  # fmt: skip
         return as_json({"scan": item.content, **self.point._asdict(), **wanted, **self.facts})
 
     def is_done(self, item: Input, before: Result | None) -> bool:
-        """Whether an earlier call wrote these very results, and all of them are there."""
+        """Whether an earlier call wrote exactly these results, and none is missing."""
         if before is None or before.is_unfinished or before.content != item.content or before.missing():
             return False
         return before.facts.get("inputs") == self.inputs(item)
 
 
 def predict_once(job: Job, item: Input) -> None:
-    """Predict a scan unless these very results are there; print what was found. Raises InputError as `predict`."""
+    """Predict a scan unless exactly these results exist; print what was found. Raises InputError as `predict`."""
     folder = job.config.out / item.name
     before = results.read(folder)
     if job.is_done(item, before):
@@ -67,7 +67,7 @@ def predict_once(job: Job, item: Input) -> None:
 
 
 def _update_path(item: Input, before: Result) -> None:
-    """Record where a scan lies now; nothing else of its results depends on that."""
+    """Record where a scan is now; nothing else in its results depends on that."""
     if as_json(item.record) == before.source:
         return
     if before.is_moved():
@@ -76,7 +76,7 @@ def _update_path(item: Input, before: Result) -> None:
 
 
 def _why_anew(item: Input, before: Result | None) -> list[str]:
-    """What a user has to know of the earlier results that were replaced; settings that changed are no surprise."""
+    """What a user needs to know about replaced results; changed settings are no surprise."""
     if before is None or before.is_unfinished:
         return []
     if not before.source:
@@ -88,7 +88,7 @@ def _why_anew(item: Input, before: Result | None) -> list[str]:
 
 
 def _remove_stale(item: Input, before: Result | None) -> None:
-    """Results of what a refused scan's file held before would pass for results of what it holds now."""
+    """Remove earlier results of a refused scan's path; they would be mistaken for results of its present content."""
     if before and not before.source:
         print(f"{item.name}: note: earlier results in {before.folder} stay; they do not say which scan they are of")
     elif before and before.content != item.content:

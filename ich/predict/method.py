@@ -40,7 +40,7 @@ class Method:
 
     @property
     def notice(self) -> str:
-        """What stands beside every result: for research only, and whether the networks have seen phantoms alone."""
+        """Shown beside every result: for research only, and whether the networks were trained on phantoms."""
         about = origin.networks_notice(self.facts.get("origin", ""))
         return f"{about}. {record.RESEARCH_ONLY}" if about else record.RESEARCH_ONLY
 
@@ -83,7 +83,7 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
 
 
 def parsed(texts: tuple[str, ...]) -> tuple[Window, ...]:
-    """What --windows names. Raises InputError; a scan that follows the flag is taken for a window."""
+    """The windows in --windows. Raises InputError, also for a scan after the flag, which argparse reads as a window."""
     if stray := next((text for text in texts if "/" not in text or text.lower().endswith((".nii", ".gz"))), None):
         raise InputError(f"--windows: '{stray}' is not a level/width such as 40/120; name scans before the flags")
     return tuple(map(Window.parse, texts))
@@ -129,7 +129,7 @@ def of_export(folder: Path, files: Iterable[str]) -> Method:
 
 
 def is_exported(folder: Path, method: Method, files: Iterable[str]) -> bool:
-    """Whether `folder` holds `files` of these very networks, windows and operating point; the card is written last."""
+    """Whether `folder` holds `files` of exactly this method; the card is written last."""
     try:
         return of_export(folder, files) == dataclasses.replace(method, facts=as_json(method.facts))
     except InputError:  # there is none, or one of another version or an earlier training

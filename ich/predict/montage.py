@@ -17,8 +17,8 @@ WHITE, GREY = (235, 235, 235), (150, 150, 150)
 def montage(planes: np.ndarray, masks: np.ndarray, window: Window, title: str, notice: str) -> np.ndarray:
     """RGB picture of upright HU and bool masks, both (slices, rows, columns): slices in order, feet to head.
 
-    `title` stands above them, `notice` below. Of more than 40 slices those with blood are kept, as far as they fit; the
-    others are spread evenly, ends included.
+    `title` is written above them, `notice` below. Of more than 40 slices those with blood are kept, as far as they fit;
+    the others are spread evenly, ends included.
     """
     shown = _shown(masks)
     columns = math.ceil(math.sqrt(len(shown) * 1.4))

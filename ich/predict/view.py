@@ -28,7 +28,7 @@ def write(path: Path, scan: Scan, mask: np.ndarray, window: Window, title: str, 
 
     It opens at the slice with most blood, and numbers slices as overlay.png does. Thin slices are averaged to slabs and
     HU have 8 bits, so that the page stays small enough for a browser; it says so. mask.nii.gz keeps every slice.
-    `title` and `notice` stand at the top of the page.
+    `title` and `notice` are shown at the top of the page.
     """
     number = slices_in_slab(scan.grid.spacing_mm[0])
     grey, marked, affine = slabs(scan, mask, number)

@@ -17,7 +17,7 @@ EXPLAINED = {
 }  # fmt: skip
 PATIENTS = ("run", "fold", "patient", "dice", "iou", "precision", "sensitivity", "score", "hd95_mm", "nsd_2mm",
             "volume_true_ml", "volume_pred_ml", "lesions_true", "lesions_found", "lesions_invented")  # fmt: skip
-OF_BLOOD = ("dice", "iou", "precision", "sensitivity", "hd95_mm", "nsd_2mm")  # say nothing of a patient without it
+OF_BLOOD = ("dice", "iou", "precision", "sensitivity", "hd95_mm", "nsd_2mm")  # undefined for patients without it
 BY_TYPE = ("run", "type", "patients", "slices", "dice_mean_of_patients", "slices_found")
 
 
@@ -149,7 +149,7 @@ def _p(value: float) -> str:
 
 
 def patients(table: pd.DataFrame) -> Table:
-    """All patients; what is defined by blood is a dash without it, and false-positive ml is one with it."""
+    """All patients: measures of blood are a dash for patients without it, false-positive ml for those with it."""
     kept = table[[name for name in PATIENTS if name in table]].copy()
     clean = table["tp"] + table["fn"] == 0
     for name in OF_BLOOD:
@@ -164,7 +164,7 @@ def patients(table: pd.DataFrame) -> Table:
 
 
 def settings(trained: list[dict]) -> Table:
-    """What was trained: a row a setting, a column a run."""
+    """What was trained: one row per setting, one column per run."""
     names = [name for name in trained[0] if name != "run"]
     rows = [[name, *(shown(run.get(name)) for run in trained)] for name in names]
     return Table("What was trained", ["Setting", *(str(run["run"]) for run in trained)], rows)

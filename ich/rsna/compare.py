@@ -135,7 +135,7 @@ def _result(name: str, trainings: list[Predicted], weight: np.ndarray) -> Result
 
 
 def comparison(results: Sequence[Result]) -> pd.DataFrame:
-    """A row a variant: each measure (mean over trainings), its 95 % interval over patients, its spread over seeds."""
+    """One row per variant: each measure (mean over trainings), its 95 % interval over patients and spread over seeds."""
     rows = []
     for result in results:
         first = result.trainings[0]
@@ -155,7 +155,7 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
     second opinion. Empty where BASELINE was not trained.
     """
     base = next((result for result in results if result.name == BASELINE), None)
-    if base is None or len(results) == 1:  # the columns only, so that the file is a table all the same
+    if base is None or len(results) == 1:  # the header alone, so that the file is still a valid table
         return pd.DataFrame(columns=["variant", "minus", *MEASURES, "mcnemar_p", "mcnemar_p_holm"])
     rows = []
     for result in (result for result in results if result is not base):
@@ -182,7 +182,7 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
 
 
 def per_class(results: Sequence[Result], task: str) -> pd.DataFrame:
-    """A row a variant and class; means over trainings."""
+    """One row per variant and class; means over trainings."""
     tables = {}
     for result in results:
         trainings = pd.concat([scores.per_class(training, names_of(task)) for training in result.trainings])
