@@ -135,7 +135,7 @@ def _result(name: str, trainings: list[Predicted], weight: np.ndarray) -> Result
 
 
 def comparison(results: Sequence[Result]) -> pd.DataFrame:
-    """One row per variant: each measure (mean over trainings), its 95 % interval over patients and spread over seeds."""
+    """One row per variant: each measure (mean over trainings), its interval over patients and its spread over seeds."""
     rows = []
     for result in results:
         first = result.trainings[0]
