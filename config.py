@@ -123,6 +123,18 @@ class Recipe:
     brightness: float  # grey levels of 255
     contrast: float  # 0.1: factors 0.9 to 1.1 about mid-grey
     noise: float  # largest standard deviation, grey levels of 255
+    # Levers beyond the two published recipes; 0: off. What each is worth on phantoms: docs/recipes.md.
+    neighbours: int = 0  # 1: the slices below and above are further channels; whole scans only (protocol patient)
+    patch: int = 0  # pixels per side of random crops to train on; everything else sees whole slices
+    ema: float = 0  # momentum of averaged weights, such as 0.999: kept, scored and predicted with instead of the last
+    clean_weight: float = 0  # above 0: Dice slice by slice, a clean slice with this weight, such as 0.2
+    negatives_per_positive: float = 0  # lesion-free slices for each lesion slice, drawn each epoch; 0: as split
+    elastic: float = 0  # share of slices that are bent by a smooth random field
+    gamma: float = 0  # share of slices whose grey levels are raised to a power of 0.7 to 1.5
+    blur: float = 0  # share of slices that are smoothed (Gaussian, 0.5 to 1 pixels)
+    low_resolution: float = 0  # share of slices that lose detail: made smaller by up to one half, and large again
+    fine_tune_rate: float = 0  # learning rate that starts from --init-weights; 0: the same as from nothing
+    n_filters: int = 0  # of the first level of each network, instead of those in `models`
 
 
 RECIPES = {
@@ -140,6 +152,9 @@ RECIPES = {
         brightness=0, contrast=0, noise=0,
     ),
 }  # fmt: skip
+RECIPES["best"] = replace(RECIPES["fast"], neighbours=1, patch=128, fine_tune_rate=5e-4)
+# A night on two CPU cores, for both networks in five folds of CT-ICH (create_data_set.py --folds 5).
+RECIPES["laptop"] = replace(RECIPES["best"], n_filters=16)
 
 
 @dataclass
@@ -148,7 +163,7 @@ class Train(Split, Runs):
 
     # THE model choice: network -> filters of its first level. Names are those of models.MODELS.
     models: dict[str, int] = field(default_factory=lambda: {"unet": 32, "dunet": 32})  # networks, name=filters
-    recipe: Literal["fast", "paper"] = "fast"  # see RECIPES in config.py
+    recipe: Literal["fast", "best", "laptop", "paper"] = "fast"  # see RECIPES in config.py
     epochs: int | None = None  # passes over the training slices; none: the recipe's
     batch_size: int | None = None  # slices per step; none: the recipe's
     learning_rate: float | None = None  # none: the recipe's
@@ -164,8 +179,11 @@ class Train(Split, Runs):
     def resolved_recipe(self) -> Recipe:
         """The chosen recipe with the values that were given instead of its own."""
         names = ("epochs", "batch_size", "learning_rate", "validate_every")
-        own = {name: getattr(self, name) for name in names}
-        return replace(RECIPES[self.recipe], **{name: value for name, value in own.items() if value is not None})
+        own = {name: value for name in names if (value := getattr(self, name)) is not None}
+        recipe = RECIPES[self.recipe]
+        if self.init_weights and recipe.fine_tune_rate:
+            recipe = replace(recipe, learning_rate=recipe.fine_tune_rate)
+        return replace(recipe, **own)
 
 
 @dataclass

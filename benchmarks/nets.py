@@ -36,8 +36,13 @@ def device_name() -> str:
 def segmenter(part: dict) -> Network:
     """The compiled network of a part: `network size filters precision jit`, with the recipe `fast`."""
     config = settings.Train(precision=part["precision"], jit=part["jit"])
-    make = functools.partial(models.build, part["network"], part["size"], 1, part["filters"])
-    return Network(make, config, settings.RECIPES["fast"], steps=100)
+    return Network(
+        lambda side: models.build(part["network"], side, 1, part["filters"]),
+        part["size"],
+        config,
+        settings.RECIPES["fast"],
+        steps=100,
+    )
 
 
 def fit(model: keras.Model, batches: keras.utils.PyDataset, epochs: int = 1) -> None:

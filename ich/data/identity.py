@@ -57,9 +57,16 @@ def windows(path: Path, stored: object, channels: int | None) -> list[str]:
 
 
 def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
-    """As `record.differences`, leaving out part and repeat, and the network's code where one of the two lacks it."""
+    """As `record.differences`, leaving out part and repeat, and the network's code where one of the two lacks it.
+
+    What earlier versions lack in a recipe is off.
+    """
     ignored = {"part", "repeat"} | (set() if NETWORK in found and NETWORK in wanted else {NETWORK})
-    return [pair for pair in record.differences(found, wanted) if pair[0] not in ignored]
+    return [
+        (key, before, now)
+        for key, before, now in record.differences(found, wanted)
+        if key not in ignored and (before or now or None not in (before, now) or not key.startswith("recipe."))
+    ]
 
 
 def refuse_difference(path: Path, found: dict, wanted: dict, advice: str) -> None:

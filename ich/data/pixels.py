@@ -1,9 +1,10 @@
 """Slices and masks in memory."""
 
-from collections.abc import Callable
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -46,9 +47,24 @@ class Slices:
             )
         return cls(table.reset_index(drop=True), images, masks)
 
-    def pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image and mask of a row."""
-        return self.images[row], self.masks[row]
+    @functools.cached_property
+    def near(self) -> np.ndarray:
+        """For each row the rows of the slice below, of itself, and of the slice above; int (n, 3).
+
+        Below and above are the slices of the same patient with the numbers before and after. Where there is none, the
+        row itself.
+        """
+        places = list(zip(self.table["patient"], self.table["slice"].astype(int), strict=True))
+        row_of = {place: row for row, place in enumerate(places)}
+        return np.array([
+            [row_of.get((patient, number + step), row) for step in (-1, 0, 1)]
+            for row, (patient, number) in enumerate(places)
+        ]).reshape(-1, 3)  # fmt: skip
+
+    def pair(self, row: int, neighbours: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Image and mask of a row; with `neighbours` the image has their channels around its own."""
+        image = stacked(self.images, self.near[row][None])[0] if neighbours else self.images[row]
+        return image, self.masks[row]
 
     def part(self, chosen: pd.Series) -> "Slices":
         """The rows where `chosen` (one bool per row) is true."""
@@ -56,12 +72,26 @@ class Slices:
         return Slices(self.table[rows].reset_index(drop=True), self.images[rows], self.masks[rows])
 
 
+class Pair(Protocol):
+    """Gives what Slices.pair gives."""
+
+    def __call__(self, row: int, neighbours: int = 0) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 @dataclass(frozen=True)
 class Pairs:
-    """Rows of a split whose pixels lie elsewhere: `pair(row)` gives image and mask, as Slices.pair does."""
+    """Rows of a split whose pixels lie elsewhere."""
 
     table: pd.DataFrame
-    pair: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    pair: Pair
+
+
+def stacked(images: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Join the channels of several images to one: (m, k * channels, at the end) of images (n, ..., channels).
+
+    `near`: int (m, k), which images; from the lowest slice to the highest.
+    """
+    return np.concatenate([images[rows] for rows in near.T], axis=-1)
 
 
 def _empty(n: int, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from ich.data.table import read_parts
 
 if TYPE_CHECKING:
     import config as settings
+
+
+Flags: TypeAlias = "pd.Series | np.ndarray"  # bool, one for each slice
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,32 @@ class Split:
     def training(self, part: str) -> Pairs:
         """What is trained on when `part` is validated: all other parts. No pixel is copied."""
         rows = np.flatnonzero(self.table["part"] != part)
-        return Pairs(self.table.iloc[rows].reset_index(drop=True), lambda row: self.slices.pair(rows[row]))
+        table = self.table.iloc[rows].reset_index(drop=True)
+        return Pairs(table, lambda row, neighbours=0: self.slices.pair(rows[row], neighbours))
 
     def validation(self, part: str) -> Slices:
         """What is validated."""
         return self.slices.part(self.table["part"] == part)
 
-    def steps(self, batch_size: int) -> int:
+    def steps(self, batch_size: int, negatives_per_positive: float = 0) -> int:
         """Batches in an epoch: those of the part that leaves most to train on."""
-        slices = self.table.loc[self.table["in_training"], "part"].value_counts()
-        left_out = slices.get("valid", 0) if "valid" in set(self.table["part"]) else slices.min()
-        return math.ceil((slices.sum() - left_out) / batch_size)
+        lesion, chosen = self.table["lesion_pixels"] > 0, self.table["in_training"]
+        parts = ["valid"] if "valid" in set(self.table["part"]) else self.table["part"].unique()
+        most = max(
+            epoch_slices(lesion[rows], chosen[rows], negatives_per_positive)
+            for rows in (self.table["part"] != part for part in parts)
+        )
+        return math.ceil(most / batch_size)
+
+
+def epoch_slices(lesion: Flags, chosen: Flags, negatives_per_positive: float = 0) -> int:
+    """Slices that an epoch shows: those with a lesion, and as many without as were chosen.
+
+    `negatives_per_positive` above 0: that many for each lesion slice instead, as far as there are any.
+    """
+    positives, clean = int(lesion.sum()), int((~lesion).sum())
+    negatives = round(negatives_per_positive * positives) if negatives_per_positive else int((~lesion & chosen).sum())
+    return positives + min(negatives, clean)
 
 
 def split_fingerprints(config: "settings.Split", kind: str) -> dict:

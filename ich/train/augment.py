@@ -1,11 +1,16 @@
 """Random changes of a training slice: one affine, applied once to image and mask, then grey levels."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 MID_GREY = 127.5
+MOST_CHANNELS = 4  # that OpenCV moves at once
+# Ranges as in nnU-Net's default augmentation (Isensee 2021, supplement), but for the elastic change, a gentle one.
+GAMMA, BLUR_PX, SMALLEST = (0.7, 1.5), (0.5, 1.0), 0.5
+BENDS, BEND = 5, 0.02  # control points a side, and the standard deviation of their shift as a share of the side
 
 
 class AffineStrength(Protocol):
@@ -40,23 +45,96 @@ class GreyStrength(Protocol):
     def noise(self) -> float: ...
 
 
-class Strength(AffineStrength, GreyStrength, Protocol):
+class DetailStrength(Protocol):
+    """What `change_detail` reads: shares of slices; see config.Recipe."""
+
+    @property
+    def gamma(self) -> float: ...
+
+    @property
+    def blur(self) -> float: ...
+
+    @property
+    def low_resolution(self) -> float: ...
+
+
+class Strength(AffineStrength, GreyStrength, DetailStrength, Protocol):
     """The part of a recipe that `augment` reads."""
+
+    @property
+    def neighbours(self) -> int: ...
+
+    @property
+    def patch(self) -> int: ...
+
+    @property
+    def elastic(self) -> float: ...
 
 
 def augment(
     image: np.ndarray, mask: np.ndarray, strength: Strength, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a changed image (uint8, (size, size, channels)) and mask (uint8, (size, size)).
+    """Return a changed image (uint8, (side, side, channels)) and mask (uint8, (side, side)).
 
-    The mask is moved with the image, by nearest neighbour; what comes in from outside repeats the border.
+    `side` is that of the slice, or `strength.patch`. The mask is moved with the image, by nearest neighbour; what comes
+    in from outside repeats the border. Nothing is drawn for what is off, so that a recipe stays as it was.
     """
-    size = mask.shape[0]
-    matrix = random_affine(size, strength, rng)
-    border = cv2.BORDER_REPLICATE
-    moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border).reshape(image.shape)
-    mask = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=border)
-    return change_greys(moved, strength, rng), mask
+    side = strength.patch or mask.shape[0]
+    matrix = random_affine(side, strength, rng)
+    if strength.patch:
+        matrix[:, 2] -= matrix[:, :2] @ _corner(image, mask, side, rng)
+    if strength.elastic and rng.random() < strength.elastic:
+        image, mask = _bent(image, mask, matrix, side, rng)
+    else:
+        image, mask = _moved(image, mask, matrix, side)
+    if strength.neighbours and rng.random() < 0.5:
+        image = upside_down(image)
+    return change_greys(change_detail(image, strength, rng), strength, rng), mask
+
+
+def upside_down(image: np.ndarray) -> np.ndarray:
+    """The slices below and above (first and last third of the channels) change places: files count either way."""
+    return np.concatenate(np.split(image, 3, axis=-1)[::-1], axis=-1)
+
+
+def _corner(image: np.ndarray, mask: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Upper left pixel (x, y) of a random crop that holds a lesion pixel; of a clean slice, one of the head."""
+    wanted = mask if mask.any() else image.any(axis=-1)
+    rows, columns = np.nonzero(wanted if wanted.any() else np.ones_like(mask))
+    chosen = rng.integers(len(rows))
+    held = np.array([columns[chosen], rows[chosen]]) - rng.integers(side, size=2)
+    return np.clip(held, 0, mask.shape[0] - side)
+
+
+def _moved(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    def move(pixels: np.ndarray, interpolation: int) -> np.ndarray:
+        size = (side, side)
+        return cv2.warpAffine(pixels, matrix, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+    return _by_channels(image, lambda part: move(part, cv2.INTER_LINEAR)), move(mask, cv2.INTER_NEAREST)
+
+
+def _bent(
+    image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, side: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `_moved`, with a smooth random shift of each pixel on top, in the same step."""
+    control = rng.normal(0, BEND * side, (BENDS, BENDS, 2)).astype(np.float32)
+    places = np.moveaxis(np.indices((side, side), np.float32)[::-1], 0, -1)  # x, y of each pixel
+    places = places + cv2.resize(control, (side, side), interpolation=cv2.INTER_CUBIC)
+    back = cv2.invertAffineTransform(matrix)
+    source = (places @ back[:, :2].T + back[:, 2]).astype(np.float32)
+
+    def move(pixels: np.ndarray, interpolation: int) -> np.ndarray:
+        return cv2.remap(pixels, source[..., 0], source[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+    return _by_channels(image, lambda part: move(part, cv2.INTER_LINEAR)), move(mask, cv2.INTER_NEAREST)
+
+
+def _by_channels(image: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Apply `change` to as many channels at once as OpenCV takes."""
+    parts = [image[..., k : k + MOST_CHANNELS] for k in range(0, image.shape[-1], MOST_CHANNELS)]
+    changed = [change(np.ascontiguousarray(part)) for part in parts]
+    return np.concatenate([each if each.ndim == 3 else each[..., None] for each in changed], axis=-1)
 
 
 def random_affine(size: int, strength: AffineStrength, rng: np.random.Generator) -> np.ndarray:
@@ -69,6 +147,26 @@ def random_affine(size: int, strength: AffineStrength, rng: np.random.Generator)
     linear = turn @ [[1, np.tan(shear)], [0, 1]] @ np.diag([factor * mirror, factor])
     centre = np.full(2, (size - 1) / 2)
     return np.column_stack([linear, centre - linear @ centre + shift])
+
+
+def change_detail(image: np.ndarray, strength: DetailStrength, rng: np.random.Generator) -> np.ndarray:
+    """Gamma, blur and lost resolution, each with its own probability; uint8 (side, side, channels)."""
+    if strength.gamma and rng.random() < strength.gamma:
+        image = np.rint(255 * (image / np.float32(255)) ** np.float32(rng.uniform(*GAMMA))).astype(np.uint8)
+    if strength.blur and rng.random() < strength.blur:
+        width = rng.uniform(*BLUR_PX)
+        image = _by_channels(image, lambda part: cv2.GaussianBlur(part, (0, 0), width))
+    if strength.low_resolution and rng.random() < strength.low_resolution:
+        side = image.shape[0]
+        small = max(1, round(side * rng.uniform(SMALLEST, 1)))
+        image = _by_channels(image, lambda part: _resampled(part, small))
+    return image
+
+
+def _resampled(image: np.ndarray, small: int) -> np.ndarray:
+    """Made smaller, to `small` pixels a side, and as large as before."""
+    shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def change_greys(image: np.ndarray, strength: GreyStrength, rng: np.random.Generator) -> np.ndarray:

@@ -4,11 +4,13 @@ import abc
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import keras
 import numpy as np
 
-from ich.data.pixels import Pairs, Slices
+from ich.data.pixels import Pairs, Slices, stacked
+from ich.data.split import epoch_slices
 from ich.train.augment import Strength, augment
 
 AHEAD = 2  # batches a thread may be ahead of the training
@@ -66,6 +68,13 @@ class EpochBatches(keras.utils.PyDataset, abc.ABC):
         """The batch of some rows in an epoch; several threads call it at once."""
 
 
+class Drawing(Strength, Protocol):
+    """The part of a recipe that `TrainingBatches` reads."""
+
+    @property
+    def negatives_per_positive(self) -> float: ...
+
+
 class TrainingBatches(EpochBatches):
     """Balanced, shuffled, augmented batches.
 
@@ -74,7 +83,7 @@ class TrainingBatches(EpochBatches):
     """
 
     def __init__(
-        self, slices: Slices | Pairs, strength: Strength, batch_size: int, steps: int, seed: int,
+        self, slices: Slices | Pairs, strength: Drawing, batch_size: int, steps: int, seed: int,
         fresh_negatives: bool, epoch: int, workers: int,
     ) -> None:  # fmt: skip
         self.slices, self.strength, self.seed = slices, strength, seed
@@ -82,7 +91,9 @@ class TrainingBatches(EpochBatches):
         chosen = slices.table["in_training"].to_numpy()
         self.positives = np.flatnonzero(lesion)
         self.negatives = np.flatnonzero(~lesion if fresh_negatives else ~lesion & chosen)
-        self.n_negatives = int((~lesion & chosen).sum())
+        self.n_negatives = min(
+            epoch_slices(lesion, chosen, strength.negatives_per_positive) - len(self.positives), len(self.negatives)
+        )
         super().__init__(batch_size, steps, epoch, workers)
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -96,7 +107,7 @@ class TrainingBatches(EpochBatches):
 
     def _changed(self, epoch: int, row: int) -> Batch:
         rng = np.random.default_rng([self.seed, epoch, int(row)])
-        return augment(*self.slices.pair(row), self.strength, rng)
+        return augment(*self.slices.pair(row, self.strength.neighbours), self.strength, rng)
 
 
 class _Ahead:
@@ -118,14 +129,14 @@ class _Ahead:
 
 
 class PlainBatches(EpochBatches):
-    """The images once, in order, unchanged."""
+    """The images once, in order, unchanged; with `near` (Slices.near) each with the channels of its neighbours."""
 
-    def __init__(self, images: np.ndarray, batch_size: int) -> None:
-        self.images = images
+    def __init__(self, images: np.ndarray, batch_size: int, near: np.ndarray | None = None) -> None:
+        self.images, self.near = images, near
         super().__init__(batch_size, -(-len(images) // batch_size), epoch=0, workers=0)
 
     def _order(self, epoch: int) -> np.ndarray:
         return np.arange(len(self.images))
 
     def _read(self, epoch: int, rows: np.ndarray) -> np.ndarray:
-        return self.images[rows]
+        return self.images[rows] if self.near is None else stacked(self.images, self.near[rows])

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import config as settings
 
 
+PATCH_STEP = 16  # the networks halve their input four times
+
+
 class AnyJob(Protocol):
     """A training of either pipeline, as the loop knows it."""
 
@@ -83,11 +86,12 @@ class Job:
 def job(config: "settings.Train", split: Split, name: str, n_filters: int, part: str, repeat: int = 1) -> Job:
     """The training of network `name` that is validated on `part` (`valid`, or the number of a fold)."""
     recipe = config.resolved_recipe()
+    n_filters = recipe.n_filters or n_filters
     folder = "holdout" if part == "valid" else paths.fold_name(int(part))
     return Job(
         paths.Training(paths.repeat_folder(config.runs / config.protocol / (config.run or name) / folder, repeat)),
         recipe,
-        split.steps(recipe.batch_size),
+        split.steps(recipe.batch_size, recipe.negatives_per_positive),
         identity.make(config, recipe, name, n_filters, part, split.prints) | ({"repeat": repeat} if repeat > 1 else {}),
         config,
         split.about,
@@ -129,6 +133,7 @@ def trainings(
 
     First comes every fold once, then every fold with the next seed.
     """
+    _check_recipe(config, split)
     networks, repeats = chosen(config, find), range(1, getattr(config, "repeats", 1) + 1)
     return [
         job(config, split, name, filters, part, repeat)
@@ -136,6 +141,19 @@ def trainings(
         for repeat in repeats
         for part in parts
     ]
+
+
+def _check_recipe(config: "settings.Train", split: Split) -> None:
+    """Raise InputError for a recipe that this split can't be trained with."""
+    recipe, size, flag = config.resolved_recipe(), split.prints["image_size"], f"--recipe {config.recipe}"
+    if recipe.patch > size or recipe.patch % PATCH_STEP:
+        raise InputError(f"{flag}: trains on patches of {recipe.patch} pixels, the slices have {size}; expected a "
+                         f"multiple of {PATCH_STEP} up to that. Cut larger slices (split_raw_data.py --image-size), or change "
+                         "`patch` in config.py")  # fmt: skip
+    if recipe.neighbours and not (split.whole_scans and split.about.get("patients_known", True)):
+        reason = "patients are unknown" if split.whole_scans else "a split by slice puts them into other parts"
+        raise InputError(f"{flag}: takes the slices above and below, but {reason}; use --recipe fast, or --protocol "
+                         "patient with known patients")  # fmt: skip
 
 
 def all_finished(config: "settings.Main | settings.MainKfold", split: Split, parts: list[str]) -> bool:

@@ -1,5 +1,7 @@
 """What training minimises and what it shows each epoch; the tables are computed elsewhere, from whole scans."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -12,22 +14,33 @@ EPSILON = 1e-7  # keeps the logarithm of cross-entropy finite
 
 @keras.saving.register_keras_serializable("ich")
 class DiceLoss(keras.losses.Loss):
-    """1 - smoothed soft Dice, pooled over all pixels of the batch (the published loss: smooth 100)."""
+    """1 - smoothed soft Dice, pooled over all pixels of the batch (the published loss: smooth 100).
 
-    def __init__(self, smooth: float = PAPER_SMOOTH, name: str = "dice_loss", **kwargs: object) -> None:
+    `clean_weight` above 0: of each slice by itself, and the mean over slices, in which one without blood has this
+    weight (Spahr 2023: 0.2); large bleeds no longer outweigh small ones.
+    """
+
+    def __init__(
+        self, smooth: float = PAPER_SMOOTH, name: str = "dice_loss", clean_weight: float = 0, **kwargs: object
+    ) -> None:
         super().__init__(name=name, **kwargs)
-        self.smooth = smooth
+        self.smooth, self.clean_weight = smooth, clean_weight
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        both, total = _soft_sums(y_true, y_pred)
-        return 1 - (2 * both + self.smooth) / (total + self.smooth)
+        both, total = _soft_sums(y_true, y_pred, axis=(1, 2, 3) if self.clean_weight else None)
+        loss = 1 - (2 * both + self.smooth) / (total + self.smooth)
+        if not self.clean_weight:
+            return loss
+        has_blood = ops.any(ops.cast(y_true, "float32") > 0, axis=(1, 2, 3))
+        weight = ops.where(has_blood, 1.0, self.clean_weight)
+        return ops.sum(weight * loss) / ops.sum(weight)
 
 
 @keras.saving.register_keras_serializable("ich")
 class DiceCrossEntropy(DiceLoss):
     """Soft Dice loss (smooth 1) + binary cross-entropy: its gradient does not vanish where nothing is found yet."""
 
-    def __init__(self, smooth: float = FAST_SMOOTH, name: str = "dice_bce", **kwargs: object) -> None:
+    def __init__(self, smooth: float = FAST_SMOOTH, name: str = "dice_bce", **kwargs: Any) -> None:
         super().__init__(smooth, name, **kwargs)
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
@@ -72,6 +85,9 @@ def epoch_metrics(paper: bool) -> list[keras.metrics.Metric]:
     return own + ([PaperOverlap("paper_dice"), PaperOverlap("paper_iou")] if paper else [])
 
 
-def _soft_sums(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def _soft_sums(
+    y_true: keras.KerasTensor, y_pred: keras.KerasTensor, axis: tuple[int, ...] | None = None
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Sums over all axes, or over `axis`, of the overlap and of both together."""
     truth, prob = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
-    return ops.sum(truth * prob), ops.sum(truth) + ops.sum(prob)
+    return ops.sum(truth * prob, axis), ops.sum(truth, axis) + ops.sum(prob, axis)

@@ -17,14 +17,15 @@ WARM_UP = 0.05  # share of all steps in which the cosine schedule climbs to its 
 
 
 class Exact:
-    """The float32 form of a network in training, which is saved, validated and scored.
+    """The float32 form of a network in training, for whole slices, which is saved, validated and scored.
 
-    A network that trains in float32 is that itself: `bare`, and `model` compiled on the same layers. One that trains in
-    mixed precision has a twin, which takes over its weights at each use.
+    As a rule that is the network itself: `bare`, and `model` compiled on the same layers. Trained in mixed precision,
+    on patches or with averaged weights, it has a `twin`, which takes over the weights at each use.
     """
 
-    def __init__(self, bare: keras.Model, model: keras.Model, jit: str) -> None:
-        self._bare, self._network, self._predictor = bare, prediction.as_float32(bare), model
+    def __init__(self, bare: keras.Model, model: keras.Model, jit: str, twin: keras.Model | None = None) -> None:
+        self._bare, self._model, self._predictor = bare, model, model
+        self._network = prediction.as_float32(twin or bare)
         if self._network is not bare:
             self._predictor = keras.Model(self._network.inputs, self._network.outputs)
             self._predictor.compile(jit_compile=device.choose_jit(jit))
@@ -43,21 +44,27 @@ class Exact:
     def _take_weights(self) -> None:
         if self._network is not self._bare:
             self._network.set_weights(self._bare.get_weights())
+            self._model.optimizer.finalize_variable_values(self._network.trainable_variables)  # averages, if any
 
 
 class Network:
     """`bare` is the network; `model` is compiled on the same layers, with the optimizer; `exact` is kept and scored.
 
-    `reset` brings it back to the initial weights of a seed.
+    `build` makes it for slices of so many pixels a side: `recipe.patch`, or `size` where it is 0. `reset` brings it
+    back to the initial weights of a seed.
     """
 
     def __init__(
-        self, build: Callable[[], keras.Model], config: "settings.Train", recipe: "settings.Recipe", steps: int
-    ) -> None:
+        self, build: Callable[[int], keras.Model], size: int, config: "settings.Train", recipe: "settings.Recipe",
+        steps: int,
+    ) -> None:  # fmt: skip
         keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
-        self._build, self.config, self._recipe, self._steps = build, config, recipe, steps
+        self._build, self._side, self.config, self._recipe, self._steps = (
+            build, recipe.patch or size, config, recipe, steps
+        )  # fmt: skip
         self.bare, self.model = self._compiled(config.seed)
-        self.exact = Exact(self.bare, self.model, config.jit)
+        needs_twin = recipe.ema or self._side != size
+        self.exact = Exact(self.bare, self.model, config.jit, build(size) if needs_twin else None)
         self._validation = epoch_metrics(paper=config.protocol == "slice")
         self._seed, self._initial = config.seed, checkpoint.read_state(self.model)
 
@@ -70,12 +77,12 @@ class Network:
     def _compiled(self, seed: int) -> tuple[keras.Model, keras.Model]:
         config, recipe = self.config, self._recipe
         keras.utils.set_random_seed(seed)
-        bare = self._build()
+        bare = self._build(self._side)
         if config.init_weights:
             load_weights(bare, config.init_weights)
         model = keras.Model(bare.inputs, bare.outputs)
         model.compile(
-            optimizer=keras.optimizers.Adam(schedule(recipe, self._steps)), loss=LOSSES[recipe.loss](),
+            optimizer=optimizer(recipe, self._steps), loss=LOSSES[recipe.loss](clean_weight=recipe.clean_weight),
             metrics=epoch_metrics(paper=config.protocol == "slice"), jit_compile=device.choose_jit(config.jit),
             steps_per_execution=device.steps_an_execution(self._steps),
         )  # fmt: skip
@@ -97,6 +104,14 @@ class Network:
                 metric.update_state(truth, part)
         values = {f"val_{metric.name}": float(metric.result()) for metric in self._validation}
         return {**values, "val_loss": total / len(prob)}
+
+
+def optimizer(recipe: "settings.Recipe", steps: int) -> keras.optimizers.Optimizer:
+    """Adam; with `recipe.ema` it keeps averaged weights beside the others (Polyak and Juditsky 1992)."""
+    rate = schedule(recipe, steps)
+    if not recipe.ema:
+        return keras.optimizers.Adam(rate)
+    return keras.optimizers.Adam(rate, use_ema=True, ema_momentum=recipe.ema)
 
 
 def schedule(recipe: "settings.Recipe", steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -33,6 +33,16 @@ def check(name: str, build: Callable[[], keras.Model], shape: tuple[int, int, in
         raise InputError(f"models.py: network '{name}' {problem}")
 
 
+def check_sizes(name: str, make: Callable[[int], keras.Model], size: int, patch: int) -> None:
+    """Raise InputError unless the weights of a network for patches fit the one for whole slices."""
+    whole, part = ([variable.shape for variable in make(side).weights] for side in (size, patch))
+    if whole != part:
+        raise InputError(
+            f"models.py: network '{name}' has other weights for patches of {patch} pixels than for slices of {size}; "
+            "use layers whose weights do not depend on the size, such as convolutions, or a recipe without patches"
+        )
+
+
 def _problem(network: object, shape: tuple[int, int, int]) -> str:
     """What is wrong, and what to do; "" if nothing is."""
     if not isinstance(network, keras.Model):

@@ -16,13 +16,18 @@ from ich.train import device
 from ich.train.batches import PlainBatches
 
 BATCH_SIZE = 16
+THREE = 3  # slices: below, itself, above
 OWN_LAYERS = "models"  # what registers layers of the user's own, which a saved network names only
 DAMAGED = "cannot be loaded", "; delete its folder and run main_kfold.py again"
 
 
 def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) -> np.ndarray:
-    """Probabilities of blood, float32 (n, size, size), in the order of the rows."""
-    prob = model.predict(device.feed(PlainBatches(slices.images, batch_size)), verbose=0)
+    """Probabilities of blood, float32 (n, size, size), in the order of the rows.
+
+    A network that takes three times the channels of a slice is given those of its neighbours too.
+    """
+    near = slices.near if model.input_shape[-1] == THREE * slices.images.shape[-1] else None
+    prob = model.predict(device.feed(PlainBatches(slices.images, batch_size, near)), verbose=0)
     return np.asarray(prob, np.float32)[: len(slices.images), ..., 0]
 
 
@@ -83,7 +88,8 @@ def predict_mean(trainings: list[Training], weights: str, slices: Slices) -> np.
     """Mean of the networks' probabilities, float32 (n, size, size). One network is in memory at a time."""
     keras.backend.clear_session()
     network = load(trainings[0], weights)
-    if (expected := network.input_shape[1:]) != (actual := slices.images.shape[1:]):
+    expected, actual = network.input_shape[1:], slices.images.shape[1:]
+    if expected not in (actual, (*actual[:2], THREE * actual[2])):
         raise InputError(
             f"{getattr(trainings[0], weights)}: its network takes slices of {expected}, here are slices of {actual} "
             "(rows, columns, channels); it is of another run: train this one again"

@@ -1,13 +1,12 @@
 """Trainings one after another, each network compiled once; how long they will take."""
 
 import contextlib
-import functools
 from collections.abc import Callable
 
 import keras
 
 from ich.data.split import Split
-from ich.train import device, display, jobs, loop, network_check, training
+from ich.train import device, display, jobs, loop, network_check, prediction, training
 from ich.train.jobs import Job
 from ich.train.network import Network
 
@@ -77,17 +76,26 @@ def network_key(job: Job) -> tuple[str, int]:
 
 def compiled(job: Job, split: Split, build: Callable[..., keras.Model]) -> Network:
     """The network of a training."""
-    return Network(_maker(job, split, build), job.config, job.recipe, job.steps)
+    return Network(_maker(job, split, build), split.prints["image_size"], job.config, job.recipe, job.steps)
 
 
-def _maker(job: Job, split: Split, build: Callable[..., keras.Model]) -> Callable[[], keras.Model]:
+def _maker(job: Job, split: Split, build: Callable[..., keras.Model]) -> Callable[[int], keras.Model]:
+    """Makes the network of a training for slices of so many pixels a side."""
     name, n_filters = network_key(job)
-    return functools.partial(build, name, split.prints["image_size"], split.prints["channels"], n_filters)
+    return lambda size: build(name, size, _channels(job, split), n_filters)
+
+
+def _channels(job: Job, split: Split) -> int:
+    """Those of a slice and of its neighbours."""
+    return split.prints["channels"] * (prediction.THREE if job.recipe.neighbours else 1)
 
 
 def _check(job: Job, split: Split, build: Callable[..., keras.Model]) -> None:
-    size, channels = split.prints["image_size"], split.prints["channels"]
-    network_check.check(network_key(job)[0], _maker(job, split, build), (size, size, channels), job.config.precision)
+    size, patch, make = split.prints["image_size"], job.recipe.patch, _maker(job, split, build)
+    name = network_key(job)[0]
+    network_check.check(name, lambda: make(size), (size, size, _channels(job, split)), job.config.precision)
+    if patch:
+        network_check.check_sizes(name, make, size, patch)
     keras.backend.clear_session()  # names of layers are counted from the start again
 
 
@@ -106,5 +114,5 @@ def _estimate_seconds(networks: dict[str, list[Job]], split: Split, build: Calla
 def _guess_seconds(job: Job, split: Split) -> float:
     table = split.table
     slices = (table["in_training"] & (table["part"] != job.identity["part"])).sum()
-    work = (split.prints["image_size"] / 256) ** 2 * (job.identity["n_filters"] / 32) ** 1.5
+    work = ((job.recipe.patch or split.prints["image_size"]) / 256) ** 2 * (job.identity["n_filters"] / 32) ** 1.5
     return job.recipe.epochs * slices * work / SLOW_CPU_RATE

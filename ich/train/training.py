@@ -1,10 +1,10 @@
 """One training, from its slices to its tables; stopped and started again, it goes on from its last checkpoint."""
 
 import contextlib
-import math
 import os
 import time
 
+import numpy as np
 import pandas as pd
 
 from ich.base.files import atomic, write_csv
@@ -85,8 +85,18 @@ def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
 
 
 def estimate_seconds(job: Job, network: Network, train: Slices | Pairs, valid: Slices) -> float:
-    """Seconds that this training will take on this device, from two steps; the network is reset before it is used."""
+    """Seconds that this training will take on this device, from a few steps; the network is reset before it is used."""
     with contextlib.closing(training_batches(job, train, 0)) as batches:
         step = loop.seconds_per_step(network.model, batches)
-    forward = step / 3 * math.ceil(len(valid.images) / job.recipe.batch_size)  # a training step is about 3 passes
-    return job.recipe.epochs * job.steps * step + len(validated_epochs(job)) * forward
+    seen = (len(validated_epochs(job)) + 1) * len(valid.images)  # once more for the tables
+    return job.recipe.epochs * job.steps * step + seen * _seconds_per_slice(job, network, valid)
+
+
+def _seconds_per_slice(job: Job, network: Network, valid: Slices) -> float:
+    """Time of predicting a slice, measured on two batches."""
+    few = valid.part(pd.Series(np.arange(len(valid.images)) < 2 * job.recipe.batch_size))
+    predictor = network.exact.predictor
+    prediction.predict(predictor, few, job.recipe.batch_size)  # compiles
+    started = time.perf_counter()
+    prediction.predict(predictor, few, job.recipe.batch_size)
+    return (time.perf_counter() - started) / len(few.images)

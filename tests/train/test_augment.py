@@ -1,19 +1,24 @@
 """Augmentation: image and mask move together, and nothing moves that was not asked for."""
 
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from config import RECIPES
-from ich.train.augment import augment, random_affine
+from config import RECIPES, Recipe
+from ich.train.augment import augment, random_affine, upside_down
 
 SIZE = 32
-NOTHING = dict.fromkeys(("rotation_deg", "shift", "shear_deg", "scale", "brightness", "contrast", "noise"), 0.0)
+NOTHING = replace(
+    RECIPES["fast"], rotation_deg=0, shift=0, shear_deg=0, scale=0, brightness=0, contrast=0, noise=0, flip=False
+)
 
 
-def strength(**given: float) -> SimpleNamespace:
-    return SimpleNamespace(**{**NOTHING, "flip": False, **given})
+def strength(**given: Any) -> Recipe:
+    return replace(NOTHING, **given)
 
 
 @pytest.fixture
@@ -94,13 +99,100 @@ def test_what_comes_in_repeats_the_border(noise: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_types_and_values_stay_what_they_were(recipe: str, noise: np.ndarray) -> None:
+def test_types_and_values_stay_what_they_were(recipe: str) -> None:
+    how = replace(RECIPES[recipe], patch=min(RECIPES[recipe].patch, SIZE))
+    channels = 3 if how.neighbours else 1
+    noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, channels), np.uint8)
     mask = (noise[..., 0] > 128).astype(np.uint8)
     for rng in seeds(20):
-        image, moved = augment(noise, mask, RECIPES[recipe], rng)
+        image, moved = augment(noise, mask, how, rng)
         assert image.dtype == moved.dtype == np.uint8
         assert image.shape == noise.shape
         assert set(np.unique(moved)) <= {0, 1}
+
+
+def test_a_patch_holds_a_lesion_pixel_and_is_cut_out_unchanged() -> None:
+    image = np.arange(SIZE * SIZE, dtype=np.uint16).reshape(SIZE, SIZE)
+    image = np.dstack([image // 256, image % 256]).astype(np.uint8)  # each pixel can be told from all others
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[14, 18] = mask[29, 2] = 1
+    corners = set()
+    for rng in seeds(60):
+        patch, part = augment(image, mask, strength(patch=16), rng)
+        assert patch.shape == (16, 16, 2)
+        assert part.any()
+        row, column = divmod(int(patch[0, 0, 0]) * 256 + int(patch[0, 0, 1]), SIZE)
+        np.testing.assert_array_equal(patch, image[row : row + 16, column : column + 16])
+        np.testing.assert_array_equal(part, mask[row : row + 16, column : column + 16])
+        corners.add((row, column))
+    assert len({row for row, _ in corners}) > 5  # anywhere about the pixel, not in its middle
+    assert {row < 14 for row, _ in corners} == {True, False}  # about either of the two
+
+
+def test_a_patch_of_a_clean_slice_shows_some_of_the_head() -> None:
+    image, clean = np.zeros((SIZE, SIZE, 1), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+    image[20:24, 4:8] = 90
+    assert all(augment(image, clean, strength(patch=16), rng)[0].any() for rng in seeds(40))
+    black, _ = augment(np.zeros_like(image), clean, strength(patch=16), np.random.default_rng(0))
+    assert black.shape == (16, 16, 1)
+
+
+def test_patches_are_turned_with_their_masks() -> None:
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[10:22, 9:23] = 1
+    image = mask[..., None] * np.uint8(255)
+    how = strength(patch=24, rotation_deg=30, scale=0.2, shift=0.05, flip=True)
+    for rng in seeds(30):
+        patch, part = augment(image, mask, how, rng)
+        assert ((patch[..., 0] > 127) != part).mean() < 0.05  # linear against nearest, along the edge only
+
+
+def test_neighbours_change_places_in_half_of_the_slices() -> None:
+    image = np.broadcast_to(np.arange(6, dtype=np.uint8), (SIZE, SIZE, 6)).copy()  # three slices of two windows
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    assert upside_down(image)[0, 0].tolist() == [4, 5, 2, 3, 0, 1]
+    found = [tuple(augment(image, mask, strength(neighbours=1), rng)[0][0, 0].tolist()) for rng in seeds(200)]
+    assert set(found) == {(0, 1, 2, 3, 4, 5), (4, 5, 2, 3, 0, 1)}
+    assert 70 < found.count((0, 1, 2, 3, 4, 5)) < 130
+    assert tuple(augment(image, mask, strength(), np.random.default_rng(0))[0][0, 0].tolist()) == (0, 1, 2, 3, 4, 5)
+
+
+def test_an_elastic_change_moves_image_and_mask_alike(square: tuple[np.ndarray, np.ndarray]) -> None:
+    image, mask = square
+    changed = []
+    for rng in seeds(20):
+        bent, moved = augment(image, mask, strength(elastic=1), rng)
+        assert ((bent[..., 0] > 100) != moved).mean() < 0.03
+        changed.append((moved != mask).any())
+    assert sum(changed) > 15
+    assert not any((augment(image, mask, strength(elastic=0), rng)[1] != mask).any() for rng in seeds(5))
+
+
+@pytest.mark.parametrize("lever", ["gamma", "blur", "low_resolution", "elastic"])
+def test_a_lever_changes_its_share_of_the_slices(lever: str, noise: np.ndarray) -> None:
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)[..., None]
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    for share, least, most in ((0, 0, 0), (0.3, 30, 90), (1, 185, 200)):
+        differ = [(augment(smooth, mask, strength(**{lever: share}), rng)[0] != smooth).any() for rng in seeds(200)]
+        assert least <= sum(differ) <= most
+
+
+def test_gamma_keeps_black_and_white() -> None:
+    image = np.tile(np.array([0, 64, 255, 0], np.uint8), (SIZE, SIZE // 4))[..., None]
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    found = [augment(image, mask, strength(gamma=1), rng)[0][0, :3, 0].tolist() for rng in seeds(50)]
+    assert {(black, white) for black, _, white in found} == {(0, 255)}
+    greys = [grey for _, grey, _ in found]
+    assert min(greys) >= round(255 * (64 / 255) ** 1.5)
+    assert max(greys) <= round(255 * (64 / 255) ** 0.7)
+    assert max(greys) - min(greys) > 30
+
+
+def test_lost_resolution_takes_fine_detail(noise: np.ndarray) -> None:
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    for lever in ("blur", "low_resolution"):
+        deviations = [augment(noise, mask, strength(**{lever: 1}), rng)[0].std() for rng in seeds(20)]
+        assert np.mean(deviations) < 0.75 * noise.std()
 
 
 def test_greys_are_clipped_and_do_not_wrap() -> None:

@@ -98,7 +98,7 @@ def test_batches_made_ahead_are_those_that_are_asked_for(slices: Slices) -> None
 
 
 def test_a_damaged_slice_is_told_by_the_batch_that_needs_it(slices: Slices) -> None:
-    def damaged(row: int) -> tuple[np.ndarray, np.ndarray]:
+    def damaged(row: int, neighbours: int = 0) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"row {row} is damaged")
 
     found = batches(Pairs(slices.table, damaged), workers=2)

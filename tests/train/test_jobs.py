@@ -21,8 +21,9 @@ from ich.train import jobs, runner, training
 PRINTS = {"image_size": 32, "channels": 1}
 
 
-def split_of(parts: list[str], in_training: list[bool] | None = None) -> Split:
-    table = pd.DataFrame({"part": parts, "in_training": in_training or [True] * len(parts)})
+def split_of(parts: list[str], in_training: list[bool] | None = None, lesion: list[int] | None = None) -> Split:
+    chosen = in_training or [True] * len(parts)
+    table = pd.DataFrame({"part": parts, "in_training": chosen, "lesion_pixels": lesion or [0] * len(parts)})
     pixels = np.zeros((len(parts), 2, 2), np.uint8)
     split = Split(Path(), table, PRINTS, {"split_audit": {}, "origin": ""}, whole_scans=True)
     split.__dict__["slices"] = Slices(table, pixels[..., None], pixels)  # as if read

@@ -249,7 +249,7 @@ def test_damaged_checkpoint_is_told_in_one_line(finished: jobs.Job, tmp_path: Pa
 
 def compiled(each: jobs.Job, n_filters: int = 2, **given: object) -> network.Network:
     config = replace(each.config, **given)
-    return network.Network(lambda: small("dunet", SIZE, 1, n_filters), config, each.recipe, each.steps)
+    return network.Network(lambda side: small("dunet", side, 1, n_filters), SIZE, config, each.recipe, each.steps)
 
 
 def test_checkpoint_of_another_network_is_refused(finished: jobs.Job, tmp_path: Path) -> None:
