@@ -1,7 +1,7 @@
 """Every way to train a network, crossed with every later step that reads it: compare, test, predict, export."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from conftest import FOLDS, IMAGE_SIZE, Project
 
+import config as settings
 import create_data_set
 import main_kfold
 import models
@@ -32,20 +33,34 @@ ENGINES = [name for name in engines.PACKAGES if engines.installed(name)]
 
 @dataclass(frozen=True)
 class Way:
-    """How a network is trained; `windows` of the data, "own" for PNGs whose window nobody knows."""
+    """How a network is trained; `windows` of the data, "own" for PNGs whose window nobody knows.
+
+    `levers` are put into the recipe `best`, whose patches are too large for the slices here.
+    """
 
     name: str
     train: tuple[str, ...] = ()
     windows: tuple[str, ...] | str = ("40/120",)
     predict: tuple[str, ...] = ()
+    levers: tuple[tuple[str, float], ...] = ()
     marks: tuple = field(default=(), compare=False)
 
 
 SLOW = (pytest.mark.slow,)
+BEST = ("--recipe", "best")
+PATCH = (("patch", 16),)
+LEVERS = (
+    ("ema", 0.9), ("clean_weight", 0.2), ("negatives_per_positive", 2), ("elastic", 1), ("gamma", 1), ("blur", 1),
+    ("low_resolution", 1),
+)  # fmt: skip
 WAYS = [
     Way("bfloat16", ("--precision", "mixed_bfloat16")),
     Way("own PNGs", windows="own", predict=("--windows", "40/120")),
     Way("three windows", ("--precision", "mixed_bfloat16"), ("40/120", "80/200", "600/2800")),
+    Way("patches and neighbours", BEST, levers=PATCH),
+    Way("all levers", (*BEST, "--precision", "mixed_bfloat16"), ("40/120", "80/200", "600/2800"), (), PATCH + LEVERS),
+    Way("all levers in float32", (*BEST, "--precision", "float32"), ("40/120",), (), PATCH + LEVERS, marks=SLOW),
+    Way("neighbours, own PNGs", BEST, "own", ("--windows", "40/120"), PATCH, marks=SLOW),
     Way("two windows", ("--models", "unet=2"), ("40/120", "80/200"), marks=SLOW),
     Way("paper recipe", ("--recipe", "paper", "--epochs", "1"), marks=SLOW),
     Way("by slice", ("--protocol", "slice"), predict=("--protocol", "slice"), marks=SLOW),
@@ -109,6 +124,7 @@ def trained(request: pytest.FixtureRequest, project: Project, tmp_path_factory: 
     given = [str(made.root / each) if each.startswith("start.") else each for each in made.way.train]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "LEVELS", 2)
+        patch.setitem(settings.RECIPES, "best", replace(settings.RECIPES["best"], **dict(made.way.levers)))
         start_weights(made.root)
         small = ["--models", "dunet=2", "--epochs", "1", "--batch-size", "16"]
         main_kfold.main(made.flags(*small, *given, names=("data", "runs")))

@@ -49,17 +49,8 @@ class Slices:
 
     @functools.cached_property
     def near(self) -> np.ndarray:
-        """For each row the rows of the slice below, of itself, and of the slice above; int (n, 3).
-
-        Below and above are the slices of the same patient with the numbers before and after. Where there is none, the
-        row itself.
-        """
-        places = list(zip(self.table["patient"], self.table["slice"].astype(int), strict=True))
-        row_of = {place: row for row, place in enumerate(places)}
-        return np.array([
-            [row_of.get((patient, number + step), row) for step in (-1, 0, 1)]
-            for row, (patient, number) in enumerate(places)
-        ]).reshape(-1, 3)  # fmt: skip
+        """As `near_rows`."""
+        return near_rows(self.table)
 
     def pair(self, row: int, neighbours: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Image and mask of a row; with `neighbours` the image has their channels around its own."""
@@ -84,6 +75,20 @@ class Pairs:
 
     table: pd.DataFrame
     pair: Pair
+
+
+def near_rows(table: pd.DataFrame) -> np.ndarray:
+    """For each row of a split the rows of the slice below, of itself, and of the slice above; int (n, 3).
+
+    Below and above are the slices of the same patient with the numbers before and after. Where there is none, the row
+    itself.
+    """
+    places = list(zip(table["patient"], table["slice"].astype(int), strict=True))
+    row_of = {place: row for row, place in enumerate(places)}
+    return np.array([
+        [row_of.get((patient, number + step), row) for step in (-1, 0, 1)]
+        for row, (patient, number) in enumerate(places)
+    ]).reshape(-1, 3)  # fmt: skip
 
 
 def stacked(images: np.ndarray, near: np.ndarray) -> np.ndarray:

@@ -1,12 +1,14 @@
 """What computes: OpenVINO or ONNX Runtime with exported networks, or Keras with the trained ones.
 
-An engine takes upright HU (slices, rows, columns) and gives probabilities float32 of the same shape.
+An engine takes upright HU (slices, rows, columns) and gives probabilities float32 of the same shape. Networks that see
+neighbouring slices need `near`, int (slices, 3), too: for each slice the one below, itself, and the one above.
 """
 
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -14,10 +16,10 @@ from ich.base import backend
 from ich.base.errors import InputError
 from ich.base.files import unfinished
 from ich.base.paths import Training
+from ich.data.pixels import stacked
 from ich.predict.method import Method
 from ich.scans.window import unsquare
 
-Engine = Callable[[np.ndarray], np.ndarray]
 INPUT, OUTPUT = "hu", "probability"  # names of an exported file's tensors
 FILES = {"openvino": "ich.xml", "onnx": "ich.onnx"}  # what each engine reads
 INT8 = "ich_int8.xml"  # what OpenVINO reads for --precision int8
@@ -25,6 +27,12 @@ WRITTEN = ("ich.onnx", "ich.xml", "ich.bin", "ich_int8.xml", "ich_int8.bin")  # 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}  # engine -> package; fastest first
 EXPORTERS = ("keras", "tensorflow", "onnx", "tf2onnx")  # packages that write them
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # of integers the rest of the network is float32
+
+
+class Engine(Protocol):
+    """See above."""
+
+    def __call__(self, hu: np.ndarray, near: np.ndarray | None = None) -> np.ndarray: ...
 
 
 def installed(engine: str) -> bool:
@@ -77,13 +85,13 @@ def openvino(folder: Path, precision: str = "float32") -> Engine:
     compiled: dict[tuple[int, ...], ov.CompiledModel] = {}
 
     def predict(part: np.ndarray) -> np.ndarray:
-        """Probabilities of slices in HU, float32 (slices, rows, columns)."""
+        """Probability of a slice in HU, float32 (1, rows, columns); its neighbours may be before and after it."""
         if part.shape not in compiled:  # a fixed shape lets OpenVINO plan its memory
             network.reshape(part.shape)
             compiled[part.shape] = core.compile_model(network, "CPU", hints)
         return compiled[part.shape](part)[0]
 
-    return lambda hu: _one_by_one(predict, hu)
+    return lambda hu, near=None: _one_by_one(predict, hu, near)
 
 
 def onnx(folder: Path) -> Engine:
@@ -93,7 +101,7 @@ def onnx(folder: Path) -> Engine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     session = onnxruntime.InferenceSession(folder / FILES["onnx"], options, providers=["CPUExecutionProvider"])
-    return lambda hu: _one_by_one(lambda part: session.run(None, {INPUT: part})[0], hu)
+    return lambda hu, near=None: _one_by_one(lambda part: session.run(None, {INPUT: part})[0], hu, near)
 
 
 def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
@@ -106,9 +114,11 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
         prediction.load_weights(network, training, weights)
         members.append(network.get_weights())
 
-    def predict(hu: np.ndarray) -> np.ndarray:
+    def predict(hu: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of upright HU, the mean of the folds."""
         grey, total = method.grey(hu), np.zeros((len(hu), method.size, method.size), np.float32)
+        if near is not None:
+            grey = stacked(grey, near)
         for member in members:
             network.set_weights(member)
             total += network.predict(grey, prediction.BATCH_SIZE, verbose=0)[..., 0]
@@ -119,7 +129,7 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
 
 def with_flip(engine: Engine) -> Engine:
     """The mean of an engine's answers to the slices and to their left-right mirror images."""
-    return lambda hu: (engine(hu) + engine(np.ascontiguousarray(hu[:, :, ::-1]))[:, :, ::-1]) / 2
+    return lambda hu, near=None: (engine(hu, near) + engine(np.ascontiguousarray(hu[:, :, ::-1]), near)[:, :, ::-1]) / 2
 
 
 def save_openvino(model: object, path: Path) -> None:
@@ -136,6 +146,7 @@ def save_openvino(model: object, path: Path) -> None:
             written.replace(path.parent / written.name)
 
 
-def _one_by_one(predict: Engine, hu: np.ndarray) -> np.ndarray:
+def _one_by_one(predict: Callable[[np.ndarray], np.ndarray], hu: np.ndarray, near: np.ndarray | None) -> np.ndarray:
     """A slice at a time: as fast on a CPU as several, and memory does not grow with the scan."""
-    return np.concatenate([predict(plane[None].astype(np.float32)) for plane in hu])
+    each = np.arange(len(hu))[:, None] if near is None else near
+    return np.concatenate([predict(hu[rows].astype(np.float32)) for rows in each])

@@ -18,6 +18,7 @@ from ich.predict import engines, layers, quantize
 from ich.predict.engines import INPUT, OUTPUT
 from ich.predict.method import CARD, Method
 from ich.predict.model_card import CARD_PAGE, page
+from ich.scans.scan import consecutive
 from ich.scans.window import Window
 from ich.train import prediction
 
@@ -37,7 +38,7 @@ def write(
         (folder / name).unlink(missing_ok=True)
     networks = [_network(training, method) for training in trainings]
     with atomic(folder / engines.FILES["onnx"]) as temporary:
-        onnx.save(joined(networks, method.size, method.windows), temporary)
+        onnx.save(joined(networks, method.size, method.windows, method.neighbours), temporary)
     if engines.installed("openvino"):
         import openvino
 
@@ -47,6 +48,7 @@ def write(
     int8 = None if measured is None else quantize.write(folder, measured, method.point.threshold)
     card = {
         "note": record.RESEARCH_ONLY, "image_size": method.size, "windows": method.window_pairs,
+        "neighbours": method.neighbours,
         **method.point._asdict(), "facts": method.facts, "scores": scores,
         "largest_difference_from_keras": agreement, "int8_dice_with_float32": int8,
         "files": record.fingerprints(folder / name for name in engines.WRITTEN),
@@ -55,10 +57,13 @@ def write(
     write_json(folder / CARD, card)
 
 
-def joined(networks: Sequence[onnx.ModelProto], size: int, windows: Sequence[Window]) -> onnx.ModelProto:
+def joined(
+    networks: Sequence[onnx.ModelProto], size: int, windows: Sequence[Window], neighbours: int = 0
+) -> onnx.ModelProto:
     """One model of `networks`, which take grey levels (n, size, size, windows), and of the layers around them.
 
-    Input `hu`: float32 (slices, rows, columns), upright HU. Output `probability`: the same shape, 0 to 1.
+    Input `hu`: float32 (slices, rows, columns), upright HU. Output `probability`: the same shape, 0 to 1; where the
+    networks see neighbours, (slices - 2, rows, columns), since the outermost slices are nothing but neighbours.
     Each part is exported by itself: all ten networks at once would take Keras 12 GB.
     """
     nodes: list[onnx.NodeProto] = []
@@ -73,13 +78,16 @@ def joined(networks: Sequence[onnx.ModelProto], size: int, windows: Sequence[Win
         constants.extend(graph.initializer)
         return graph.output[0].name
 
-    before = _as_onnx(layers.before(size, windows))
+    before = _as_onnx(layers.before(size, windows, neighbours), slices=3 if neighbours else 1)
     pictures = add(before, "before", INPUT)
     found = [add(network, f"network_{k}", pictures) for k, network in enumerate(networks, start=1)]
     result = add(_as_onnx(layers.after(size, len(found))), "after", INPUT, *found)
     nodes.append(helper.make_node("Identity", [result], [OUTPUT]))
-    shape = ["slices", "rows", "columns"]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (INPUT, OUTPUT)]
+    lengths = {INPUT: "slices", OUTPUT: "predicted" if neighbours else "slices"}
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [slices, "rows", "columns"])
+        for name, slices in lengths.items()
+    ]
     graph = helper.make_graph(nodes, "ich", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=before.opset_import, ir_version=before.ir_version)
     onnx.checker.check_model(model)
@@ -92,9 +100,10 @@ def _network(training: paths.Training, method: Method) -> onnx.ModelProto:
     return _as_onnx(prediction.load(training, method.facts["weights"]))
 
 
-def _as_onnx(model: keras.Model) -> onnx.ModelProto:
-    """A Keras model by Keras' own export (tf2onnx)."""
-    zeros = [np.zeros([length or 1 for length in tensor.shape], np.float32) for tensor in model.inputs]
+def _as_onnx(model: keras.Model, slices: int = 1) -> onnx.ModelProto:
+    """A Keras model by Keras' own export (tf2onnx), tried on so many slices."""
+    shapes = [(slices, *(length or 1 for length in tensor.shape[1:])) for tensor in model.inputs]
+    zeros = [np.zeros(shape, np.float32) for shape in shapes]
     model(zeros if len(zeros) > 1 else zeros[0])  # Keras exports only what was called once
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of NumPy's names in tf2onnx
@@ -108,10 +117,11 @@ def _agreement(folder: Path, method: Method, trainings: list[paths.Training]) ->
     hu = make_patient(seed=0, patient=1, size=min(512, 2 * method.size)).hu
     middle = np.linspace(0, hu.shape[2] - 1, PROBED).astype(int)
     hu = np.ascontiguousarray(hu[:, :, middle].transpose(2, 1, 0))
-    expected = engines.keras(trainings, method.facts["weights"], method)(hu)
+    near = consecutive(len(hu)) if method.neighbours else None
+    expected = engines.keras(trainings, method.facts["weights"], method)(hu, near)
     found = {}
     for name in filter(engines.installed, engines.FILES):
-        found[name] = float(np.abs(engines.exported(name, folder)(hu) - expected).max())
+        found[name] = float(np.abs(engines.exported(name, folder)(hu, near) - expected).max())
         if found[name] > MOST_DIFFERENCE:
             raise InputError(f"{folder}: {name} differs from Keras by {found[name]:.4f}, expected at most "
                              f"{MOST_DIFFERENCE}; predict with --engine keras")  # fmt: skip

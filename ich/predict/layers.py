@@ -40,15 +40,26 @@ class ToPictures(keras.layers.Layer):
         return ops.stack(channels, axis=-1)
 
 
+class WithNeighbours(keras.layers.Layer):
+    """Pictures (slices, ...) -> (slices - 2, ..., three times the channels): those of each but the outermost slices,
+    between those of the slice below and of the slice above."""
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (None, *input_shape[1:3], 3 * input_shape[3])
+
+    def call(self, pictures: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.concatenate([pictures[:-2], pictures[1:-1], pictures[2:]], axis=-1)
+
+
 class ToSlices(keras.layers.Layer):
-    """HU and the networks' probabilities (slices, size, size, 1) -> their mean in the shape of the HU."""
+    """HU and the networks' probabilities (predicted slices, size, size, 1) -> their mean in the pixels of the HU."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
 
     def compute_output_shape(self, shapes: list[tuple]) -> tuple:
-        return shapes[0]
+        return (shapes[1][0], *shapes[0][1:])
 
     def call(self, given: list[keras.KerasTensor]) -> keras.KerasTensor:
         """`given`: the HU, then the probabilities of each network."""
@@ -59,10 +70,11 @@ class ToSlices(keras.layers.Layer):
         return _resized(mean[..., 0], down, across)
 
 
-def before(size: int, windows: Sequence[Window]) -> keras.Model:
-    """From HU to what the networks take."""
+def before(size: int, windows: Sequence[Window], neighbours: int = 0) -> keras.Model:
+    """From HU to what the networks take; with `neighbours` each slice but the outermost, with its own around it."""
     hu = keras.Input((None, None), name="hu")
-    return keras.Model(hu, ToPictures(size, windows)(hu))
+    pictures = ToPictures(size, windows)(hu)
+    return keras.Model(hu, WithNeighbours()(pictures) if neighbours else pictures)
 
 
 def after(size: int, networks: int) -> keras.Model:

@@ -26,6 +26,7 @@ class Method:
     windows: tuple[Window, ...]
     point: Point
     facts: dict
+    neighbours: int = 0  # 1: the networks take the slices below and above too
 
     @property
     def choice(self) -> choice.Choice:
@@ -79,7 +80,8 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
         **run.about(),
         "threshold_is": chosen.threshold_is, "min_lesion_is": chosen.size_is,
     }  # fmt: skip
-    return Method(identity["image_size"], windows, chosen.point, facts), members
+    neighbours = identity["recipe"].get("neighbours", 0)
+    return Method(identity["image_size"], windows, chosen.point, facts, neighbours), members
 
 
 def parsed(texts: tuple[str, ...]) -> tuple[Window, ...]:
@@ -114,7 +116,8 @@ def of_export(folder: Path, files: Iterable[str]) -> Method:
         written = dict(card["files"])
         windows = tuple(Window(*map(float, pair)) for pair in card["windows"])
         point = Point(float(card["threshold"]), float(card.get("min_lesion_mm3", 0)))
-        method = Method(int(card["image_size"]), windows, point, dict(card["facts"]))
+        neighbours = int(card.get("neighbours", 0))
+        method = Method(int(card["image_size"]), windows, point, dict(card["facts"]), neighbours)
     except KeyError as error:
         raise InputError(f"{path}: lacks {error}; {again}") from None
     except (TypeError, ValueError) as error:

@@ -17,7 +17,7 @@ Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
 
 * Input `{input}`: float32 (slices, rows, columns), Hounsfield units; anterior at the top, the patient's right on
   the left.
-* Output `{output}`: float32, the same shape, 0 to 1. Blood is where it is >= **{threshold}**.
+* Output `{output}`: float32, {shape}, 0 to 1. Blood is where it is >= **{threshold}**.
 * Operating point: {choice}.{removal}
 * Inside: window {windows} (level/width in HU, {windows_are}), padding to a square, area averaging
   to {size} x {size} pixels, the mean of {count} network(s), linear resampling to the input's pixels.
@@ -27,7 +27,7 @@ Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
 ```python
 import numpy as np, openvino
 network = openvino.Core().compile_model("ich.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
-hu = np.zeros((1, 512, 512), np.float32)  # your slices, in HU
+hu = np.zeros(({example}, 512, 512), np.float32)  # {yours}
 probability = network(hu)["{output}"]
 blood = probability >= {threshold}
 ```
@@ -35,7 +35,7 @@ blood = probability >= {threshold}
 ```python
 import numpy as np, onnxruntime
 network = onnxruntime.InferenceSession("ich.onnx", providers=["CPUExecutionProvider"])
-hu = np.zeros((1, 512, 512), np.float32)  # your slices, in HU
+hu = np.zeros(({example}, 512, 512), np.float32)  # {yours}
 (probability,) = network.run(["{output}"], {{"{input}": hu}})
 blood = probability >= {threshold}
 ```
@@ -63,6 +63,15 @@ Without the hint OpenVINO computes in bfloat16 where the CPU can: faster, and th
 * Largest difference from Keras on phantom slices: {agreement}.
 * In 8-bit integers (`ich_int8.xml`): {int8}.
 """
+OUTPUT_BETWEEN = (
+    "(slices - 2, rows, columns): each slice is\n  judged with the one below and the one above it, so the outermost "
+    "two have no output.\n  For a whole scan, repeat its first and its last slice at the ends"
+)
+# Shape of the output, slices of the example, and what they are, by the neighbours that the networks see.
+SEES = {
+    0: ("the same shape", 1, "your slices, in HU"),
+    1: (OUTPUT_BETWEEN, 3, "three slices one above the other, in HU; the middle one is judged"),
+}
 NOTES = {
     "patient": "no patient is in two parts, so scores are of unseen patients.",
     "unknown": "which slices are of one patient is unknown, so scores may be too high for new patients.",
@@ -94,10 +103,11 @@ def _protocol_note(facts: dict) -> str:
 def page(card: dict, choice: Choice) -> str:
     """The card in Markdown; `choice` is the operating point."""
     banner = origin.banner(source := card["facts"].get("origin", ""))
+    shape, example, yours = SEES[card["neighbours"]]
     facts, count, int8 = card["facts"], len(card["facts"]["folds"]), card["int8_dice_with_float32"]
     return TEMPLATE.format(
         model=facts["model"], networks=f"mean of {count} networks" if count > 1 else "one network", count=count,
-        input=INPUT, output=OUTPUT, threshold=card["threshold"],
+        shape=shape, example=example, yours=yours, input=INPUT, output=OUTPUT, threshold=card["threshold"],
         choice=choice.text(count), removal=REMOVAL * (choice.point.min_lesion_mm3 > 0), size=card["image_size"],
         windows=", ".join(f"{level:g}/{width:g}" for level, width in card["windows"]),
         windows_are=facts.get("windows_are", "those of the training"), filters=facts["n_filters"],

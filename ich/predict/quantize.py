@@ -12,6 +12,7 @@ import pandas as pd
 from ich.base import backend, paths
 from ich.base.errors import InputError
 from ich.base.files import read_json
+from ich.data.pixels import near_rows
 from ich.data.table import read_parts
 from ich.predict import engines
 from ich.predict.method import Method
@@ -36,7 +37,9 @@ def installed() -> bool:
 
 
 def read_slices(config: "settings.Predict", method: Method) -> np.ndarray:
-    """Training slices as HU, float32 (2 * EACH or fewer, size, size): with blood and without.
+    """Training slices as HU, float32 (2 * EACH or fewer, slices, size, size): with blood and without.
+
+    Of each what the networks take: the slice, or the one below, itself, and the one above.
 
     Raises InputError when NNCF is missing, and when the data set of the run is not there or is another one.
     """
@@ -47,16 +50,20 @@ def read_slices(config: "settings.Predict", method: Method) -> np.ndarray:
         raise InputError(f"{config.data}: holds data set {found}, expected {method.facts['data']}, on which the run "
                          "was trained; --precision int8 measures on its slices")  # fmt: skip
     table = read_parts(config.data, config.protocol, "kfold")
-    table = table[table["part"] != "test"]
-    chosen = pd.concat([_evenly(rows, EACH) for _, rows in table.groupby(table["lesion_pixels"] > 0)])
-    images = [read_image(config.data / name, len(method.windows), method.size) for name in chosen["image"]]
-    return _as_hu(np.stack(images), method.windows)
+    table = table[table["part"] != "test"].reset_index(drop=True)
+    chosen = pd.concat([_evenly(rows, EACH) for _, rows in table.groupby(table["lesion_pixels"] > 0)]).index
+    near = near_rows(table)[chosen] if method.neighbours else chosen.to_numpy()[:, None]
+    images = [
+        [read_image(config.data / table["image"][row], len(method.windows), method.size) for row in rows]
+        for rows in near
+    ]
+    return _as_hu(np.array(images), method.windows)
 
 
 def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
     """Write `ich_int8.xml` and `.bin` beside the float32 files; return the Dice of its masks with theirs.
 
-    Below LEAST_AGREEMENT nothing is kept.
+    `hu`: as from `read_slices`. Below LEAST_AGREEMENT nothing is kept.
     """
     import nncf
     import openvino as ov
@@ -64,7 +71,7 @@ def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
     nncf.set_log_level("ERROR")
     network = ov.Core().read_model(folder / engines.FILES["openvino"])
     small = nncf.quantize(
-        network, nncf.Dataset([plane[None] for plane in hu[::2]]), subset_size=len(hu[::2]),
+        network, nncf.Dataset([*hu[::2]]), subset_size=len(hu[::2]),
         preset=nncf.QuantizationPreset.MIXED,  # signed ranges where values are signed
         fast_bias_correction=False,  # the thorough one leaves a third of the error
         ignored_scope=nncf.IgnoredScope(types=EXACT, names=_thin(network), validate=False),
@@ -72,7 +79,10 @@ def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
     path = folder / engines.INT8
     engines.save_openvino(small, path)
     judged = hu[1::2]
-    exact, rounded = (engines.openvino(folder, precision)(judged) >= threshold for precision in ("float32", "int8"))
+    planes, near = judged.reshape(-1, *hu.shape[2:]), np.arange(judged[..., 0, 0].size).reshape(len(judged), -1)
+    exact, rounded = (
+        engines.openvino(folder, precision)(planes, near) >= threshold for precision in ("float32", "int8")
+    )
     both, total = (exact & rounded).sum(), exact.sum() + rounded.sum()
     agreement = float(2 * both / total) if total else 1.0
     if agreement < LEAST_AGREEMENT:
@@ -102,6 +112,6 @@ def _evenly(rows: pd.DataFrame, number: int) -> pd.DataFrame:
 
 
 def _as_hu(images: np.ndarray, windows: tuple[Window, ...]) -> np.ndarray:
-    """Grey levels (n, size, size, windows) back to HU, by the widest window."""
+    """Grey levels (..., size, size, windows) back to HU, by the widest window."""
     widest, window = max(enumerate(windows), key=lambda pair: pair[1].width)
     return (window.level - window.width / 2 + images[..., widest] * np.float32(window.width / 255)).astype(np.float32)

@@ -50,6 +50,18 @@ class Scan:
         return nifti.Grid(tuple(self.image.shape[axis] for axis in self.order), self.affine[:, [*self.order, 3]])
 
     @functools.cached_property
+    def near(self) -> np.ndarray:
+        """For each slice the one below, itself, and the one above, int (slices, 3); itself where none was measured."""
+        near = consecutive(self.voxels.shape[self.order[2]])
+        if self.cells is not None:
+            slices, first = np.unique(self.cells, return_index=True)
+            last = len(self.cells) - 1 - np.unique(self.cells[::-1], return_index=True)[1]
+            first, last = first[slices >= 0], last[slices >= 0]
+            below = np.flatnonzero(first[1:] - last[:-1] > 1)  # slices with a gap above them
+            near[below, 2], near[below + 1, 0] = below, below + 1
+        return near
+
+    @functools.cached_property
     def voxel_mm3(self) -> np.ndarray:
         """Volume of a voxel of each slice, shape (slices,)."""
         if self.thickness_mm is None:  # the determinant is right for sheared grids too
@@ -80,6 +92,11 @@ class Scan:
         """Undo `upright`: (slices, rows, columns) to the file's order of axes. No voxel is resampled."""
         volume = np.stack([self.grid.as_filed(plane) for plane in planes], axis=2)
         return np.ascontiguousarray(np.transpose(volume, np.argsort(self.order)))
+
+
+def consecutive(slices: int) -> np.ndarray:
+    """For each of so many slices the one before, itself, and the one after, int (slices, 3); the ends repeat."""
+    return np.clip(np.arange(slices)[:, None] + (-1, 0, 1), 0, slices - 1)
 
 
 def _axial_last(affine: np.ndarray) -> tuple[int, int, int]:

@@ -148,8 +148,8 @@ def _check_recipe(config: "settings.Train", split: Split) -> None:
     recipe, size, flag = config.resolved_recipe(), split.prints["image_size"], f"--recipe {config.recipe}"
     if recipe.patch > size or recipe.patch % PATCH_STEP:
         raise InputError(f"{flag}: trains on patches of {recipe.patch} pixels, the slices have {size}; expected a "
-                         f"multiple of {PATCH_STEP} up to that. Cut larger slices (split_raw_data.py --image-size), or change "
-                         "`patch` in config.py")  # fmt: skip
+                         f"multiple of {PATCH_STEP} up to that. Cut larger slices (split_raw_data.py --image-size), or "
+                         "change `patch` in config.py")  # fmt: skip
     if recipe.neighbours and not (split.whole_scans and split.about.get("patients_known", True)):
         reason = "patients are unknown" if split.whole_scans else "a split by slice puts them into other parts"
         raise InputError(f"{flag}: takes the slices above and below, but {reason}; use --recipe fast, or --protocol "
