@@ -203,7 +203,7 @@ def test_another_configuration_in_the_same_run_is_refused(
 @pytest.mark.parametrize("protocol", ["patient", "slice"])
 def test_validation_gives_what_keras_gives(tmp_path: Path, split: Split, protocol: str) -> None:
     """The last batch is filled up for the network; 24 slices in batches of 5 leave 4."""
-    each = job(tmp_path, split, protocol=protocol)
+    each = job(tmp_path, split, protocol=protocol, precision="float32")
     network, valid = runner.compiled(each, split, small), split.validation("1")
     training.run(each, network, split.training("1"), valid, whole_scans=True)
     expected = network.model.evaluate(valid.images, valid.masks[..., None], batch_size=5, verbose=0, return_dict=True)
