@@ -462,6 +462,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, split: Split) -> jobs.Job:
 @pytest.mark.parametrize("kept", ["last", "best"])
 def test_network_trained_in_bfloat16_is_kept_in_float32(mixed: jobs.Job, kept: str) -> None:
     assert read_json(mixed.files.run)["precision"] == "mixed_bfloat16"
+    assert " begins, epoch 0 of 4 in mixed_bfloat16; " in mixed.files.log.read_text()
     network = keras.models.load_model(getattr(mixed.files, kept), compile=False)
     assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
 
