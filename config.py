@@ -170,7 +170,7 @@ class Train(Split, Runs):
     validate_every: int | None = None  # epochs between validations; none: the recipe's. The last one always is
     run: str = ""  # folder name of the run; empty: the model's name
     init_weights: Path | None = None  # .keras or .weights.h5 file to start from
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: the latter where it is faster
     jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
     deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU
     workers: int = 0  # threads that augment batches; 0: one per CPU core, 8 at most

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import machine
 from ich.base import backend as keras_backend
-from ich.base import record
+from ich.base import cpu, record
 from ich.base.files import write_json
 
 ROOT = Path(__file__).parent.parent
@@ -54,8 +54,8 @@ def installed() -> list[str]:
 
 
 def precisions() -> tuple[str, ...]:
-    """What is worth comparing here: on a CPU bfloat16 is slower."""
-    return ("float32", "mixed_bfloat16") if machine.gpu() else ("float32",)
+    """What is worth comparing here: without instructions for it bfloat16 is emulated."""
+    return ("float32", "mixed_bfloat16") if machine.gpu() or cpu.has_flag(cpu.BFLOAT16) else ("float32",)
 
 
 def jits(backend: str) -> tuple[str, ...]:

@@ -73,6 +73,6 @@ def copy_rate(size: int = 256 * MIB, rounds: int = 5) -> float:
 
 def _least(work: Callable[[], object], rounds: int) -> float:
     def wait() -> None:
-        keras.ops.convert_to_numpy(keras.ops.ravel(work())[0])  # waits for the device
+        keras.ops.convert_to_numpy(keras.ops.cast(keras.ops.ravel(work())[0], "float32"))  # waits for the device
 
     return min(seconds(wait) for _ in range(rounds + 1))  # the first one compiles

@@ -1,4 +1,4 @@
-"""D-Unet written plainly in PyTorch: the yardstick for what this project's network costs. Imports PyTorch only."""
+"""U-Net and D-Unet written plainly in PyTorch: the yardstick for what this project's cost. Imports PyTorch only."""
 
 from collections.abc import Callable
 
@@ -6,23 +6,26 @@ import numpy as np
 import torch
 from torch import nn
 
-LEVELS, DROPOUT = 5, 0.2  # as models.dunet
+LEVELS, DROPOUT = 5, 0.2  # as in models.py
 BN = {"eps": 1e-3, "momentum": 0.1}  # Keras counts the momentum from the other side
 
 
-class DUnet(nn.Module):
-    """(batch, 1, size, size) grey levels 0..255 -> probabilities of the same shape, float32.
+class Plain(nn.Module):
+    """`unet` or `dunet`: (batch, 1, size, size) grey levels 0..255 -> probabilities of the same shape, float32.
 
     Modules are in the order of Keras' layers, so that weights can be copied one by one.
     """
 
-    def __init__(self, n_filters: int, levels: int = LEVELS) -> None:
+    def __init__(self, name: str, n_filters: int, levels: int = LEVELS) -> None:
         super().__init__()
+        is_dunet = name == "dunet"
         widths = [n_filters * 2**level for level in range(levels)]
-        self.down = nn.ModuleList(block(before, width) for before, width in zip([1, *widths], widths, strict=False))
-        self.between = nn.Sequential(nn.MaxPool2d(2), nn.Dropout(DROPOUT))
+        self.down = nn.ModuleList(
+            block(before, width, is_dunet) for before, width in zip([1, *widths], widths, strict=False)
+        )
+        self.between = nn.Sequential(nn.MaxPool2d(2), nn.Dropout(DROPOUT if is_dunet else 0))
         self.up = nn.ModuleList(
-            nn.ModuleList([nn.ConvTranspose2d(2 * width, width, 2, stride=2), block(2 * width, width)])
+            nn.ModuleList([nn.ConvTranspose2d(2 * width, width, 2, stride=2), block(2 * width, width, is_dunet)])
             for width in reversed(widths[:-1])
         )
         self.blood = nn.Conv2d(n_filters, 1, 1)
@@ -43,11 +46,12 @@ class DUnet(nn.Module):
         return torch.sigmoid(self.blood(x).float())
 
 
-def block(before: int, width: int) -> nn.Sequential:
-    """Conv-BN-ReLU twice."""
-    parts = [(nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width, **BN), nn.ReLU())
-             for channels in (before, width)]  # fmt: skip
-    return nn.Sequential(*parts[0], *parts[1])
+def block(before: int, width: int, norm_after_first: bool) -> nn.Sequential:
+    """Conv-BN-ReLU twice, or the first time without BN."""
+    parts: list[nn.Module] = []
+    for channels, norm in ((before, norm_after_first), (width, True)):
+        parts += [nn.Conv2d(channels, width, 3, padding=1), *[nn.BatchNorm2d(width, **BN)] * norm, nn.ReLU()]
+    return nn.Sequential(*parts)
 
 
 def parameters(network: nn.Module) -> tuple[int, int]:
@@ -63,10 +67,10 @@ def dice_bce(prob: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return 1 - dice + nn.functional.binary_cross_entropy(prob, truth)
 
 
-def training(n_filters: int, bf16: bool) -> tuple[dict, Callable[[np.ndarray, np.ndarray, int], None]]:
+def training(name: str, n_filters: int, bf16: bool) -> tuple[dict, Callable[[np.ndarray, np.ndarray, int], None]]:
     """Facts of network and device, and a function that trains `steps` steps on uint8 (batch, size, size, 1)."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = DUnet(n_filters).to(device, memory_format=torch.channels_last)
+    network = Plain(name, n_filters).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7)
 
     def train(images: np.ndarray, masks: np.ndarray, steps: int) -> None:
@@ -80,5 +84,5 @@ def training(n_filters: int, bf16: bool) -> tuple[dict, Callable[[np.ndarray, np
             optimizer.step()
         loss.item()  # waits for the device
 
-    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    return {"parameters": parameters(network)[0], "device": name}, train
+    computed_on = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    return {"parameters": parameters(network)[0], "device": computed_on}, train

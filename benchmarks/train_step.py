@@ -2,14 +2,15 @@
 
     python benchmarks/train_step.py           (writes benchmarks/results/train_step.json)
 
-A training step of dunet on a batch in memory: this project's own Network with its loss, optimizer and metrics, through
-Keras' fit. The plain network (plain_torch.py) has the same layers and number of parameters, the same loss, Adam,
-channels-last memory, and no metrics. Each network lives in a process of its own; it and the plain one take turns, best
-of some rounds, so the ratio holds on a busy machine. `share_of_flops` and `share_of_bandwidth` are of the device's peak
-FLOP/s (counted from the layers; a step is three forward passes) and of its memory's (the least that convolutions read
-and write; what is not fused comes on top).
+A training step of unet and dunet on a batch in memory, by `--cases` (filters x pixels of a side x images): this
+project's own Network with its loss, optimizer and metrics, through Keras' fit. The plain network (plain_torch.py) has
+the same layers and number of parameters, the same loss, Adam, channels-last memory, and no metrics. Each network lives
+in a process of its own; it and the plain one, in float32 and in bfloat16 where the device multiplies it, take turns,
+best of some rounds, so the ratio holds on a busy machine. `share_of_flops` and `share_of_bandwidth` are of the
+device's peak FLOP/s (counted from the layers; a step is three forward passes) and of its memory's (the least that
+convolutions read and write; what is not fused comes on top).
 
-On a GPU also with mixed bfloat16, with XLA on and off, and two trainings side by side in the fastest way.
+On a GPU also with XLA on and off, and two trainings side by side in the fastest way.
 
 `scaling` has the seconds of a step by side of the image and filters of the first level, in the first backend, beside
 the multiplications that the layers count: where `macs_per_s` falls, something else than arithmetic costs.
@@ -37,14 +38,16 @@ IMAGE_RATE_TARGET = ">= 3000"  # on a GPU
 def main() -> None:
     on_gpu = machine.gpu() is not None
     flags = common.arguments(
-        __doc__, backends=common.installed(), batches=[16, 32] if on_gpu else [8, 16], size=256, filters=32,
+        __doc__, backends=common.installed(), networks=["unet", "dunet"],
+        cases=["32x256x16", "32x256x32"] if on_gpu else ["32x256x8", "16x128x16"],
         steps=50 if on_gpu else 1, rounds=3 if on_gpu else 2, side_by_side=on_gpu, scaling_sizes=[64, 128, 256],
         scaling_filters=[8, 16, 32], scaling_batch=4,
     )  # fmt: skip
-    shared = {"network": "dunet", "size": flags.size, "filters": flags.filters, "steps": flags.steps}
     rows = []
-    for batch, precision in itertools.product(flags.batches, common.precisions()):
-        rows += compare(flags, {**shared, "batch": batch, "precision": precision})
+    for network, case in itertools.product(flags.networks, flags.cases):
+        filters, size, batch = map(int, case.split("x"))
+        shared = {"network": network, "size": size, "filters": filters, "batch": batch, "steps": flags.steps}
+        rows += compare(flags, shared)
     grown = [scaled(flags, *pair) for pair in itertools.product(flags.scaling_filters, flags.scaling_sizes)]
     result, summary = {"rows": rows, "scaling": grown}, [figure for row in rows for figure in figures(row)]
     for row in grown:
@@ -58,29 +61,41 @@ def main() -> None:
 
 
 def compare(flags: argparse.Namespace, shared: dict) -> list[dict]:
-    """A row for every backend, and one for the plain network, which takes turns with each, if PyTorch is installed.
-
-    What does not run here is reported, not raised.
-    """
+    """A row for every precision and backend, and for the plain network, if PyTorch is installed."""
     plain_part = {**shared, "backend": PLAIN, "jit": "off"}
     with contextlib.ExitStack() as stack:
         plain, rows = {}, []
-        if "torch" in common.installed():
-            plain[PLAIN] = stack.enter_context(common.Worker(prepare, plain_part))
-        for part in ({**shared, "backend": name, "jit": jit} for name in flags.backends for jit in common.jits(name)):
+        for precision in common.precisions() if "torch" in common.installed() else ():
+            plain[precision] = stack.enter_context(common.Worker(prepare, {**plain_part, "precision": precision}))
+        for name in flags.backends:
+            for jit in common.jits(name):
+                rows += measured({**shared, "backend": name, "jit": jit}, flags.rounds, plain)
+    for precision, worker in plain.items():
+        times = [row["plain_seconds"] for row in rows if row["precision"] == precision and row.get("plain_seconds")]
+        if times:
+            rows.append(rated({**plain_part, "precision": precision, **worker.facts}, min(times)))
+    return rows
+
+
+def measured(part: dict, rounds: int, plain: dict[str, common.Worker]) -> list[dict]:
+    """The rated row of one network in each precision; it takes turns with `plain`, which has a network for each.
+
+    What does not run here is reported, not raised.
+    """
+    parts = {precision: {**part, "precision": precision} for precision in common.precisions()}
+    own, rows = {}, []
+    with contextlib.ExitStack() as stack:
+        for precision, each in parts.items():
             try:
-                rows.append(measured(part, flags.rounds, plain))
+                own[precision] = stack.enter_context(common.Worker(prepare, each, part["backend"]))
             except common.Failed as error:
-                rows.append({**part, "failed": str(error)})
-        times = [row["plain_seconds"] for row in rows if row.get("plain_seconds")]
-        return [rated({**plain_part, **plain[PLAIN].facts}, min(times)), *rows] if times else rows
-
-
-def measured(part: dict, rounds: int, beside: dict[str, common.Worker] | None = None) -> dict:
-    """The rated row of one network in its own process, taking turns with what is `beside`. Raises Failed."""
-    with common.Worker(prepare, part, part["backend"]) as own:
-        best = common.best_of({"own": own, **(beside or {})}, rounds)
-        return rated({**part, **own.facts}, best["own"], best.get(PLAIN))
+                rows.append({**each, "failed": str(error)})
+        beside = {f"{PLAIN} {precision}": plain[precision] for precision in own if precision in plain}
+        best = common.best_of({**own, **beside}, rounds)
+        for precision, worker in own.items():
+            facts = {**parts[precision], **worker.facts}
+            rows.append(rated(facts, best[precision], best.get(f"{PLAIN} {precision}")))
+    return rows
 
 
 def rated(facts: dict, seconds: float, plain_seconds: float | None = None) -> dict:
@@ -99,7 +114,8 @@ def scaled(flags: argparse.Namespace, filters: int, size: int) -> dict:
     """A step of one network in its own process, and its multiplications with additions a second."""
     part = {"network": "dunet", "size": size, "filters": filters, "steps": flags.steps, "batch": flags.scaling_batch,
             "backend": flags.backends[0], "precision": common.precisions()[-1], "jit": "auto"}  # fmt: skip
-    row = measured(part, flags.rounds)
+    with common.Worker(prepare, part, part["backend"]) as own:
+        row = rated({**part, **own.facts}, common.best_of({"own": own}, flags.rounds)["own"])
     rate = PASSES * row["forward_macs"] * row["images_per_s"]
     return {**row, "step_s": row["seconds"] / row["steps"], "macs_per_s": rate}
 
@@ -138,7 +154,7 @@ def prepare(part: dict) -> tuple[dict, Callable[[], float]]:
     if part["backend"] == PLAIN:
         from benchmarks import plain_torch
 
-        facts, train = plain_torch.training(part["filters"], part["precision"] == "mixed_bfloat16")
+        facts, train = plain_torch.training(part["network"], part["filters"], part["precision"] == "mixed_bfloat16")
         work = functools.partial(train, images, masks, part["steps"])
     else:
         from benchmarks import flops, nets

@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,13 @@ def done(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Done:
             test_set.main(made.flags(protocol))
         main.main(made.training_flags("patient", *tiny))
     return made
+
+
+@pytest.fixture(autouse=True)
+def precision() -> None:
+    """Every test begins in float32: an earlier one, or a shared training, may have set bfloat16 for all of Keras."""
+    if keras := sys.modules.get("keras"):
+        keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture

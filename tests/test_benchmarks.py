@@ -54,16 +54,18 @@ def test_rsna_preprocess(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_train_step(tmp_path: Path) -> None:
-    tiny = ["--backends", "tensorflow", "--batches", "2", "--size", "32", "--filters", "2", "--rounds", "1"]
+    tiny = ["--backends", "tensorflow", "--networks", "dunet", "--cases", "2x32x2", "--rounds", "1"]
     tiny += ["--scaling-sizes", "16", "32", "--scaling-filters", "2", "--scaling-batch", "1", "--side-by-side"]
     result = results_of("train_step", tmp_path, *tiny)
     rows, (small, large) = result["rows"], result["scaling"]
     assert {row["parameters"] for row in rows} == {models.build("dunet", 32, 1, 2).count_params()}
     if importlib.util.find_spec("torch"):
-        assert [row["backend"] for row in rows] == [train_step.PLAIN, "tensorflow"]
-        assert rows[1]["share_of_plain"] == pytest.approx(rows[1]["plain_seconds"] / rows[1]["seconds"])
-    assert 0 < rows[-1]["share_of_flops"] < 1
-    assert rows[-1]["share_of_bandwidth"] > 0
+        assert [row["backend"] for row in rows[len(rows) // 2 :]] == [train_step.PLAIN] * (len(rows) // 2)
+        assert rows[0]["share_of_plain"] == pytest.approx(rows[0]["plain_seconds"] / rows[0]["seconds"])
+    own = [row for row in rows if row["backend"] == "tensorflow"]
+    assert [row["precision"] for row in own] == list(common.precisions())
+    assert 0 < own[0]["share_of_flops"] < 1
+    assert own[0]["share_of_bandwidth"] > 0
     assert result["side_by_side"]["gain"] > 0
     assert large["forward_macs"] == 4 * small["forward_macs"]  # four times the pixels
     assert small["macs_per_s"] == pytest.approx(3 * small["forward_macs"] / small["step_s"])
@@ -166,18 +168,19 @@ def test_heads_of_the_memory_benchmark() -> None:
 def test_plain_network_has_the_parameters_of_dunet() -> None:
     from benchmarks import plain_torch
 
-    assert plain_torch.parameters(plain_torch.DUnet(32)) == (7_771_297, 7_765_409)
-    assert plain_torch.parameters(plain_torch.DUnet(16)) == (1_946_705, 1_943_761)
+    assert plain_torch.parameters(plain_torch.Plain("dunet", 32)) == (7_771_297, 7_765_409)
+    assert plain_torch.parameters(plain_torch.Plain("dunet", 16)) == (1_946_705, 1_943_761)
 
 
 @with_torch
-def test_plain_network_computes_what_dunet_does() -> None:
+@pytest.mark.parametrize("name", ["unet", "dunet"])
+def test_plain_network_computes_what_keras_does(name: str) -> None:
     import torch
 
     from benchmarks import plain_torch
     from ich.train.losses import DiceCrossEntropy
 
-    network, plain = models.build("dunet", 32, 1, 2), plain_torch.DUnet(2).eval()
+    network, plain = models.build(name, 32, 1, 2), plain_torch.Plain(name, 2).eval()
     weights = iter(network.get_weights())
     with torch.no_grad():
         for module in plain.modules():

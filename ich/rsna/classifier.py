@@ -103,7 +103,7 @@ class Classifier:
     """
 
     def __init__(self, config: "settings.RsnaTrain", steps: int) -> None:
-        keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision))
+        keras.mixed_precision.set_dtype_policy(device.choose_precision(config.precision, depthwise=True))
         self.config, self.steps = config, steps
         self.bare, self.model = self._compiled(config.seed)
         self.exact = Exact(self.bare, self.model, config.jit)

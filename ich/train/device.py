@@ -1,4 +1,4 @@
-"""Which device the backend computes on: the one place that speaks to TensorFlow, JAX or PyTorch itself."""
+"""Which device the backend computes on: the place that speaks to TensorFlow, JAX or PyTorch itself."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import keras
 
+from ich.base import cpu
 from ich.base.errors import InputError, MachineError, is_out_of_memory
 
 MOST_TOGETHER = 32  # steps; an interruption waits for their end
@@ -29,11 +30,21 @@ def gpu_name() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
-def choose_precision(wanted: str) -> str:
-    """The Keras dtype policy for `auto`, `float32` or `mixed_bfloat16`; auto is mixed on a GPU."""
+def choose_precision(wanted: str, depthwise: bool = False) -> str:
+    """The Keras dtype policy for `auto`, `float32` or `mixed_bfloat16`; auto is mixed where that is faster.
+
+    That is on a GPU, and on a CPU that multiplies tiles of bfloat16, except for a network of mainly `depthwise`
+    convolutions: they have little to multiply, and converting their numbers costs more than is saved.
+    """
     if wanted != "auto":
         return wanted
-    return "mixed_bfloat16" if gpu_name() else "float32"
+    return "mixed_bfloat16" if gpu_name() or (_gains_on_cpu() and not depthwise) else "float32"
+
+
+def _gains_on_cpu() -> bool:
+    """Whether the backend's convolutions use the CPU's bfloat16: oneDNN's do, those that XLA makes for JAX don't."""
+    uses_onednn = {"tensorflow": os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0", "torch": True, "jax": False}
+    return uses_onednn[keras.backend.backend()] and cpu.has_flag(cpu.BFLOAT16)
 
 
 def choose_jit(wanted: str) -> bool:

@@ -46,10 +46,10 @@ def log(files: paths.Training, line: str) -> None:
     _news.set()
 
 
-def log_begin(job: AnyJob, epoch: int, epochs: int) -> None:
-    """Log that a training begins, or goes on after `epoch`."""
+def log_begin(job: AnyJob, epoch: int, epochs: int, precision: str) -> None:
+    """Log that a training begins, or goes on after `epoch`, and in which precision: `auto` may choose another later."""
     what = f"resuming after epoch {epoch} of {epochs}" if epoch else f"begins, epoch 0 of {epochs}"
-    log(job.files, f"{job.name}: {what}; {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    log(job.files, f"{job.name}: {what} in {precision}; {time.strftime('%Y-%m-%d %H:%M:%S')}")
 
 
 def log_end(job: AnyJob, scores: str) -> None:

@@ -65,7 +65,7 @@ def fit(plan: Plan) -> list[Row]:
     """Train from the last checkpoint to the last epoch; return the history, one row per epoch."""
     files = plan.job.files
     epoch, history = checkpoint.restore(files.checkpoint, plan.network.model)
-    display.log_begin(plan.job, epoch, plan.epochs)
+    display.log_begin(plan.job, epoch, plan.epochs, computes_in())
     plan.batches.begin(epoch)
     keeper = Keeper(plan, history)
     checkpoint.settle_best(files, keeper.best_epoch)
@@ -81,18 +81,23 @@ def finish(job: AnyJob, network: Compiled, history: list[Row], started: float, *
     facts = {
         "identity": job.identity, "results": record.fingerprints(job.files.results),
         "device": device.gpu_name() or "CPU", "backend": keras.backend.backend(),
-        "precision": keras.mixed_precision.dtype_policy().name, "parameters": network.bare.count_params(),
+        "precision": computes_in(), "parameters": network.bare.count_params(),
         "training_seconds": round(sum(row["seconds"] for row in history), 1), **facts,
     }  # fmt: skip
     write_json(job.files.run, record.manifest(job.config, started, **facts))
     job.files.checkpoint.unlink(missing_ok=True)  # of use to an unfinished training only
 
 
+def computes_in() -> str:
+    """The precision of the network that was built last: `float32` or `mixed_bfloat16`."""
+    return keras.mixed_precision.dtype_policy().name
+
+
 def tell_duration(number: int, measure: Callable[[], float], advice: str) -> None:
     """Print how long `number` trainings will take (`measure` returns seconds), and `advice` if that is long."""
     print(f"{number} trainings on {device.gpu_name() or 'the CPU'}; measuring their speed ...", flush=True)
     seconds = measure()
-    print(f"estimated time: {duration(seconds)}", flush=True)
+    print(f"estimated time: {duration(seconds)}, computing in {computes_in()}", flush=True)
     if seconds > LONG_S:
         print(f"that is long: {advice}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import keras
 
 from ich.data.pixels import Slices
-from ich.train import checkpoint, device, prediction
+from ich.train import batch_norm, checkpoint, device, prediction
 from ich.train.losses import LOSSES, epoch_metrics
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Network:
         bare = self._build(self._side)
         if config.init_weights:
             load_weights(bare, config.init_weights)
+        batch_norm.fuse(list(prediction.flat_layers(bare)))
         model = keras.Model(bare.inputs, bare.outputs)
         model.compile(
             optimizer=optimizer(recipe, self._steps), loss=LOSSES[recipe.loss](clean_weight=recipe.clean_weight),

@@ -209,7 +209,7 @@ def test_long_work_is_estimated_first(
     runner.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     told = capsys.readouterr().out
     assert "4 trainings on " in told
-    assert "estimated time: 28.0 h" in told  # four trainings of seven hours
+    assert "estimated time: 28.0 h, computing in float32\n" in told  # four trainings of seven hours
     assert "that is long" in told
 
 

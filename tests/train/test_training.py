@@ -203,7 +203,7 @@ def test_another_configuration_in_the_same_run_is_refused(
 @pytest.mark.parametrize("protocol", ["patient", "slice"])
 def test_validation_gives_what_keras_gives(tmp_path: Path, split: Split, protocol: str) -> None:
     """The last batch is filled up for the network; 24 slices in batches of 5 leave 4."""
-    each = job(tmp_path, split, protocol=protocol)
+    each = job(tmp_path, split, protocol=protocol, precision="float32")
     network, valid = runner.compiled(each, split, small), split.validation("1")
     training.run(each, network, split.training("1"), valid, whole_scans=True)
     expected = network.model.evaluate(valid.images, valid.masks[..., None], batch_size=5, verbose=0, return_dict=True)
@@ -462,6 +462,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, split: Split) -> jobs.Job:
 @pytest.mark.parametrize("kept", ["last", "best"])
 def test_network_trained_in_bfloat16_is_kept_in_float32(mixed: jobs.Job, kept: str) -> None:
     assert read_json(mixed.files.run)["precision"] == "mixed_bfloat16"
+    assert " begins, epoch 0 of 4 in mixed_bfloat16; " in mixed.files.log.read_text()
     network = keras.models.load_model(getattr(mixed.files, kept), compile=False)
     assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
 
