@@ -106,7 +106,7 @@ def predict(job: Job, item: Input, folder: Path) -> dict:
     read = item.read()
     planes = read.upright()
     checks.check_head_ct(planes, read.grid.spacing_mm, str(item.path))
-    prob = job.engine(planes, read.near if job.method.neighbours else None)
+    prob = job.engine(planes, read.near) if job.method.neighbours else job.engine(planes)
     mask = measure.without_specks(read.as_filed(prob >= job.point.threshold), read, job.point.min_lesion_mm3)
     found = measure.measures(mask, read)
     facts: dict[str, Any] = {"scan": item.name, "source": item.record}

@@ -85,10 +85,10 @@ def test_the_exact_twin_is_as_keras_makes_it() -> None:
 @tensorflow_only
 @pytest.mark.parametrize("precision, expected", [("mixed_bfloat16", True), ("float32", False)])
 def test_of_a_network_in_training(precision: str, expected: bool) -> None:
-    def build() -> keras.Model:
-        return models.build("dunet", 32, 1, 2)
+    def build(side: int) -> keras.Model:
+        return models.build("dunet", side, 1, 2)
 
-    made = Network(build, settings.Train(precision=precision), settings.RECIPES["fast"], steps=2)
+    made = Network(build, 32, settings.Train(precision=precision), settings.RECIPES["fast"], steps=2)
     norms = [layer for layer in made.model.layers if isinstance(layer, layers.BatchNormalization)]
     assert len(norms) == 18
     assert {"call" in vars(norm) for norm in norms} == {expected}
