@@ -190,5 +190,5 @@ def bubbles(plans: list[Plan], depth: Field, space: Space, rng: np.random.Genera
     for plan in plans:
         for _ in range(int(rng.integers(1, 4)) if plan.bubbles else 0):
             center = tuple(np.add(plan.center, (0.0, rng.uniform(-30, -12), rng.normal(0, 6))).tolist())
-            bodies.append(ellipsoid(space, center, tuple(rng.uniform(3, 8, 3).tolist())))
+            bodies.append(ellipsoid(space, center, tuple(rng.uniform(2, 5, 3).tolist())))
     return overlap(union(*bodies), depth - 0.5, 6 - depth) if bodies else None

@@ -83,7 +83,7 @@ def render(
         hu[k] = AIR
         draw_outside(hu[k], view, edge)
         brain, csf, ventricles = brain_slice(view, atrophy, look)
-        cavity, inside = soft_step(view["depth"], 0, edge), soft_step(view["depth"], 0.7 * edge, edge)
+        cavity, inside = soft_step(view["depth"], 0, edge), soft_step(view["depth"], 0.7 * edge + look.gap_mm, edge)
         places = {"cavity": inside, "csf": csf * inside, "ventricles": ventricles}
         for lesion, fraction in zip(lesions, blood, strict=True):
             fraction[k] = draw_blood(brain, lesion, k, places[lesion.place], look)

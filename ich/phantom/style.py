@@ -51,6 +51,7 @@ class Look:
     vein_hu: float = 56.0  # of the venous sinuses
     tentorium_hu: float = 46.0
     falx_hu: float = 58.0
+    gap_mm: float = 0.0  # that outlines of blood stay away from bone, beside the usual
 
 
 PLAIN = Look()
@@ -83,6 +84,7 @@ def look(style: Name, age: int, rng: np.random.Generator) -> Look:
         turn=float(rng.uniform(-MOST_TURNED, MOST_TURNED) if turned else rng.normal(0, TURN)),
         **_surroundings(rng), vein_hu=float(rng.uniform(50, 76)), tentorium_hu=float(rng.uniform(40, 62)),
         falx_hu=float(rng.uniform(48, 70) if rng.random() < 0.8 else rng.uniform(70, 160)),
+        gap_mm=float(rng.uniform(0.1, 1.1)),
     )  # fmt: skip
 
 

@@ -14,16 +14,16 @@ from ich.phantom.skull import SLICE_MM
 
 DECK = (*("epidural",) * 6, *("intraparenchymal",) * 2, *("subdural",) * 2, "intraventricular", "subarachnoid")
 SECOND_KIND_ODDS = 0.2
-FRESH_HU, OLD_HU, OLD_ODDS = (59.0, 7.5), (4.0, 32.0), 0.13  # mean and deviation; range; share of old blood
-SLICES, SLICES_BY_SIZE, SLICES_FREE = 9.0, 4.5, 2.4  # mean, and deviations that go with the size and without it
+FRESH_HU, OLD_HU, OLD_ODDS = (61.5, 7.5), (4.0, 32.0), 0.105  # mean and deviation; range; share of old blood
+SLICES, SLICES_BY_SIZE, SLICES_FREE = 9.7, 4.7, 2.6  # mean, and deviations that go with the size and without it
 FEWEST, MOST = 1.5, 20  # slices
 FEWER_SLICES = {"intraventricular": 0.6, "subarachnoid": 0.6, "intraparenchymal": 0.85}
-CLOT_HU = 2.3  # unevenness of the blood, median
+CLOT_HU = 3.8  # unevenness of the blood, median
 MIXED, MIXED_ODDS = 1.6, 0.2  # more uneven: blood of different ages in one bleeding
 LARGEST_MM = 34.0  # thickness of the largest
 SQUEEZE_MM = 14.0  # sulci nearer than this are pressed shut
 LOOSE_MM = (-0.3, 1.3)  # how far outlines lie outside the blood
-SWELLING_ODDS, BUBBLES_ODDS = 0.35, 0.12
+SWELLING_ODDS, BUBBLES_ODDS = 0.35, 0.07
 LOW_CENTERS = ((0, 12, 18), (22, 48, 2), (12, 56, -8), (0, 30, -2))  # mm: brain stem and posterior fossa
 CONTUSION_ODDS = 0.88  # of blood in the brain that lies just below the skull
 
@@ -35,7 +35,7 @@ def plan_trauma(kind: str, rng: np.random.Generator) -> Plan:
     height = 0.5 * SLICE_MM * float(np.clip(FEWER_SLICES.get(kind, 1.0) * slices, FEWEST, MOST)) * 1.1
     old = rng.random() < OLD_ODDS
     hu = float(rng.uniform(*OLD_HU) if old else np.clip(rng.normal(*FRESH_HU), 40, 80))
-    clots = CLOT_HU * exp(rng.normal(0, 0.35)) * (MIXED if rng.random() < MIXED_ODDS else 1.0)
+    clots = CLOT_HU * exp(rng.normal(0, 0.4)) * (MIXED if rng.random() < MIXED_ODDS else 1.0)
     plan = Plan(kind=kind, side=side, height=height, hu=hu, **PLAN[kind](side, large, rng))
     outside = rng.random() < SWELLING_ODDS and kind in ("epidural", "subdural", "intraparenchymal")
     return replace(
@@ -46,14 +46,14 @@ def plan_trauma(kind: str, rng: np.random.Generator) -> Plan:
 
 
 def _plan_epidural(side: int, large: float, rng: np.random.Generator) -> dict:
-    thick = min(9.5 * exp(0.7 * large), LARGEST_MM)
+    thick = min(10 * exp(0.72 * large), LARGEST_MM)
     place = at_table(side, rng.uniform(-1.2, 1.1), rng.uniform(15, 78))
-    return place | {"thick": thick, "length": 25 * exp(0.5 * large) * rng.uniform(0.85, 1.15), "push": 0.35 * thick,
+    return place | {"thick": thick, "length": 26 * exp(0.5 * large) * rng.uniform(0.85, 1.15), "push": 0.35 * thick,
                     "fracture": bool(rng.random() < FRACTURE_ODDS)}  # fmt: skip
 
 
 def _plan_subdural(side: int, large: float, rng: np.random.Generator) -> dict:
-    thick = 7.5 * exp(0.5 * large)
+    thick = 8.0 * exp(0.5 * large)
     place = at_table(side, rng.uniform(-0.9, 0.9), rng.uniform(30, 78))
     return place | {"thick": thick, "length": 44 * exp(0.35 * large), "push": 0.5 * thick}
 
