@@ -80,6 +80,7 @@ class DemoData(Common):
     out: Path = Path("demo")  # folder to write; the scans go to <out>/ct-ich
     patients: int = 30  # number of phantom heads, about half of them with blood
     size: int = 256  # pixels per side of a slice
+    style: Literal["plain", "calibrated"] = "plain"  # alike and easy, or as varied as real heads (docs/phantoms.md)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ich.phantom.render import Lesion
-from ich.phantom.shapes import Field, Space, ellipsoid, overlap, smooth_noise
+from ich.phantom.shapes import Field, Space, ellipsoid, overlap, smooth_noise, union
 from ich.phantom.skull import SLICE_MM, inner_table
 
 SLICES, SLICE_ODDS = (2, 3, 4, 5, 6, 7, 8), (0.04, 0.05, 0.07, 0.1, 0.16, 0.24, 0.34)
@@ -19,6 +19,7 @@ WHOLE_SKULL = 500.0  # mm, larger than any distance to a crack
 FRACTURE_ODDS = 0.6  # of epidural bleedings
 DEEP_CENTERS = ((25, -2, 46), (13, 10, 46), (32, -40, 56), (36, 20, 60), (26, 48, 52), (42, 4, 26))  # mm, left side
 CLOT_HU = 3.5  # unevenness of the blood
+SWELLING_REACH_MM = 26.0
 Grown = tuple[Field, str, float]  # region (mm), place and oedema of a Lesion
 
 
@@ -36,6 +37,13 @@ class Plan:
     hu: float
     push: float = 0.0  # how far the brain beside it is moved
     fracture: bool = False
+    clots: float = CLOT_HU  # unevenness of the blood
+    oedema: float = 1.0  # width of the dark rim of a clot in the brain, of the usual
+    squeeze: float = 0.0  # sulci nearer than this, in mm, are pressed shut
+    loose: float = 0.0  # mm that the outline of the mask lies outside the blood
+    below: float = 6.0  # mm between the inner table and a clot in the brain
+    swelling: float = 0.0  # mm, of the scalp over it
+    bubbles: bool = False  # air inside the skull beside it
 
 
 def plan_blood(kind: str, rng: np.random.Generator) -> Plan:
@@ -47,7 +55,8 @@ def plan_blood(kind: str, rng: np.random.Generator) -> Plan:
     return Plan(kind=kind, side=side, height=height, hu=hu, **PLAN[kind](side, small, rng))
 
 
-def _at_table(side: int, angle: float, z: float) -> dict:
+def at_table(side: int, angle: float, z: float) -> dict:
+    """`center` on the inner table at an angle and height, on one side, and `outward` from the middle of the slice."""
     x, y = inner_table(angle, z)
     norm = float(np.hypot(x, y))
     return {"center": (side * x, y, z), "outward": (side * x / norm, y / norm)}
@@ -55,14 +64,14 @@ def _at_table(side: int, angle: float, z: float) -> dict:
 
 def _plan_epidural(side: int, small: float, rng: np.random.Generator) -> dict:
     thick = 8 + 17 * small
-    place = _at_table(side, rng.uniform(-0.8, 0.75), rng.uniform(32, 70))
+    place = at_table(side, rng.uniform(-0.8, 0.75), rng.uniform(32, 70))
     return place | {"thick": thick, "length": rng.uniform(9, 15) + thick, "push": 0.35 * thick,
                     "fracture": bool(rng.random() < FRACTURE_ODDS)}  # fmt: skip
 
 
 def _plan_subdural(side: int, small: float, rng: np.random.Generator) -> dict:
     thick = 6 + 8 * small
-    place = _at_table(side, rng.uniform(-0.6, 0.6), rng.uniform(45, 75))
+    place = at_table(side, rng.uniform(-0.6, 0.6), rng.uniform(45, 75))
     return place | {"thick": thick, "length": rng.uniform(38, 75), "push": 0.5 * thick}
 
 
@@ -84,7 +93,7 @@ def _plan_subarachnoid(side: int, small: float, rng: np.random.Generator) -> dic
         center = (side * rng.uniform(6, 48), rng.uniform(-20, 0), rng.uniform(28, 46))
         place = {"center": center, "outward": (0.0, 0.0)}
     else:
-        place = _at_table(side, rng.uniform(-1.1, 1.1), rng.uniform(50, 85))
+        place = at_table(side, rng.uniform(-1.1, 1.1), rng.uniform(50, 85))
     return place | {"thick": 2.0, "length": 20 + 25 * small}
 
 
@@ -111,8 +120,10 @@ def grow_blood(plan: Plan, depth: Field, space: Space, rng: np.random.Generator)
     rough = smooth_noise(rng, shape, (shape[0] / 2, 28, 28))
     around = Around(space, depth, np.hypot(dx, dy) / plan.length, abs(dz) / plan.height, rough)
     region, place, oedema = GROW[plan.kind](plan, around)
-    clots = CLOT_HU * smooth_noise(rng, shape, (shape[0] / 2, 40, 40))
-    return Lesion(plan.kind, region.astype(np.float32), place, plan.hu + clots, oedema)
+    clots = plan.clots * smooth_noise(rng, shape, (shape[0] / 2, 40, 40))
+    return Lesion(
+        plan.kind, region.astype(np.float32), place, plan.hu + clots, oedema * plan.oedema, plan.squeeze, plan.loose
+    )
 
 
 def _epidural(plan: Plan, around: Around) -> Grown:
@@ -133,7 +144,7 @@ def _intraparenchymal(plan: Plan, around: Around) -> Grown:
     radii = (plan.thick, 1.25 * plan.thick, plan.height)
     clot = ellipsoid(around.space, plan.center, radii) * max(1.0, plan.thick / plan.height)
     clot += (0.6 + 0.12 * plan.thick) * around.rough
-    return overlap(clot, around.depth - 6, 3 * (1 - around.high**2)), "cavity", 4 + 0.35 * plan.thick
+    return overlap(clot, around.depth - plan.below, 3 * (1 - around.high**2)), "cavity", 4 + 0.35 * plan.thick
 
 
 def _intraventricular(plan: Plan, around: Around) -> Grown:
@@ -161,3 +172,23 @@ def fracture_line(plan: Plan, space: Space) -> Field:
     this_side = space.x * plan.outward[0] + space.y * plan.outward[1] > 20
     near = (abs(space.z - plan.center[2]) < plan.height) & this_side
     return np.where(near, oblique, WHOLE_SKULL).astype(np.float32)
+
+
+def swelling(plans: list[Plan], space: Space) -> Field | None:
+    """How much thicker (mm) the scalp is over the bleedings; None where none is."""
+    swollen = [plan for plan in plans if plan.swelling]
+    total = np.zeros_like(space.z)
+    for plan in swollen:
+        square = sum((axis - c) ** 2 for axis, c in zip(space, plan.center, strict=True))
+        total = total + plan.swelling * np.exp(-square / (2 * SWELLING_REACH_MM**2))
+    return total if swollen else None
+
+
+def bubbles(plans: list[Plan], depth: Field, space: Space, rng: np.random.Generator) -> Field | None:
+    """Signed distance (mm) to air between skull and brain, in front of the bleedings that have it; None if none has."""
+    bodies = []
+    for plan in plans:
+        for _ in range(int(rng.integers(1, 4)) if plan.bubbles else 0):
+            center = tuple(np.add(plan.center, (0.0, rng.uniform(-30, -12), rng.normal(0, 6))).tolist())
+            bodies.append(ellipsoid(space, center, tuple(rng.uniform(2, 5, 3).tolist())))
+    return overlap(union(*bodies), depth - 0.5, 6 - depth) if bodies else None

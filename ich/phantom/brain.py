@@ -5,6 +5,7 @@ import numpy as np
 
 from ich.phantom.shapes import Field, Space, ellipsoid, overlap, ring, smooth_noise, soft_step, tube, union
 from ich.phantom.skull import Head
+from ich.phantom.style import Look
 
 # Tubes of the left lateral ventricle and of the Sylvian fissure: x, y, z, radius (mm).
 BODY = [
@@ -25,10 +26,13 @@ PUSH_REACH_MM = 32.0  # how far the pressure of a bleeding is felt
 GYRUS_MM = 12.0  # from fold to fold
 
 
-def brain_fields(head: Head, space: Space, vault: Field, plans: list, rng: np.random.Generator) -> dict[str, Field]:
+def brain_fields(
+    head: Head, look: Look, space: Space, vault: Field, plans: list, rng: np.random.Generator
+) -> dict[str, Field]:
     """All fields of the brain. `plans` are the bleedings that push it aside (`center`, `outward`, `push`)."""
     space = _bend(space, plans, rng)
-    fluid = _fluid_fields(space, head.atrophy, smooth_noise(rng, space.z.shape, (len(space.z), 40, 40)))
+    wide = WIDENING_MM * head.atrophy + look.ventricles_mm
+    fluid = _fluid_fields(space, wide, smooth_noise(rng, space.z.shape, (len(space.z), 40, 40)))
     fields = fluid | _grey_and_bright_fields(space)
     return fields | {"calcium": _calcium(space, head, rng), "fold": _fold(space, vault, head.pixel, rng)}
 
@@ -45,9 +49,9 @@ def _bend(space: Space, plans: list, rng: np.random.Generator) -> Space:
     return Space(x, y, z)
 
 
-def _fluid_fields(space: Space, atrophy: float, uneven: Field) -> dict[str, Field]:
-    """`ventricles` and `cisterns` (with the Sylvian fissures): where the cerebrospinal fluid is."""
-    both, wide = space.folded(), WIDENING_MM * atrophy
+def _fluid_fields(space: Space, wide: float, uneven: Field) -> dict[str, Field]:
+    """`ventricles` and `cisterns` (with the Sylvian fissures): where fluid is; `wide` (mm): how much has shrunk."""
+    both = space.folded()
     lateral = union(tube(both, BODY), tube(both, OCCIPITAL_HORN)) + wide - 0.6
     lateral = union(lateral, tube(both, TEMPORAL_HORN) + 0.6 * wide - 0.6)
     third = ellipsoid(space, (0, 2, 43), (1.6 + 1.2 * wide, 15, 10))

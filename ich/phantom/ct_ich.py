@@ -13,6 +13,7 @@ from ich.base.parallel import spread
 from ich.data.table import TYPES
 from ich.phantom.head import make_patient
 from ich.phantom.marker import is_complete
+from ich.phantom.style import Name
 
 FIRST_NUMBER, SKIPPED_NUMBERS = 49, range(59, 66)  # as in CT-ICH 1.3.1
 DIAGNOSIS_CSV, DEMOGRAPHICS_CSV = "hemorrhage_diagnosis_raw_ct.csv", "Patient_demographics.csv"
@@ -29,7 +30,9 @@ def patient_number(patient: int) -> int:
     return number + len(SKIPPED_NUMBERS) if number >= SKIPPED_NUMBERS.start else number
 
 
-def write_ct_ich(folder: Path, patients: int, size: int, seed: int, workers: int = 0, quiet: bool = False) -> None:
+def write_ct_ich(
+    folder: Path, patients: int, size: int, seed: int, style: Name = "plain", workers: int = 0, quiet: bool = False
+) -> None:
     """Write `ct_scans/`, `masks/` and both tables, on `workers` cores (0: all).
 
     A folder that holds these very phantoms is left as it is. Raises InputError for a folder with other contents.
@@ -37,17 +40,19 @@ def write_ct_ich(folder: Path, patients: int, size: int, seed: int, workers: int
     if patients < 1:
         raise InputError(f"{patients} phantom patients: expected 1 or more")
     scans = [f"{part}/{patient_number(k):03d}.nii" for k in range(patients) for part in ("ct_scans", "masks")]
-    origin = {"patients": patients, "size": size, "seed": seed}
+    origin = {"patients": patients, "size": size, "seed": seed} | ({} if style == "plain" else {"style": style})
     if is_complete(folder, origin, [*scans, DIAGNOSIS_CSV, DEMOGRAPHICS_CSV]):
         return
-    records = spread(partial(write_patient, folder, seed, size), range(patients), workers, "phantom heads", quiet)
+    records = spread(
+        partial(write_patient, folder, seed, size, style), range(patients), workers, "phantom heads", quiet
+    )
     for name, rows in ((DEMOGRAPHICS_CSV, _demographics(records, seed)), (DIAGNOSIS_CSV, _diagnosis(records))):
         write_text(folder / name, pd.DataFrame(rows).to_csv(header=False, index=False, lineterminator="\n"))
 
 
-def write_patient(folder: Path, seed: int, size: int, patient: int) -> Record:
+def write_patient(folder: Path, seed: int, size: int, style: Name, patient: int) -> Record:
     """Make one phantom and write its CT and mask."""
-    head, number = make_patient(seed, patient, size), patient_number(patient)
+    head, number = make_patient(seed, patient, size, style), patient_number(patient)
     for part, volume in (("ct_scans", head.hu), ("masks", head.mask)):
         write_nifti(folder / part / f"{number:03d}.nii", volume, head.affine)
     return number, head.age, head.sex, head.slices

@@ -3,13 +3,15 @@
 `make_patient(seed, patient, size)` is all that other modules need.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ich.base.errors import InputError
 from ich.data.table import TYPES
-from ich.phantom.blood import WHOLE_SKULL, fracture_line, grow_blood, plan_blood
+from ich.phantom import style as styles
+from ich.phantom import trauma
+from ich.phantom.blood import WHOLE_SKULL, bubbles, fracture_line, grow_blood, plan_blood, swelling
 from ich.phantom.brain import brain_fields
 from ich.phantom.face import face_fields
 from ich.phantom.render import Lesion, render
@@ -45,17 +47,18 @@ class Scene:
     """A head as fields (slices, COARSE_CELLS, COARSE_CELLS), lesions, and the crack in its skull, if any."""
 
     head: Head
+    look: styles.Look
     sex: str
     fields: dict[str, Field]
     lesions: list[Lesion]
     crack: Field | None
 
 
-def make_patient(seed: int, patient: int, size: int) -> Patient:
+def make_patient(seed: int, patient: int, size: int, style: styles.Name = "plain") -> Patient:
     """Phantom number `patient` (from 0) of a seed, `size` pixels wide (32 to 512); the same at each call."""
     if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
         raise InputError(f"phantom size {size}: expected {SMALLEST_SIZE} to {LARGEST_SIZE} pixels")
-    scene = make_scene(seed, patient)
+    scene = make_scene(seed, patient, style)
     rng = np.random.default_rng([seed, patient, 4])
     hu, blood = _render(scene, size, rng)
     axes = FLIPS[rng.integers(len(FLIPS))]
@@ -65,30 +68,37 @@ def make_patient(seed: int, patient: int, size: int) -> Patient:
     return Patient(_to_file(hu, axes), _to_file(mask, axes), affine, _flags(blood, scene), scene.head.age, scene.sex)
 
 
-def make_scene(seed: int, patient: int) -> Scene:
+def make_scene(seed: int, patient: int, style: styles.Name = "plain") -> Scene:
     """The head of a phantom as fields, before any pixel is drawn: the same for every image size."""
     rng = np.random.default_rng([seed, patient])
     head, sex = _random_head(rng)
-    plans = [plan_blood(kind, rng) for kind in blood_kinds(seed, patient)]
+    look = styles.look(style, head.age, np.random.default_rng([seed, patient, 5]))
+    head = _restyle(head, look)
+    plan = plan_blood if style == "plain" else trauma.plan_trauma
+    plans = [plan(kind, rng) for kind in blood_kinds(seed, patient, style)]
     space = grid(head, COARSE_CELLS)
-    fields = skull_fields(space, rng)
-    fields |= outside_fields(space, fields, rng) | face_fields(space, rng)
-    fields |= brain_fields(head, space, fields["vault"], plans, rng)
+    swollen = swelling(plans, space)
+    fields = skull_fields(space, look, swollen, rng)
+    fields |= outside_fields(space, fields, look, swollen, rng) | face_fields(space, rng)
+    fields |= brain_fields(head, look, space, fields["vault"], plans, rng)
     lesions = [grow_blood(plan, fields["depth"], space, rng) for plan in plans]
+    air = bubbles(plans, fields["depth"], space, rng)
+    fields |= {} if air is None else {"bubbles": air}
     cracks = [fracture_line(plan, space) for plan in plans if plan.fracture]
-    return Scene(head, sex, fields, lesions, cracks[0] if cracks else None)
+    return Scene(head, look, sex, fields, lesions, cracks[0] if cracks else None)
 
 
-def blood_kinds(seed: int, patient: int) -> tuple[str, ...]:
+def blood_kinds(seed: int, patient: int, style: styles.Name = "plain") -> tuple[str, ...]:
     """The types of bleeding of a patient: none for one of each two patients, dealt evenly from a shuffled deck."""
     pair = patient // 2
+    cards, second_odds = (BLOOD_DECK, SECOND_KIND_ODDS) if style == "plain" else (trauma.DECK, trauma.SECOND_KIND_ODDS)
     if patient % 2 != np.random.default_rng([seed, pair, 1]).integers(2):
         return ()
-    deck = np.random.default_rng([seed, pair // len(BLOOD_DECK), 2]).permutation(BLOOD_DECK)
-    first = str(deck[pair % len(BLOOD_DECK)])
+    deck = np.random.default_rng([seed, pair // len(cards), 2]).permutation(cards)
+    first = str(deck[pair % len(cards)])
     rng = np.random.default_rng([seed, patient, 3])
-    others = [kind for kind in TYPES if kind != first]
-    return (first, str(rng.choice(others))) if rng.random() < SECOND_KIND_ODDS else (first,)
+    others = [kind for kind in (TYPES if style == "plain" else cards) if kind != first]
+    return (first, str(rng.choice(others))) if rng.random() < second_odds else (first,)
 
 
 def _random_head(rng: np.random.Generator) -> tuple[Head, str]:
@@ -111,11 +121,19 @@ def _random_head(rng: np.random.Generator) -> tuple[Head, str]:
     return head, sex
 
 
+def _restyle(head: Head, look: styles.Look) -> Head:
+    """The head widened, moved and turned as its look has it."""
+    scale = (head.scale[0] * look.wide, *head.scale[1:])
+    shift = (head.shift[0] + look.shift_mm, head.shift[1])
+    return replace(head, scale=scale, shift=shift, turn=head.turn + look.turn)
+
+
 def _render(scene: Scene, size: int, rng: np.random.Generator) -> tuple[Field, Field]:
     """HU (slices, size, size) and blood fraction (lesions, slices, size, size); small images are averaged down."""
     times = -(-RENDER_AT_LEAST // size)
     fine, width_mm = size * times, scene.head.pixel * COARSE_CELLS
-    drawn = render(scene.fields, scene.lesions, scene.crack, scene.head.atrophy, width_mm / fine, fine, rng)
+    pixel, atrophy = width_mm / fine, scene.head.atrophy
+    drawn = render(scene.fields, scene.lesions, scene.crack, atrophy, scene.look, pixel, fine, rng)
     hu, blood = (a.reshape(*a.shape[:-2], size, times, size, times).mean((-3, -1)) for a in drawn)
     return hu, blood
 

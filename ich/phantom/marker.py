@@ -18,7 +18,7 @@ def is_complete(folder: Path, origin: dict, files: Iterable[str]) -> bool:
     if not marker.exists():
         write_json(marker, origin)
     found = read_json(marker)
-    if found | origin != found:
+    if found != origin:
         raise InputError(f"{folder} holds phantoms made with {found}, asked for {origin}: "
                          "name another folder or delete this one")  # fmt: skip
     return all((folder / name).exists() for name in files)

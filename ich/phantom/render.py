@@ -6,16 +6,16 @@ import cv2
 import numpy as np
 
 from ich.phantom.shapes import Field, soft_step, union
+from ich.phantom.style import Look
 
 AIR, FAT, SKIN, MUSCLE, REST = -1000.0, -80.0, 40.0, 52.0, 15.0  # HU
 CSF, WHITE, GREY, BRAINSTEM, OEDEMA, GLOBE = 7.0, 28.0, 38.0, 30.0, 17.0, 12.0  # HU
-FALX, VEIN, TENTORIUM, CALCIUM = 58.0, 56.0, 46.0, 190.0  # HU
+CALCIUM, PRESSED = 190.0, 32.0  # HU; brain whose sulci are pressed shut
 CORTICAL_BONE, DIPLOE, FACE_BONE, CRACK = 1400.0, 750.0, 900.0, 120.0  # HU
 CORTEX_MM, SULCUS_MM, SULCUS_DEPTH_MM = 3.2, 0.5, 24.0
 SWOLLEN_MM = 0.7  # a sulcus full of blood is wider on each side
 EDGE_MM = 0.9  # partial volume across an upright edge
-NOISE_HU, NOISE_GRAIN_MM, BLUR_MM = 3.4, 0.55, 0.45  # noise after reconstruction, its grain, and the kernel's blur
-CUPPING_HU, CUPPING_MM = 9.0, 3.0  # beam hardening: brain looks brighter next to bone
+CUPPING_MM = 3.0  # reach of the beam hardening beside bone
 SMALLEST_BLOOD = 80 / 512**2  # part of the image; less than that on a slice is not drawn
 
 
@@ -28,6 +28,8 @@ class Lesion:
     place: str
     hu: Field  # HU of the blood, same shape as region
     oedema: float = 0.0  # width of the dark rim, mm
+    squeeze: float = 0.0  # sulci nearer than this, in mm, are pressed shut
+    loose: float = 0.0  # mm that the outline of the mask lies outside the blood
 
 
 class View:
@@ -45,7 +47,9 @@ class View:
 
     def part(self, name: str, center: float = 0.0, width: float = EDGE_MM) -> Field | None:
         """Fraction 0..1 of each pixel inside a field; None where the slice holds nothing of it."""
-        return soft_step(self[name], center, width) if self._coarse[name].max() > center - width else None
+        if name not in self._coarse or self._coarse[name].max() <= center - width:
+            return None
+        return soft_step(self[name], center, width)
 
 
 def enlarge(coarse: Field, size: int) -> Field:
@@ -60,8 +64,8 @@ def paint(hu: Field, part: Field | None, value: Field | float) -> None:
 
 
 def render(
-    fields: dict[str, Field], lesions: list[Lesion], crack: Field | None, atrophy: float, pixel: float, size: int,
-    rng: np.random.Generator,
+    fields: dict[str, Field], lesions: list[Lesion], crack: Field | None, atrophy: float, look: Look, pixel: float,
+    size: int, rng: np.random.Generator,
 ) -> tuple[Field, Field]:  # fmt: skip
     """CT (slices, size, size) in HU, and the blood fraction 0..1 per lesion (lesions, slices, size, size).
 
@@ -78,25 +82,27 @@ def render(
         edge = float(np.clip(np.median(shell), EDGE_MM, 5)) if shell.size else EDGE_MM
         hu[k] = AIR
         draw_outside(hu[k], view, edge)
-        brain, csf, ventricles = brain_slice(view, atrophy)
-        cavity, inside = soft_step(view["depth"], 0, edge), soft_step(view["depth"], 0.7 * edge, edge)
+        brain, csf, ventricles = brain_slice(view, atrophy, look)
+        cavity, inside = soft_step(view["depth"], 0, edge), soft_step(view["depth"], 0.7 * edge + look.gap_mm, edge)
         places = {"cavity": inside, "csf": csf * inside, "ventricles": ventricles}
         for lesion, fraction in zip(lesions, blood, strict=True):
-            fraction[k] = draw_blood(brain, lesion, k, places[lesion.place])
+            fraction[k] = draw_blood(brain, lesion, k, places[lesion.place], look)
         draw_bone(hu[k], view, edge, None if crack is None else enlarge(crack[k], size))
         paint(hu[k], cavity, brain)
-        draw_face(hu[k], view)
-        finish(hu[k], view, noise[k], pixel)
+        draw_face(hu[k], view, look.face_blur_mm / pixel)
+        finish(hu[k], view, noise[k], look, pixel)
     return hu, blood
 
 
 def draw_outside(hu: Field, view: View, edge: float) -> None:
-    """Head rest, skin, fat under it, and muscle."""
+    """Head rest, skin, fat under it, muscle, and fingers that hold the head."""
     paint(hu, view.part("rest"), REST)
     skin = view["skin"]
     tissue = FAT + (SKIN - FAT) * soft_step(-skin, -2.4, 1.6) + 12 * view["texture"]
     paint(tissue, view.part("muscle", 0, 2.0), MUSCLE)
     paint(hu, soft_step(skin, 0, max(EDGE_MM, 0.6 * edge)), tissue)
+    paint(hu, view.part("fingers"), SKIN)
+    paint(hu, view.part("fingers", 4.0), FACE_BONE)
 
 
 def draw_bone(hu: Field, view: View, edge: float, crack: Field | None) -> None:
@@ -109,36 +115,38 @@ def draw_bone(hu: Field, view: View, edge: float, crack: Field | None) -> None:
     paint(hu, soft_step(bone, 0, edge), value)
 
 
-def brain_slice(view: View, atrophy: float) -> tuple[Field, Field, Field]:
+def brain_slice(view: View, atrophy: float, look: Look) -> tuple[Field, Field, Field]:
     """HU as if brain filled the slice, and the fractions of CSF outside and inside the ventricles.
 
     The first fraction is that of sulci full of blood, which are wider.
     """
     depth, fold = view["depth"], abs(view["fold"])
-    open_mm = SULCUS_MM + 1.0 * atrophy
+    open_mm = (SULCUS_MM + 1.0 * atrophy) * look.sulci
     half = open_mm * (1.15 - depth / SULCUS_DEPTH_MM) * (0.8 + 0.45 * view["texture"])
     fissure = np.minimum(open_mm * 0.8 - abs(view["midline"]), view["falx"] + 6)
-    layer = 0.5 + 1.6 * atrophy - depth
+    layer = (0.5 + 1.6 * atrophy) * look.sulci - depth
     surface = union(np.minimum(half, 2.5) - fold, fissure, layer, view["cisterns"])
     csf, swollen = soft_step(surface, 0, 1.1), soft_step(surface, -SWOLLEN_MM, 1.1)
     buried = union(np.minimum(0.0, 26 - depth) - fold, fissure, layer, view["cisterns"])
-    hu = WHITE + (GREY - WHITE) * soft_step(buried, -CORTEX_MM, 2.2) + 0.8 * view["texture"]
-    paint(hu, view.part("nuclei", 0, 2.0), GREY - 1)
+    grey = WHITE + (GREY - WHITE) * look.contrast
+    hu = WHITE + (grey - WHITE) * soft_step(buried, -CORTEX_MM, 2.2) + 0.8 * view["texture"]
+    paint(hu, view.part("nuclei", 0, 2.0), grey - 1)
     paint(hu, view.part("brainstem", 0, 2.0), BRAINSTEM)
+    hu += look.brain_hu
     paint(hu, csf, CSF)
     ventricles = soft_step(view["ventricles"], 0, 1.3)
     paint(hu, ventricles, CSF)
-    paint(hu, view.part("tentorium", 0, 1.5), TENTORIUM)
-    paint(hu, view.part("veins", 0, 1.5), VEIN)
+    paint(hu, view.part("tentorium", 0, 1.5), look.tentorium_hu)
+    paint(hu, view.part("veins", 0, 1.5), look.vein_hu)
     falx = view.part("falx", 0, 3)
     if falx is not None:
-        paint(hu, falx * soft_step(-abs(view["midline"]), -0.7, EDGE_MM), FALX)
+        paint(hu, falx * soft_step(-abs(view["midline"]), -0.7, EDGE_MM), look.falx_hu)
     paint(hu, view.part("calcium", 0, 1.6), CALCIUM)
     return hu, swollen, ventricles
 
 
-def draw_blood(brain: Field, lesion: Lesion, index: int, place: Field) -> Field:
-    """Paint one lesion into the brain; its fraction of each pixel, all zero where too little would show."""
+def draw_blood(brain: Field, lesion: Lesion, index: int, place: Field, look: Look) -> Field:
+    """Paint one lesion into the brain; the mask's fraction of each pixel, all zero where too little would show."""
     if lesion.region[index].max() <= 0:
         return np.zeros_like(brain)
     region = enlarge(lesion.region[index], len(brain))
@@ -146,15 +154,18 @@ def draw_blood(brain: Field, lesion: Lesion, index: int, place: Field) -> Field:
     fraction = whole * place
     if (fraction > 0.5).sum() < SMALLEST_BLOOD * brain.size:
         return np.zeros_like(brain)
+    if lesion.squeeze:
+        near = soft_step(region, -0.5 * lesion.squeeze, lesion.squeeze)
+        paint(brain, near, np.maximum(brain, PRESSED + look.brain_hu))
     if lesion.oedema:
         paint(brain, soft_step(region, -lesion.oedema, lesion.oedema), np.minimum(brain, OEDEMA))
     # Blood is drawn up to the bone, but counted only where no bone shines through.
     paint(brain, whole if lesion.place == "cavity" else fraction, enlarge(lesion.hu[index], len(brain)))
-    return fraction
+    return soft_step(region, -lesion.loose, 1.2) * place if lesion.loose else fraction
 
 
-def draw_face(hu: Field, view: View) -> None:
-    """Orbits, face bones and air; only low slices have any."""
+def draw_face(hu: Field, view: View, blur: float) -> None:
+    """Orbits, face bones and air, blurred by `blur` pixels in front; only low slices have any. Air of an injury."""
     paint(hu, view.part("face_bone"), FACE_BONE + 250 * view["texture"])
     paint(hu, view.part("orbit"), FAT)
     paint(hu, view.part("eye_muscle"), MUSCLE - 12)
@@ -162,13 +173,17 @@ def draw_face(hu: Field, view: View) -> None:
     paint(hu, view.part("globe", 1.3), GLOBE)
     paint(hu, view.part("air"), AIR + 20)
     paint(hu, view.part("cells"), AIR + 150)
+    paint(hu, view.part("bubbles", 0, 1.5), AIR + 100)
+    front = view.part("front", 0, 6) if blur else None
+    if front is not None:
+        paint(hu, front, cv2.GaussianBlur(hu, (0, 0), blur))
 
 
-def finish(hu: Field, view: View, noise: Field, pixel: float) -> None:
+def finish(hu: Field, view: View, noise: Field, look: Look, pixel: float) -> None:
     """Blur of the kernel, cupping beside bone, streaks, and noise with the grain of the kernel."""
-    hu[:] = cv2.GaussianBlur(hu, (0, 0), max(BLUR_MM / pixel, 0.3))
+    hu[:] = cv2.GaussianBlur(hu, (0, 0), max(look.blur_mm / pixel, 0.3))
     depth = view["depth"]
-    hu += CUPPING_HU * np.exp(-np.maximum(depth, 0) / CUPPING_MM) * (depth > -1)
-    grain = cv2.GaussianBlur(noise, (0, 0), max(NOISE_GRAIN_MM / pixel, 0.3))
-    grain *= NOISE_HU / grain.std()
+    hu += look.cupping_hu * np.exp(-np.maximum(depth, 0) / CUPPING_MM) * (depth > -1)
+    grain = cv2.GaussianBlur(noise, (0, 0), max(look.grain_mm / pixel, 0.3))
+    grain *= look.noise_hu / grain.std()
     hu += grain * view["noise"] + view["streaks"]

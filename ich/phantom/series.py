@@ -1,5 +1,6 @@
 """Writes one phantom head as a DICOM series, as a scanner would send it: with a scout, and files in no order."""
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from ich.phantom import dicom
 from ich.phantom.ct_ich import write_nifti
 from ich.phantom.head import Patient, blood_kinds, make_patient
 from ich.phantom.marker import refuse_other_files
+from ich.phantom.style import Name
 from ich.scans.nifti import Grid
 
 NAME = "Phantom^Head"  # in place of a patient's name, which must not reach any result
@@ -21,19 +23,20 @@ SAME = {  # in every file
 }  # fmt: skip
 
 
-def unseen(patients: int, size: int, seed: int) -> Patient:
+def unseen(patients: int, size: int, seed: int, style: Name = "plain") -> Patient:
     """The first phantom with blood that is not among the first `patients`."""
-    number = next(number for number in range(patients, patients + 2) if blood_kinds(seed, number))
-    return make_patient(seed, number, size)
+    bleeding = (number for number in count(patients) if blood_kinds(seed, number, style))
+    heads = (make_patient(seed, number, size, style) for number in bleeding)
+    return next(head for head in heads if head.mask.any())  # a bleeding may be too small to be seen
 
 
-def write_unseen(folder: Path, patients: int, size: int, seed: int) -> None:
+def write_unseen(folder: Path, patients: int, size: int, seed: int, style: Name = "plain") -> None:
     """Write `scan.nii` and `dicom/*.dcm` of the `unseen` phantom."""
     nifti, series = folder / "scan.nii", folder / "dicom"
     if nifti.exists():
         return
     refuse_other_files(folder, series)
-    patient = unseen(patients, size, seed)
+    patient = unseen(patients, size, seed, style)
     write_series(series, patient)
     write_nifti(nifti, patient.hu, patient.affine)
 

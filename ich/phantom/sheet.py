@@ -9,6 +9,7 @@ from ich.data.table import TYPES
 from ich.draw.colours import REFERENCE
 from ich.draw.pictures import contact_sheet, outline
 from ich.phantom.head import Patient, blood_kinds, make_patient
+from ich.phantom.style import Name
 from ich.scans.nifti import Grid
 from ich.scans.window import Window
 
@@ -23,13 +24,13 @@ PLACES = {
 Tile = tuple[np.ndarray, str]
 
 
-def write(path: Path, size: int, seed: int) -> None:
+def write(path: Path, size: int, seed: int, style: Name = "plain") -> None:
     """One row of a clean head, then one a type: slices without and with the outline of the blood."""
     clean = next(patient for patient in count() if not blood_kinds(seed, patient))
-    rows = {"no hemorrhage: from the skull base up": _levels(make_patient(seed, clean, size))}
+    rows = {"no hemorrhage: from the skull base up": _levels(make_patient(seed, clean, size, style))}
     for kind in TYPES:
-        patient = next(patient for patient in count() if blood_kinds(seed, patient)[:1] == (kind,))
-        rows[f"{kind}: {PLACES[kind]}"] = _bleeding(make_patient(seed, patient, size))
+        patient = next(patient for patient in count() if blood_kinds(seed, patient, style)[:1] == (kind,))
+        rows[f"{kind}: {PLACES[kind]}"] = _bleeding(make_patient(seed, patient, size, style))
     title = "Phantom head CTs, window 40/120 HU, blood outlined; image left = patient's right"
     contact_sheet(path, rows, title)
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ich.phantom.shapes import Field, Space, ellipsoid, overlap, ring, smooth_noise, soft_step, union
+from ich.phantom.shapes import Field, Space, ellipsoid, overlap, ring, smooth_noise, soft_step, tube, union
+from ich.phantom.style import Look
 
 SLICE_MM = 5.0
 # The cranial cavity: an egg, cut from below by the skull base (mm).
 HALF_WIDTH, HALF_LENGTH, UP, DOWN, CENTER_Z = 67.0, 82.0, 74.0, 80.0, 40.0
 ROUNDNESS = 2.2  # exponent of the egg: 2 is an ellipsoid, more is boxier
-SKULL_MM, SCALP_MM = 6.0, 6.5
+SKULL_MM = 6.0
 FRONT_FLOOR, ROOF, MIDDLE_FLOOR, BACK_FLOOR, PETROUS = 15.0, 13.0, 0.0, -34.0, 42.0  # heights of the skull base, mm
 CANAL_MM, CANAL_Y = 15.0, 40.0  # radius and place of the foramen magnum
-STREAK_HU, REST_RADIUS = 9.0, 106.0  # beam hardening at the base; curve of the head rest, mm
+STREAK_HU = 9.0  # beam hardening at the base
+FINGER_MM, FINGERS_Y = 7.5, (-34.0, -14.0, 6.0)  # radius and places of the fingers that hold a head
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,23 @@ def inner_table(angle: float, z: float) -> tuple[float, float]:
     return float(radius * cos * level), float(radius * sin * level)
 
 
-def skull_fields(space: Space, rng: np.random.Generator) -> dict[str, Field]:
-    """`depth` below the inner table, `bone` below the outer table, `skin` below the skin, `vault` without the base."""
+def skull_fields(space: Space, look: Look, swelling: Field | None, rng: np.random.Generator) -> dict[str, Field]:
+    """`depth` below the inner table, `bone` below the outer table, `skin` below the skin, `vault` without the base.
+
+    `swelling` (mm) makes the scalp thicker.
+    """
     shape, (x, y, z) = space.z.shape, space
     vault = _egg_depth(space, 1.6 * smooth_noise(rng, shape, (3, 5, 5)))
     canal = CANAL_MM - np.hypot(x, y - CANAL_Y) - 3 * soft_step(-z, 38, 10)
     over_base = union(_above_base(space, rng), np.where(z < -20, canal, -50))
     inside = union(vault, np.where(z < -28, canal, -50))
     uneven = 2.0 * soft_step(abs(y), 66, 30) - 1.8 * soft_step(z, 92, 30)  # thick in front and behind, thin on top
-    thick = SKULL_MM + 0.9 * smooth_noise(rng, shape, (4, 9, 9)) + uneven
+    thick = look.skull * (SKULL_MM + 0.9 * smooth_noise(rng, shape, (4, 9, 9))) + min(look.skull, 1.0) * uneven
     petrous = ellipsoid(space.folded(), (44, 26, -4), (26, 14, 16))
     bone = union(overlap(inside + thick, over_base + 0.65 * thick), overlap(petrous, vault + thick))
     neck = ellipsoid(space, (0, 28, -60), (58, 62, 110)) - 14
-    scalp = union(vault, neck) + thick + SCALP_MM + 0.8 * smooth_noise(rng, shape, (3, 6, 6))
+    scalp = union(vault, neck) + thick + look.scalp_mm + 0.8 * smooth_noise(rng, shape, (3, 6, 6))
+    scalp = scalp if swelling is None else scalp + swelling
     face = ellipsoid(space, (0, -24, -25), (68, 82, 80)) + 2 * smooth_noise(rng, shape, (3, 8, 8))
     return {"vault": vault, "depth": overlap(inside, over_base), "bone": bone, "skin": union(scalp, face)}
 
@@ -110,19 +116,50 @@ def _base_height(side: Field, y: Field) -> Field:
     return floor * (1 - front) + roofs * front
 
 
-def outside_fields(space: Space, skull: dict[str, Field], rng: np.random.Generator) -> dict[str, Field]:
-    """`muscle`, head `rest`; `texture` (noise of deviation 1), `noise` (its gain), `streaks` (HU)."""
+def outside_fields(
+    space: Space, skull: dict[str, Field], look: Look, swelling: Field | None, rng: np.random.Generator
+) -> dict[str, Field]:
+    """`muscle` (and swollen scalp), head `rest`; `texture` (noise of deviation 1), `noise` (its gain), `streaks` (HU).
+
+    Where they are there: `fingers`, and `front` (the part of the face that is blurred).
+    """
     shape = space.z.shape
     texture = smooth_noise(rng, shape, (shape[0], 40, 40))
     temporal = ellipsoid(space.folded(), (66, -26, 18), (12, 30, 34))
     deep = overlap(ellipsoid(space.folded(), (26, 0, -45), (44, 92, 66)), skull["skin"] - 6)
     meat = 4 * smooth_noise(rng, shape, (shape[0] / 2, 18, 18)) + 2 * texture + 3  # muscles and fat between them
     muscle = union(overlap(temporal, skull["skin"] - 3), overlap(deep, meat))
-    rest = overlap(1.5 + ring(space, (0, 4), REST_RADIUS), space.y - 30)
+    if swelling is not None:
+        muscle = union(muscle, overlap(swelling - 1.5, skull["skin"] - 2))
+    rest = overlap(look.rest_mm + ring(space, (0, 4), look.rest_radius), space.y - look.rest_from)
     low = soft_step(-space.z, -18, 36)
-    streaks = STREAK_HU * low * _streaks(space, rng) * soft_step(skull["depth"], 0, 6)
-    return {"muscle": muscle, "rest": np.broadcast_to(rest, shape), "texture": texture, "noise": 1 + 0.45 * low,
-            "streaks": streaks}  # fmt: skip
+    streaks = STREAK_HU * look.streaks * low * _streaks(space, rng) * soft_step(skull["depth"], 0, 6)
+    if look.band_hu:
+        streaks -= look.band_hu * _petrous_band(space)
+    fields = {"muscle": muscle, "rest": np.broadcast_to(rest, shape), "texture": texture, "noise": 1 + 0.45 * low,
+              "streaks": streaks}  # fmt: skip
+    if look.fingers:
+        fields["fingers"] = _fingers(space, rng)
+    if look.face_blur_mm:
+        fields["front"] = overlap(-space.y - 68, 30 - space.z)
+    return fields
+
+
+def _petrous_band(space: Space) -> Field:
+    """Share 0..1 of the dark band that beam hardening draws from one petrous bone to the other."""
+    across = np.exp(-(((space.y - 20) / 8) ** 2) - ((space.z - 8) / 14) ** 2)
+    return across * soft_step(-abs(space.x), -46, 14)
+
+
+def _fingers(space: Space, rng: np.random.Generator) -> Field:
+    """Distance inside the fingers of two hands, left and right of the head."""
+    bodies = []
+    for side in (-1, 1):
+        out, low = side * rng.uniform(86, 92), rng.uniform(10, 50)
+        for y in (FINGERS_Y + rng.normal(0, 3, len(FINGERS_Y))).tolist():
+            low_end = (out, y, low, FINGER_MM)
+            bodies.append(tube(space, [low_end, (out + side * rng.uniform(0, 6), y + 6, low + 45, FINGER_MM - 1)]))
+    return union(*bodies)
 
 
 def _streaks(space: Space, rng: np.random.Generator) -> Field:
