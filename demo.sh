@@ -6,6 +6,8 @@ HELP="Runs every step, from scans to tables, plots and predicted masks.
                                 about ten minutes on two CPU cores, 0.5 GB in demo/
   bash demo.sh PATH_TO_CT_ICH   on the real data set, with the settings of config.py:
                                 hours on a GPU, days on a CPU; writes data/, runs/ and reports/
+  bash demo.sh PATH_TO_CT_ICH laptop   the same with smaller networks, patches and five folds:
+                                a night on two CPU cores
 
 The first call installs the packages into .venv: a few minutes and 4 GB (10 GB with those for a GPU).
 Rerun after an interruption, it skips what is finished and resumes what is not."
@@ -13,15 +15,16 @@ case "${1:-}" in
     -h | --help) echo "$HELP"; exit ;;
     -*) echo "error: $1: unknown flag; \`bash demo.sh --help\` says what there is" >&2; exit 2 ;;
 esac
-if [ $# -gt 1 ]; then
-    echo "error: $# arguments given, expected one folder at most; \`bash demo.sh --help\` says which" >&2
+if [ $# -gt 2 ] || [ "${2:-laptop}" != laptop ]; then
+    echo "error: $*: expected one folder at most, and perhaps the word laptop; \`bash demo.sh --help\` says more" >&2
     exit 2
-elif [ $# -eq 1 ] && [ ! -d "$1" ]; then
+elif [ $# -ge 1 ] && [ ! -d "$1" ]; then
     echo "error: $1: not a folder, expected that of CT-ICH as downloaded; \`bash demo.sh --help\` says more" >&2
     exit 2
 fi
 raw=""
 [ $# -eq 0 ] || raw=$(cd "$1" && pwd)
+laptop=${2:-}
 cd "$(dirname "$0")"
 source ./environment.sh
 if command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null 2>&1; then
@@ -38,7 +41,7 @@ demo() {
     step split_raw_data.py --raw demo/ct-ich "${data[@]}" --image-size 96
     step create_data_set.py --raw demo/ct-ich "${data[@]}" --image-size 96 --folds 3 --test-share 0.2
     step main_kfold.py "${data[@]}" "${runs[@]}" --models unet=8 dunet=8 --epochs 40 --batch-size 4 \
-        --learning-rate 3e-3 --validate-every 5 --at-once 2
+        --learning-rate 3e-3 --validate-every 5 --at-once 2 --precision float32
     step trials.py "${data[@]}" "${runs[@]}" "${reports[@]}"
     step tests.py "${data[@]}" "${runs[@]}" "${reports[@]}"
     step rsna_preprocess.py --raw demo/rsna/classes "${data[@]}" --valid-share 0.2 --test-share 0.25
@@ -50,8 +53,8 @@ demo() {
 
 real() {
     step split_raw_data.py --raw "$raw"
-    step create_data_set.py --raw "$raw"
-    step main_kfold.py
+    step create_data_set.py --raw "$raw" ${laptop:+--folds 5}
+    step main_kfold.py ${laptop:+--recipe laptop}
     step trials.py
     step tests.py
 }

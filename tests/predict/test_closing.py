@@ -57,7 +57,9 @@ def test_the_unseen_head_has_its_true_volume_beside_the_predicted_one(
         (["--help"], 0, "Runs every step"),
         (["--colour"], 2, "error: --colour: unknown flag; `bash demo.sh --help` says what there is\n"),
         (["nowhere"], 2, "error: nowhere: not a folder, expected that of CT-ICH as downloaded; "),
-        (["tests", "docs"], 2, "error: 2 arguments given, expected one folder at most; "),
+        (["tests", "docs"], 2, "error: tests docs: expected one folder at most, and perhaps the word laptop; "),
+        (["nowhere", "laptop"], 2, "error: nowhere: not a folder, expected that of CT-ICH as downloaded; "),
+        (["a", "laptop", "b"], 2, "error: a laptop b: expected one folder at most, "),
     ],
 )
 def test_flags_of_the_demo(given: list[str], status: int, line: str) -> None:
