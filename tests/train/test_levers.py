@@ -13,7 +13,7 @@ from ich.base.errors import InputError
 from ich.data import identity
 from ich.data.pixels import Slices, near_rows
 from ich.data.split import Split, epoch_slices
-from ich.train import jobs, losses, network, prediction, training
+from ich.train import jobs, loop, losses, network, prediction, runner, training
 from ich.train.batches import PlainBatches, TrainingBatches
 
 SIZE = 32
@@ -33,6 +33,7 @@ def split() -> Split:
         "id": [f"{name}_{row % 3 + 1}" for row, name in enumerate(patient)], "patient": patient,
         "slice": np.tile([1, 2, 3], 4), "lesion_pixels": lesion, "in_training": np.arange(number) % 3 < 2,
         "part": np.where(np.arange(number) < 6, "1", "2"),
+        "spacing_slice_mm": 5.0, "spacing_row_mm": 1.0, "spacing_column_mm": 1.0,
     })  # fmt: skip
     images = np.broadcast_to(10 * np.arange(number, dtype=np.uint8)[:, None, None, None], (number, SIZE, SIZE, 1))
     masks = np.zeros((number, SIZE, SIZE), np.uint8)
@@ -151,6 +152,44 @@ def test_what_is_kept_are_the_averaged_weights(split: Split, tmp_path: Path) -> 
     for found, expected in zip(kept.non_trainable_variables, moving, strict=True):
         np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(net.exact.predictor.predict(images, verbose=0), kept.predict(images, verbose=0))
+
+
+class Stop(Exception):
+    """Stands for a power cut."""
+
+
+def test_a_stopped_training_with_all_levers_ends_as_an_undisturbed_one(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levers = {
+        "neighbours": 1, "patch": 16, "ema": 0.9, "clean_weight": 0.2, "negatives_per_positive": 2, "elastic": 0.5,
+        "gamma": 0.5, "blur": 0.5, "low_resolution": 0.5, "epochs": 3, "validate_every": 1,
+    }  # fmt: skip
+
+    def build(name: str, side: int, channels: int, n_filters: int) -> keras.Model:
+        return dunet(side, channels)
+
+    whole, stopped = (job(split, tmp_path / name, **levers) for name in ("whole", "stopped"))
+    stopped.config.checkpoint_seconds = 0
+    runner.run_all([whole], split, build)
+    end = loop.Keeper.on_epoch_end
+
+    def end_and_stop(self: loop.Keeper, number: int, logs: dict | None = None) -> None:
+        end(self, number, logs)
+        if number == 0:
+            raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(loop.Keeper, "on_epoch_end", end_and_stop)
+        runner.run_all([stopped], split, build)
+    runner.run_all([stopped], split, build)
+    for name in ("last", "best"):
+        ours, theirs = (
+            keras.models.load_model(getattr(each.files, name), compile=False).get_weights() for each in (whole, stopped)
+        )
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert whole.files.slices.read_bytes() == stopped.files.slices.read_bytes()
 
 
 def test_a_network_of_patches_is_kept_for_whole_slices(split: Split, tmp_path: Path) -> None:
