@@ -4,7 +4,7 @@ One class per step. The comment behind a field is its help text (`python main.py
 Order: the value here < the command line. Nothing is read from anywhere else.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -137,6 +137,8 @@ class Recipe:
     fine_tune_rate: float = 0  # learning rate that starts from --init-weights; 0: the same as from nothing
     n_filters: int = 0  # of the first level of each network, instead of those in `models`
 
+
+LEVERS = tuple(each.name for each in fields(Recipe) if each.default == 0)  # the fields that may be off
 
 RECIPES = {
     # Reaches its best in tens of epochs: cross-entropy keeps a gradient where Dice has none.

@@ -84,6 +84,7 @@ def _trained(run: folds.Run) -> dict:
         "run": run.name, "network": made_of["model"], "filters": made_of["n_filters"],
         "parameters": manifests[0]["parameters"], "image": f"{made_of['image_size']} px",
         "windows HU": ", ".join(made_of["windows"]) or "unknown", "recipe": made_of["recipe_name"],
+        "levers": ", ".join(f"{name} {recipe[name]:g}" for name in settings.LEVERS if recipe.get(name)) or "none",
         "epochs": recipe["epochs"],
         "batch": recipe["batch_size"], "learning rate": recipe["learning_rate"], "seed": made_of["seed"],
         "folds": len(run.folds), "repeats": len(run.repeats),
