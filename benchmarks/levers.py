@@ -16,11 +16,11 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pandas as pd
-
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import ich.base.environment  # noqa: F401
+
+import pandas as pd
 
 import config as settings
 from benchmarks import common
