@@ -53,7 +53,7 @@ def main() -> None:
     rows, classified = [], []
     with tempfile.TemporaryDirectory() as folder:
         phantoms.prepare(Path(folder), flags.patients, flags.size, ("patient",))
-        for recipe in settings.RECIPES:
+        for recipe in fitting(flags.size):
             part = {"recipe": recipe, "filters": flags.filters, "rounds": flags.rounds, "folder": folder}
             facts = common.once(segmentation, part, flags.backends[0])
             rows.append({"backend": flags.backends[0], "recipe": recipe, **facts})
@@ -67,6 +67,11 @@ def main() -> None:
     summary = [figure for row in rows for figure in recipe_figures(row)]
     summary += [figure for row in classified for figure in classifier_figures(row)]
     common.write(flags, {"rows": rows, "classifier": classified}, summary)
+
+
+def fitting(size: int) -> list[str]:
+    """The recipes whose patches fit into slices of so many pixels; one that differs in filters only says no more."""
+    return [name for name, recipe in settings.RECIPES.items() if recipe.patch <= size and not recipe.n_filters]
 
 
 def recipe_figures(row: dict) -> list[dict]:

@@ -119,7 +119,7 @@ def tree_bytes(pid: int) -> int:
 def write_volumes(raw: Path, volumes: int, size: int) -> None:
     """A CT-ICH folder in which all volumes are links to two: a head that bleeds in few slices, and a clean one."""
     heads = raw.with_name("heads")
-    records = [ct_ich.write_patient(heads, 0, size, head) for head in (BLEEDING_HEAD, CLEAN_HEAD)]
+    records = [ct_ich.write_patient(heads, 0, size, "plain", head) for head in (BLEEDING_HEAD, CLEAN_HEAD)]
     rows = [ct_ich.DIAGNOSIS_HEADER]
     for part in ("ct_scans", "masks"):
         (raw / part).mkdir(parents=True)
