@@ -28,25 +28,25 @@ from ich.base import backend, paths, script
 from ich.base.files import write_csv
 from ich.data.split import Split, read_split
 from ich.report import folds
-from ich.score import metrics, statistics
+from ich.score import metrics, statistics, summary
 from ich.train import jobs
 
-BASE = "fast"
-LEVERS: dict[str, dict] = {
-    BASE: {},
+BASE, FROM_WEIGHTS = "fast", "weights"
+PATCH = {"patch": 64}
+EACH: dict[str, dict] = {
     "neighbours": {"neighbours": 1},
-    "patch": {"patch": 64},
-    "neighbours_patch": {"neighbours": 1, "patch": 64},
+    "patch": PATCH,
     "ema": {"ema": 0.999},
     "clean_weight": {"clean_weight": 0.2},
     "negatives": {"negatives_per_positive": 2},
     "augmentation": {"elastic": 0.3, "gamma": 0.3, "blur": 0.2, "low_resolution": 0.2},
-    "all": {
-        "neighbours": 1, "patch": 64, "ema": 0.999, "clean_weight": 0.2, "negatives_per_positive": 2,
-        "elastic": 0.3, "gamma": 0.3, "blur": 0.2, "low_resolution": 0.2,
-    },
-}  # fmt: skip
-FROM_WEIGHTS = "weights"
+}
+LEVERS: dict[str, dict] = {
+    BASE: {},
+    **EACH,
+    "neighbours_patch": EACH["neighbours"] | PATCH,
+    "all": {name: value for changes in EACH.values() for name, value in changes.items()},
+}
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Changed(settings.MainKfold):
 def main() -> None:
     flags = common.arguments(
         __doc__, {"levers": [*LEVERS, FROM_WEIGHTS]}, data=Path("data"), runs=Path("levers"), network="dunet",
-        filters=16, epochs=30, folds=[1], levers=[*LEVERS], patch=64, init_weights="", seed=0,
+        filters=16, epochs=30, folds=[1], levers=[*LEVERS], **PATCH, init_weights="", seed=0,
     )  # fmt: skip
     split = read_split(settings.Split(data=flags.data), "kfold")
     parts = [part for fold in flags.folds for part in jobs.check_folds(split, fold)]
@@ -102,14 +102,14 @@ def compared(flags: argparse.Namespace, names: list[str]) -> list[dict]:
     rows = []
     for name, patients in found.items():
         blood = metrics.with_blood(patients)
-        clean = patients.drop(blood.index)
         test = statistics.paired_by_patient(blood["dice"], base, flags.seed)
-        both, wrong = 2 * patients["tp"].sum(), (patients["fp"] + patients["fn"]).sum()
+        of_all = summary.patient_summary(patients)
+        pooled = metrics.dice(*(patients[count].sum() for count in ("tp", "fp", "fn")))
         rows.append({
-            "lever": name, "n": len(blood), "dice": blood["dice"].mean(), "difference": test["mean_difference"],
-            "ci_low": test["ci_low"], "ci_high": test["ci_high"], "p": test["p_value"],
-            "pooled_dice": both / (both + wrong), "clean_n": len(clean),
-            "clean_false_ml": clean["volume_pred_ml"].mean(),
+            "lever": name, "n": of_all["n_with_blood"], "dice": of_all["dice_mean"],
+            "difference": test["mean_difference"], "ci_low": test["ci_low"], "ci_high": test["ci_high"],
+            "p": test["p_value"], "pooled_dice": float(pooled), "clean_n": of_all["n_clean"],
+            "clean_false_ml": of_all["false_positive_ml_per_clean_patient"],
         })  # fmt: skip
     return rows
 

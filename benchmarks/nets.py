@@ -57,7 +57,7 @@ def epochs_and_same_batch(
 ) -> dict[str, float]:
     """Least seconds of some `epochs` of the batches, of as many steps on the `same_batch` in memory, and their ratio.
 
-    The batches are made anew each time: what an earlier round has left waiting would flatter.
+    The batches are made again each time: what an earlier round has left waiting would flatter.
     """
     with closing(make()) as batches:
         same = SameBatch(*batches[0], epochs * len(batches))

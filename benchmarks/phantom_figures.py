@@ -21,9 +21,11 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from ich.base.errors import InputError
+from ich.base import paths
+from ich.base.files import read_json
 from ich.base.script import run
 from ich.data.table import read_slices
+from ich.scans.png import read_image, read_label
 
 SIZE = 128  # pixels per side at which figures are taken
 LOW_HU, WIDTH_HU = -20.0, 120.0  # window 40/120
@@ -65,22 +67,12 @@ def measure_folder(data: Path) -> pd.DataFrame:
 
     Raises InputError for a folder or a picture that cannot be read.
     """
-    table, rows = read_slices(data), []
-    for row in table.itertuples():
-        pair = []
-        for path in (data / row.image, data / row.label):
-            plane = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-            if plane is None:
-                raise InputError(f"{path}: cannot be read as a PNG picture; run split_raw_data.py again")
-            pair.append(shrink(plane))
-        blood = pair[1] > 127
-        rows.append({"patient": str(row.patient), "pixels": blood.sum(), **measure(pair[0], blood)})
+    size = min(read_json(data / paths.RUN, ("image_size",))["image_size"], SIZE)
+    rows = []
+    for row in read_slices(data).itertuples():
+        grey, blood = read_image(data / row.image, 1, size)[:, :, 0], read_label(data / row.label, size)
+        rows.append({"patient": str(row.patient), "pixels": blood.sum(), **measure(grey, blood)})
     return pd.DataFrame(rows)
-
-
-def shrink(plane: np.ndarray) -> np.ndarray:
-    """A larger picture averaged to 128 px; others as they are."""
-    return cv2.resize(plane, (SIZE, SIZE), interpolation=cv2.INTER_AREA) if max(plane.shape) > SIZE else plane
 
 
 def measure(grey: np.ndarray, blood: np.ndarray) -> Figures:

@@ -2,7 +2,7 @@
 
     python benchmarks/run.py                          (all of them; keep the machine quiet)
     python benchmarks/run.py --only loader memory     (some; the table keeps the others' last figures)
-    python benchmarks/run.py --only                   (none: only writes the table anew)
+    python benchmarks/run.py --only                   (none: only writes the table again)
     python benchmarks/run.py --network runs/patient/dunet/fold_01/last.keras --threshold 0.3   (Dice of a trained one)
 
 writes  benchmarks/results/<benchmark>.json, benchmarks/results/table.md, and the table in docs/performance.md

@@ -63,7 +63,7 @@ class Slices:
         return Slices(self.table[rows].reset_index(drop=True), self.images[rows], self.masks[rows])
 
 
-class Pair(Protocol):
+class PairReader(Protocol):
     """Gives what Slices.pair gives."""
 
     def __call__(self, row: int, neighbours: int = 0) -> tuple[np.ndarray, np.ndarray]: ...
@@ -74,7 +74,7 @@ class Pairs:
     """Rows of a split whose pixels lie elsewhere."""
 
     table: pd.DataFrame
-    pair: Pair
+    pair: PairReader
 
 
 def near_rows(table: pd.DataFrame) -> np.ndarray:

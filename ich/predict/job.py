@@ -55,13 +55,13 @@ def predict_once(job: Job, item: Input) -> None:
         _update_path(item, before)
         print(f"{item.shown}: predicted before -> {folder}")
         return
-    started, anew = time.perf_counter(), _why_anew(item, before)
+    started, reasons = time.perf_counter(), _why_again(item, before)
     try:
         facts = predict(job, item, folder)
     except InputError:
         _remove_stale(item, before)
         raise
-    for note in [*anew, *facts["notes"]]:
+    for note in [*reasons, *facts["notes"]]:
         print(f"{item.name}: {note if note.startswith(plausibility.PREFIX) else f'note: {note}'}")
     print(f"{_title(item.shown, facts['measures'], job.point)}; {time.perf_counter() - started:.1f} s")
 
@@ -75,7 +75,7 @@ def _update_path(item: Input, before: Result) -> None:
     write_json(before.folder / paths.RUN, {**before.facts, "source": item.record})
 
 
-def _why_anew(item: Input, before: Result | None) -> list[str]:
+def _why_again(item: Input, before: Result | None) -> list[str]:
     """What a user needs to know about replaced results; changed settings are no surprise."""
     if before is None or before.is_unfinished:
         return []

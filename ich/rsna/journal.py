@@ -29,7 +29,7 @@ class Note(NamedTuple):
 
 
 class Journal:
-    """Append-only JSON lines. The first says how the PNGs were made; a journal of another way is begun anew."""
+    """Append-only JSON lines. The first says how the PNGs were made; a journal of other settings is started again."""
 
     def __init__(self, path: Path, how: dict) -> None:
         self.path = path

@@ -1,11 +1,15 @@
 """Random changes of a training slice: one affine, applied once to image and mask, then grey levels."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import cv2
 import numpy as np
 
+if TYPE_CHECKING:
+    import config as settings
+
+Move: TypeAlias = Callable[[np.ndarray, int], np.ndarray]  # pixels, interpolation -> pixels
 MID_GREY = 127.5
 MOST_CHANNELS = 4  # that OpenCV moves at once
 # Ranges as in nnU-Net's default augmentation (Isensee 2021, supplement), but for the elastic change, a gentle one.
@@ -32,47 +36,8 @@ class AffineStrength(Protocol):
     def flip(self) -> bool: ...
 
 
-class GreyStrength(Protocol):
-    """What `change_greys` reads; see config.Recipe for units."""
-
-    @property
-    def brightness(self) -> float: ...
-
-    @property
-    def contrast(self) -> float: ...
-
-    @property
-    def noise(self) -> float: ...
-
-
-class DetailStrength(Protocol):
-    """What `change_detail` reads: shares of slices; see config.Recipe."""
-
-    @property
-    def gamma(self) -> float: ...
-
-    @property
-    def blur(self) -> float: ...
-
-    @property
-    def low_resolution(self) -> float: ...
-
-
-class Strength(AffineStrength, GreyStrength, DetailStrength, Protocol):
-    """The part of a recipe that `augment` reads."""
-
-    @property
-    def neighbours(self) -> int: ...
-
-    @property
-    def patch(self) -> int: ...
-
-    @property
-    def elastic(self) -> float: ...
-
-
 def augment(
-    image: np.ndarray, mask: np.ndarray, strength: Strength, rng: np.random.Generator
+    image: np.ndarray, mask: np.ndarray, strength: "settings.Recipe", rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a changed image (uint8, (side, side, channels)) and mask (uint8, (side, side)).
 
@@ -83,10 +48,9 @@ def augment(
     matrix = random_affine(side, strength, rng)
     if strength.patch:
         matrix[:, 2] -= matrix[:, :2] @ _corner(image, mask, side, rng)
-    if strength.elastic and rng.random() < strength.elastic:
-        image, mask = _bent(image, mask, matrix, side, rng)
-    else:
-        image, mask = _moved(image, mask, matrix, side)
+    bends = strength.elastic and rng.random() < strength.elastic
+    move = _bending(matrix, side, rng) if bends else _moving(matrix, side)
+    image, mask = _by_channels(image, lambda part: move(part, cv2.INTER_LINEAR)), move(mask, cv2.INTER_NEAREST)
     if strength.neighbours and rng.random() < 0.5:
         image = upside_down(image)
     return change_greys(change_detail(image, strength, rng), strength, rng), mask
@@ -106,28 +70,20 @@ def _corner(image: np.ndarray, mask: np.ndarray, side: int, rng: np.random.Gener
     return np.clip(held, 0, mask.shape[0] - side)
 
 
-def _moved(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    def move(pixels: np.ndarray, interpolation: int) -> np.ndarray:
-        size = (side, side)
-        return cv2.warpAffine(pixels, matrix, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
-
-    return _by_channels(image, lambda part: move(part, cv2.INTER_LINEAR)), move(mask, cv2.INTER_NEAREST)
+def _moving(matrix: np.ndarray, side: int) -> Move:
+    """Moves pixels by a matrix to (side, side)."""
+    size = (side, side)
+    return lambda pixels, how: cv2.warpAffine(pixels, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _bent(
-    image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, side: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """As `_moved`, with a smooth random shift of each pixel on top, in the same step."""
+def _bending(matrix: np.ndarray, side: int, rng: np.random.Generator) -> Move:
+    """As `_moving`, with a smooth random shift of each pixel on top, in the same step."""
     control = rng.normal(0, BEND * side, (BENDS, BENDS, 2)).astype(np.float32)
     places = np.moveaxis(np.indices((side, side), np.float32)[::-1], 0, -1)  # x, y of each pixel
     places = places + cv2.resize(control, (side, side), interpolation=cv2.INTER_CUBIC)
     back = cv2.invertAffineTransform(matrix)
-    source = (places @ back[:, :2].T + back[:, 2]).astype(np.float32)
-
-    def move(pixels: np.ndarray, interpolation: int) -> np.ndarray:
-        return cv2.remap(pixels, source[..., 0], source[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
-
-    return _by_channels(image, lambda part: move(part, cv2.INTER_LINEAR)), move(mask, cv2.INTER_NEAREST)
+    x, y = np.moveaxis((places @ back[:, :2].T + back[:, 2]).astype(np.float32), -1, 0).copy()
+    return lambda pixels, how: cv2.remap(pixels, x, y, how, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _by_channels(image: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -149,7 +105,7 @@ def random_affine(size: int, strength: AffineStrength, rng: np.random.Generator)
     return np.column_stack([linear, centre - linear @ centre + shift])
 
 
-def change_detail(image: np.ndarray, strength: DetailStrength, rng: np.random.Generator) -> np.ndarray:
+def change_detail(image: np.ndarray, strength: "settings.Recipe", rng: np.random.Generator) -> np.ndarray:
     """Gamma, blur and lost resolution, each with its own probability; uint8 (side, side, channels)."""
     if strength.gamma and rng.random() < strength.gamma:
         image = np.rint(255 * (image / np.float32(255)) ** np.float32(rng.uniform(*GAMMA))).astype(np.uint8)
@@ -169,7 +125,7 @@ def _resampled(image: np.ndarray, small: int) -> np.ndarray:
     return cv2.resize(shrunk, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def change_greys(image: np.ndarray, strength: GreyStrength, rng: np.random.Generator) -> np.ndarray:
+def change_greys(image: np.ndarray, strength: "settings.Recipe", rng: np.random.Generator) -> np.ndarray:
     """Contrast about mid-grey, brightness and Gaussian noise, in grey levels of 255; clipped to uint8."""
     if not (strength.brightness or strength.contrast or strength.noise):
         return image

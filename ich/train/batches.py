@@ -4,14 +4,17 @@ import abc
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from ich.data.pixels import Pairs, Slices, stacked
 from ich.data.split import epoch_slices
-from ich.train.augment import Strength, augment
+from ich.train.augment import augment
+
+if TYPE_CHECKING:
+    import config as settings
 
 AHEAD = 2  # batches a thread may be ahead of the training
 Batch = tuple[np.ndarray, np.ndarray]
@@ -68,13 +71,6 @@ class EpochBatches(keras.utils.PyDataset, abc.ABC):
         """The batch of some rows in an epoch; several threads call it at once."""
 
 
-class Drawing(Strength, Protocol):
-    """The part of a recipe that `TrainingBatches` reads."""
-
-    @property
-    def negatives_per_positive(self) -> float: ...
-
-
 class TrainingBatches(EpochBatches):
     """Balanced, shuffled, augmented batches.
 
@@ -83,7 +79,7 @@ class TrainingBatches(EpochBatches):
     """
 
     def __init__(
-        self, slices: Slices | Pairs, strength: Drawing, batch_size: int, steps: int, seed: int,
+        self, slices: Slices | Pairs, strength: "settings.Recipe", batch_size: int, steps: int, seed: int,
         fresh_negatives: bool, epoch: int, workers: int,
     ) -> None:  # fmt: skip
         self.slices, self.strength, self.seed = slices, strength, seed

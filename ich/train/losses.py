@@ -27,6 +27,7 @@ class DiceLoss(keras.losses.Loss):
         self.smooth, self.clean_weight = smooth, clean_weight
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """One number for masks and probabilities (batch, rows, columns, 1)."""
         both, total = _soft_sums(y_true, y_pred, axis=(1, 2, 3) if self.clean_weight else None)
         loss = 1 - (2 * both + self.smooth) / (total + self.smooth)
         if not self.clean_weight:
@@ -44,6 +45,7 @@ class DiceCrossEntropy(DiceLoss):
         super().__init__(smooth, name, **kwargs)
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """The loss of DiceLoss plus the mean over all pixels."""
         truth, prob = ops.cast(y_true, "float32"), ops.clip(y_pred, EPSILON, 1 - EPSILON)
         entropy = -ops.mean(truth * ops.log(prob) + (1 - truth) * ops.log(1 - prob))
         return super().call(y_true, y_pred) + entropy

@@ -92,7 +92,7 @@ class Network:
     def validate(self, valid: Slices, batch_size: int) -> dict[str, float]:
         """`val_loss` and the metrics of all slices, as `evaluate` would give them.
 
-        That one would have XLA compile anew for the last, shorter batch of every fold.
+        That one would have XLA compile again for the last, shorter batch of every fold.
         """
         prob = prediction.predict(self.exact.predictor, valid, batch_size)[..., None]
         total = 0.0

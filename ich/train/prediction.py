@@ -95,7 +95,7 @@ def predict_mean(trainings: list[Training], weights: str, slices: Slices) -> np.
             "(rows, columns, channels); it is of another run: train this one again"
         )
     total = predict(network, slices)
-    for training in trainings[1:]:  # folds of a run are one network: only its weights change, nothing is compiled anew
+    for training in trainings[1:]:  # folds of a run are one network: only its weights change, nothing is compiled again
         load_weights(network, training, weights)
         total += predict(network, slices)
     return total / len(trainings)
