@@ -6,9 +6,10 @@
     python benchmarks/levers.py --data levers/data --runs levers/runs --folds 1 2 --epochs 30
 
 Works on the slices of CT-ICH as well. Each lever is a run under --runs; rerun after an interruption, it skips what is
-finished and resumes what is not. `weights` starts `fast` from --init-weights, at half the learning rate. Prints one row
-per lever: mean Dice over patients with blood, the difference to `fast` with its bootstrap interval over these patients
-and the p of the Wilcoxon signed-rank test, Dice of all pixels together, and false-positive ml in a clean patient.
+finished and resumes what is not. `weights` starts `fast` from --init-weights, at half the learning rate; `twice` and
+`four_times` are `fast` for more epochs; `best` is neighbours, patches and more epochs together. Prints one row per
+lever: mean Dice over patients with blood, the difference to `fast` with its bootstrap interval over these patients and
+the p of the Wilcoxon signed-rank test, Dice of all pixels together, and false-positive ml in a clean patient.
 """
 
 import argparse
@@ -46,7 +47,12 @@ LEVERS: dict[str, dict] = {
     **EACH,
     "neighbours_patch": EACH["neighbours"] | PATCH,
     "all": {name: value for changes in EACH.values() for name, value in changes.items()},
+    "twice": {},
+    "four_times": {},
+    "best": EACH["neighbours"] | PATCH,
 }
+# Epochs as a multiple of --epochs; `best` is as much longer than `fast` as its recipe says.
+LONGER = {"twice": 2, "four_times": 4, "best": settings.RECIPES["best"].epochs // settings.RECIPES[BASE].epochs}
 
 
 @dataclass
@@ -63,7 +69,7 @@ class Changed(settings.MainKfold):
 def main() -> None:
     flags = common.arguments(
         __doc__, {"levers": [*LEVERS, FROM_WEIGHTS]}, data=Path("data"), runs=Path("levers"), network="dunet",
-        filters=16, epochs=30, folds=[1], levers=[*LEVERS], **PATCH, init_weights="", seed=0,
+        filters=16, epochs=30, folds=[1], levers=[*EACH, "neighbours_patch", "all"], **PATCH, init_weights="", seed=0,
     )  # fmt: skip
     split = read_split(settings.Split(data=flags.data), "kfold")
     parts = [part for fold in flags.folds for part in jobs.check_folds(split, fold)]
@@ -91,7 +97,7 @@ def configured(flags: argparse.Namespace, name: str) -> Changed:
         changes["learning_rate"] = settings.RECIPES[BASE].learning_rate / 2
     return Changed(
         data=flags.data, runs=flags.runs, models={flags.network: flags.filters}, run=name, recipe=BASE,
-        epochs=flags.epochs, seed=flags.seed, quiet=True, changes=changes, **given,
+        epochs=flags.epochs * LONGER.get(name, 1), seed=flags.seed, quiet=True, changes=changes, **given,
     )  # fmt: skip
 
 
