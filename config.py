@@ -81,6 +81,7 @@ class DemoData(Common):
     patients: int = 30  # number of phantom heads, about half of them with blood
     size: int = 256  # pixels per side of a slice
     style: Literal["plain", "calibrated"] = "plain"  # alike and easy, or as varied as real heads (docs/phantoms.md)
+    scans_only: bool = False  # write ct-ich and the contact sheet only: no DICOM slices, no unseen head
 
 
 @dataclass
@@ -159,6 +160,10 @@ RECIPES = {
 RECIPES["best"] = replace(RECIPES["fast"], epochs=120, neighbours=1, patch=128, fine_tune_rate=5e-4)
 # For a night on two CPU cores: a quarter of the filters' work.
 RECIPES["laptop"] = replace(RECIPES["best"], n_filters=16)
+# For phantoms alone, whose pictures have to stand for those of any scanner: train_weights.sh.
+RECIPES["phantoms"] = replace(
+    RECIPES["laptop"], epochs=30, rotation_deg=25, scale=0.2, contrast=0.2, gamma=0.2, blur=0.15, low_resolution=0.1,
+)  # fmt: skip
 
 
 @dataclass
@@ -167,7 +172,7 @@ class Train(Split, Runs):
 
     # THE model choice: network -> filters of its first level. Names are those of models.MODELS.
     models: dict[str, int] = field(default_factory=lambda: {"unet": 32, "dunet": 32})  # networks, name=filters
-    recipe: Literal["fast", "best", "laptop", "paper"] = "fast"  # see RECIPES in config.py
+    recipe: Literal["fast", "best", "laptop", "phantoms", "paper"] = "fast"  # see RECIPES in config.py
     epochs: int | None = None  # passes over the training slices; none: the recipe's
     batch_size: int | None = None  # slices per step; none: the recipe's
     learning_rate: float | None = None  # none: the recipe's

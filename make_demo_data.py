@@ -36,13 +36,15 @@ def _write(config: settings.DemoData) -> None:
     ct_ich.write_ct_ich(
         config.out / "ct-ich", config.patients, config.size, config.seed, config.style, quiet=config.quiet
     )
-    rsna.write_rsna(config.out / "rsna", config.out / "ct-ich", quiet=config.quiet)
-    series.write_unseen(config.out / "unseen", config.patients, config.size, config.seed, config.style)
     sheet = config.out / "phantoms.png"
     if not sheet.exists():
         contact_sheet.write(sheet, config.size, config.seed, config.style)
     print(f"{config.patients} phantom heads of {config.size} px -> {config.out / 'ct-ich'}; contact sheet {sheet}")
+    if config.scans_only:
+        return
+    series.write_unseen(config.out / "unseen", config.patients, config.size, config.seed, config.style)
     print(f"one more head, as NIfTI and as a DICOM series -> {config.out / 'unseen'}")
+    rsna.write_rsna(config.out / "rsna", config.out / "ct-ich", quiet=config.quiet)
     print(f"slices of them as DICOM -> {config.out / 'rsna' / 'classes'} and {config.out / 'rsna' / 'kaggle'}")
 
 

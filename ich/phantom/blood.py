@@ -41,6 +41,7 @@ class Plan:
     oedema: float = 1.0  # width of the dark rim of a clot in the brain, of the usual
     squeeze: float = 0.0  # sulci nearer than this, in mm, are pressed shut
     loose: float = 0.0  # mm that the outline of the mask lies outside the blood
+    joined: float = 0.0  # mm; pieces nearer to each other than this are outlined as one
     below: float = 6.0  # mm between the inner table and a clot in the brain
     swelling: float = 0.0  # mm, of the scalp over it
     bubbles: bool = False  # air inside the skull beside it
@@ -122,8 +123,9 @@ def grow_blood(plan: Plan, depth: Field, space: Space, rng: np.random.Generator)
     region, place, oedema = GROW[plan.kind](plan, around)
     clots = plan.clots * smooth_noise(rng, shape, (shape[0] / 2, 40, 40))
     return Lesion(
-        plan.kind, region.astype(np.float32), place, plan.hu + clots, oedema * plan.oedema, plan.squeeze, plan.loose
-    )
+        plan.kind, region.astype(np.float32), place, plan.hu + clots, oedema * plan.oedema, plan.squeeze, plan.loose,
+        plan.joined,
+    )  # fmt: skip
 
 
 def _epidural(plan: Plan, around: Around) -> Grown:

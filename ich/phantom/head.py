@@ -97,7 +97,7 @@ def blood_kinds(seed: int, patient: int, style: styles.Name = "plain") -> tuple[
     deck = np.random.default_rng([seed, pair // len(cards), 2]).permutation(cards)
     first = str(deck[pair % len(cards)])
     rng = np.random.default_rng([seed, patient, 3])
-    others = [kind for kind in (TYPES if style == "plain" else cards) if kind != first]
+    others = [kind for kind in (TYPES if style == "plain" else trauma.SECOND_DECK) if kind != first]
     return (first, str(rng.choice(others))) if rng.random() < second_odds else (first,)
 
 

@@ -30,6 +30,7 @@ class Lesion:
     oedema: float = 0.0  # width of the dark rim, mm
     squeeze: float = 0.0  # sulci nearer than this, in mm, are pressed shut
     loose: float = 0.0  # mm that the outline of the mask lies outside the blood
+    joined: float = 0.0  # mm; pieces nearer to each other than this are outlined as one
 
 
 class View:
@@ -87,6 +88,8 @@ def render(
         places = {"cavity": inside, "csf": csf * inside, "ventricles": ventricles}
         for lesion, fraction in zip(lesions, blood, strict=True):
             fraction[k] = draw_blood(brain, lesion, k, places[lesion.place], look)
+            if lesion.joined:
+                fraction[k] = join(fraction[k], lesion.joined / pixel) * inside
         draw_bone(hu[k], view, edge, None if crack is None else enlarge(crack[k], size))
         paint(hu[k], cavity, brain)
         draw_face(hu[k], view, look.face_blur_mm / pixel)
@@ -164,6 +167,12 @@ def draw_blood(brain: Field, lesion: Lesion, index: int, place: Field, look: Loo
     return soft_step(region, -lesion.loose, 1.2) * place if lesion.loose else fraction
 
 
+def join(fraction: Field, gap: float) -> Field:
+    """A mask's fraction of each pixel with gaps up to `gap` pixels closed, as a reader outlines torn blood."""
+    side = 2 * round(gap / 2) + 1
+    return cv2.morphologyEx(fraction, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+
+
 def draw_face(hu: Field, view: View, blur: float) -> None:
     """Orbits, face bones and air, blurred by `blur` pixels in front; only low slices have any. Air of an injury."""
     paint(hu, view.part("face_bone"), FACE_BONE + 250 * view["texture"])
@@ -180,7 +189,9 @@ def draw_face(hu: Field, view: View, blur: float) -> None:
 
 
 def finish(hu: Field, view: View, noise: Field, look: Look, pixel: float) -> None:
-    """Blur of the kernel, cupping beside bone, streaks, and noise with the grain of the kernel."""
+    """Motion, blur of the kernel, cupping beside bone, streaks, and noise with the grain of the kernel."""
+    if look.moved_mm:
+        hu[:] = cv2.blur(hu, (1 + round(look.moved_mm / pixel), 1))
     hu[:] = cv2.GaussianBlur(hu, (0, 0), max(look.blur_mm / pixel, 0.3))
     depth = view["depth"]
     hu += look.cupping_hu * np.exp(-np.maximum(depth, 0) / CUPPING_MM) * (depth > -1)

@@ -14,6 +14,7 @@ from ich.scans.nifti import Grid
 from ich.scans.window import Window
 
 COLUMNS = 8
+VARIED_ROWS = 3
 PLACES = {
     "intraventricular": "inside the ventricles",
     "intraparenchymal": "inside the brain, with a rim of oedema",
@@ -25,12 +26,20 @@ Tile = tuple[np.ndarray, str]
 
 
 def write(path: Path, size: int, seed: int, style: Name = "plain") -> None:
-    """One row of a clean head, then one a type: slices without and with the outline of the blood."""
+    """One row of a clean head, then one a type: slices without and with the outline of the blood.
+
+    Of heads that differ (`calibrated`), then rows of other heads, each its slice with most blood, or its middle.
+    """
     clean = next(patient for patient in count() if not blood_kinds(seed, patient))
     rows = {"no hemorrhage: from the skull base up": _levels(make_patient(seed, clean, size, style))}
     for kind in TYPES:
-        patient = next(patient for patient in count() if blood_kinds(seed, patient, style)[:1] == (kind,))
+        patient = next(patient for patient in count() if blood_kinds(seed, patient, style) == (kind,))
         rows[f"{kind}: {PLACES[kind]}"] = _bleeding(make_patient(seed, patient, size, style))
+    if style != "plain":
+        for first in range(0, COLUMNS * VARIED_ROWS, COLUMNS):
+            heads = range(first, first + COLUMNS)
+            name = f"heads {first + 1} to {first + COLUMNS}: the slice with most blood, or the middle one"
+            rows[name] = [_most_blood(make_patient(seed, patient, size, style)) for patient in heads]
     title = "Phantom head CTs, window 40/120 HU, blood outlined; image left = patient's right"
     contact_sheet(path, rows, title)
 
@@ -45,6 +54,11 @@ def _bleeding(patient: Patient) -> list[Tile]:
     area = (patient.mask > 0).sum((0, 1))
     most = np.argsort(-area, kind="stable")[: COLUMNS // 2]
     return [_tile(patient, index, outlined) for index in np.sort(most[area[most] > 0]) for outlined in (False, True)]
+
+
+def _most_blood(patient: Patient) -> Tile:
+    area = (patient.mask > 0).sum((0, 1))
+    return _tile(patient, int(area.argmax()) if area.any() else len(area) // 2, True)
 
 
 def _tile(patient: Patient, index: int, outlined: bool) -> Tile:

@@ -21,7 +21,7 @@ TURNED_ODDS, MOST_TURNED = 0.12, 0.52  # heads that lie turned, by up to 30 degr
 SHARP_ODDS = 0.3  # of scans with a sharp kernel: fine noise, crisp edges
 CHILD = 14  # years; below it skulls are thin and brains smooth
 REST_ODDS = (0.45, 0.4, 0.15)  # of a curved head rest, a U-shaped one close to the head, none
-HELD_ODDS, BLURRED_ODDS, BAND_ODDS = 0.08, 0.6, 0.35
+HELD_ODDS, BLURRED_ODDS, BAND_ODDS, MOVED_ODDS = 0.08, 0.6, 0.35, 0.1
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Look:
     cupping_hu: float = 9.0  # beam hardening: brain looks brighter next to bone
     streaks: float = 1.0  # of the usual streaks at the skull base
     band_hu: float = 0.0  # dark band between the petrous bones
+    moved_mm: float = 0.0  # how far the head moved during the scan
     skull: float = 1.0  # thickness, of the usual
     scalp_mm: float = 6.5
     wide: float = 1.0  # width of the head, of the usual
@@ -79,6 +80,7 @@ def look(style: Name, age: int, rng: np.random.Generator) -> Look:
         blur_mm=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.5, 0.8)),
         cupping_hu=float(rng.uniform(3, 10)), streaks=float(rng.uniform(0.3, 1.3)),
         band_hu=float(rng.uniform(3, 14)) if rng.random() < BAND_ODDS else 0.0,
+        moved_mm=float(rng.uniform(0.5, 2.0)) if rng.random() < MOVED_ODDS else 0.0,
         skull=draw(rng, SKULL) * (0.6 + 0.4 * child), scalp_mm=float(rng.uniform(3, 9)) * (0.5 + 0.5 * child),
         wide=1.03, shift_mm=draw(rng, SHIFT_MM),
         turn=float(rng.uniform(-MOST_TURNED, MOST_TURNED) if turned else rng.normal(0, TURN)),

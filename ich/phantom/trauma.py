@@ -12,8 +12,12 @@ import numpy as np
 from ich.phantom.blood import DEEP_CENTERS, FRACTURE_ODDS, Plan, at_table
 from ich.phantom.skull import SLICE_MM
 
-DECK = (*("epidural",) * 6, *("intraparenchymal",) * 2, *("subdural",) * 2, "intraventricular", "subarachnoid")
-SECOND_KIND_ODDS = 0.2
+DECK = (
+    *("epidural",) * 12, *("intraparenchymal",) * 5, *("subdural",) * 4, "intraventricular", *("subarachnoid",) * 2
+)  # fmt: skip
+SECOND_DECK = ("intraventricular", "intraventricular", "epidural", "intraparenchymal", "subdural", "subarachnoid")
+SECOND_KIND_ODDS = 0.25
+TINY_ODDS, TINY = 0.07, (-3.2, -2.3)  # bleedings of a few pixels: their share, and their sizes in deviations
 FRESH_HU, OLD_HU, OLD_ODDS = (61.5, 7.5), (4.0, 32.0), 0.105  # mean and deviation; range; share of old blood
 SLICES, SLICES_BY_SIZE, SLICES_FREE = 9.7, 4.7, 2.6  # mean, and deviations that go with the size and without it
 FEWEST, MOST = 1.5, 20  # slices
@@ -23,14 +27,17 @@ MIXED, MIXED_ODDS = 1.6, 0.2  # more uneven: blood of different ages in one blee
 LARGEST_MM = 34.0  # thickness of the largest
 SQUEEZE_MM = 14.0  # sulci nearer than this are pressed shut
 LOOSE_MM = (-0.3, 1.3)  # how far outlines lie outside the blood
+JOINED_MM = 5.0  # blood in neighbouring sulci is outlined as one where the gap is smaller
 SWELLING_ODDS, BUBBLES_ODDS = 0.35, 0.07
 LOW_CENTERS = ((0, 12, 18), (22, 48, 2), (12, 56, -8), (0, 30, -2))  # mm: brain stem and posterior fossa
-CONTUSION_ODDS = 0.88  # of blood in the brain that lies just below the skull
+CONTUSION_ODDS = 0.92  # of blood in the brain that lies just below the skull
 
 
 def plan_trauma(kind: str, rng: np.random.Generator) -> Plan:
     """Draw the place, size and density of one bleeding of a kind."""
-    side, large = int(rng.choice((-1, 1))), float(np.clip(rng.normal(), -2.3, 2.3))
+    side, large = int(rng.choice((-1, 1))), float(np.clip(rng.normal(), TINY[1], 2.3))
+    if rng.random() < TINY_ODDS:
+        large = float(rng.uniform(*TINY))
     slices = SLICES + SLICES_BY_SIZE * large + SLICES_FREE * rng.normal()
     height = 0.5 * SLICE_MM * float(np.clip(FEWER_SLICES.get(kind, 1.0) * slices, FEWEST, MOST)) * 1.1
     old = rng.random() < OLD_ODDS
@@ -40,6 +47,7 @@ def plan_trauma(kind: str, rng: np.random.Generator) -> Plan:
     outside = rng.random() < SWELLING_ODDS and kind in ("epidural", "subdural", "intraparenchymal")
     return replace(
         plan, clots=clots, oedema=float(rng.uniform(0, 0.35)), squeeze=SQUEEZE_MM, loose=float(rng.uniform(*LOOSE_MM)),
+        joined=JOINED_MM if kind == "subarachnoid" else 0.0,
         push=plan.push * float(rng.uniform(0.5, 1.8)), swelling=float(rng.uniform(3, 12)) if outside else 0.0,
         bubbles=bool(rng.random() < BUBBLES_ODDS),
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """The calibrated style of the phantoms: repeatable, varied, and near the figures of real scans."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from ich.phantom import style, trauma
 from ich.phantom.blood import Plan, bubbles, swelling
 from ich.phantom.ct_ich import write_ct_ich
 from ich.phantom.head import blood_kinds, make_patient
-from ich.phantom.render import Lesion, draw_blood
+from ich.phantom.render import Lesion, View, draw_blood, finish, join
 from ich.phantom.series import unseen
 from ich.phantom.shapes import Space
 from ich.scans.nifti import Grid
@@ -140,6 +142,37 @@ def test_a_loose_outline_is_larger_than_the_blood():
     assert np.array_equal(*brains)
 
 
+def test_torn_blood_is_outlined_as_one_where_the_gap_is_small():
+    fraction = np.zeros((40, 40), np.float32)
+    fraction[10:30, 10:14] = fraction[10:30, 17:21] = fraction[10:30, 30:34] = 1
+    whole = join(fraction, 5.0)
+    assert whole[15:25, 10:21].min() == 1
+    assert whole[:, 22:29].max() == 0
+
+
+def test_some_bleedings_are_tiny():
+    plans = [trauma.plan_trauma("epidural", np.random.default_rng(k)) for k in range(400)]
+    tiny = [plan for plan in plans if plan.thick < 2]
+    assert 0.03 < len(tiny) / len(plans) < 0.12
+
+
+def test_a_head_that_moves_is_smeared():
+    looks = [style.look("calibrated", 40, np.random.default_rng(k)) for k in range(300)]
+    assert 0.05 < np.mean([look.moved_mm > 0 for look in looks]) < 0.16
+    fields = {name: np.full((1, 64, 64), value, np.float32) for name, value in
+              (("depth", -9), ("noise", 0), ("streaks", 0))}  # fmt: skip
+    widths = []
+    for moved in (0.0, 4.0):
+        hu = np.zeros((64, 64), np.float32)
+        hu[:, 30:34] = 100
+        look, noise = replace(style.PLAIN, moved_mm=moved), np.ones_like(hu)
+        noise[::2] = 0
+        finish(hu, View(fields, 0, 64), noise, look, 1.0)
+        widths.append(int((hu[32] > 1).sum()))
+        assert hu[32].sum() == pytest.approx(400, rel=0.01)
+    assert widths[1] == widths[0] + 4
+
+
 def test_styles_are_not_mixed_in_one_folder(tmp_path):
     write_ct_ich(tmp_path, 1, 32, 0, "calibrated", workers=1, quiet=True)
     with pytest.raises(InputError, match="another folder"):
@@ -156,3 +189,13 @@ def test_heads_unseen_head_and_sheet_of_the_script_follow_the_style(tmp_path):
         make_demo_data.main(["--out", str(tmp_path / name), *flags, name])
     for part in ("ct-ich/ct_scans/049.nii", "unseen/scan.nii", "phantoms.png"):
         assert (tmp_path / "plain" / part).read_bytes() != (tmp_path / "calibrated" / part).read_bytes(), part
+
+
+def test_scans_only_leaves_out_dicom_and_the_unseen_head(tmp_path):
+    flags = ["--patients", "2", "--size", "32", "--quiet", "--out", str(tmp_path)]
+    make_demo_data.main([*flags, "--scans-only"])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == ["ct-ich", "phantoms.png"]
+    made = (tmp_path / "ct-ich/ct_scans/049.nii").read_bytes()
+    make_demo_data.main(flags)
+    assert {"rsna", "unseen"} <= {path.name for path in tmp_path.iterdir()}
+    assert (tmp_path / "ct-ich/ct_scans/049.nii").read_bytes() == made
