@@ -178,7 +178,7 @@ class Train(Split, Runs):
     learning_rate: float | None = None  # none: the recipe's
     validate_every: int | None = None  # epochs between validations; none: the recipe's. The last one always is
     run: str = ""  # folder name of the run; empty: the model's name
-    init_weights: Path | None = None  # .keras or .weights.h5 file to start from
+    init_weights: Path | None = None  # file to start from (.keras, .weights.h5), or `phantoms`, the shipped one
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: the latter where it is faster
     jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
     deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU
@@ -285,7 +285,7 @@ class Predict(Split, Runs):
 
     scans: tuple[Path, ...] = ()  # NIfTI files, DICOM folders, or folders of them
     out: Path = Path("predicted")  # folder to write; one folder a scan in it
-    run: str = ""  # the run whose networks predict; empty: the one with the highest out-of-fold Dice
+    run: str = ""  # the run that predicts; empty: the one with the highest out-of-fold Dice; `phantoms`: the shipped
     fold: int = 0  # only this fold's networks; 0: the mean over all folds, each with its repeats
     weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data
     windows: tuple[str, ...] = ()  # HU level/width, for a run on own PNGs, whose windows are unknown; e.g. 40/120

@@ -162,6 +162,6 @@ def test_archives_that_grow_are_refused(tmp_path: Path) -> None:
     guard.check_archive(training.checkpoint)
     for path in (training.last, training.checkpoint):
         bombed(path)
-    refused(lambda: prediction.load(training, "last"), "its parts declare .* bytes, more than it has")
-    refused(lambda: network.load_weights(model, training.last), "its parts declare .* bytes, more than it has")
-    refused(lambda: checkpoint.restore(training.checkpoint, model), "its parts declare .* bytes, more than it has")
+    refused(lambda: prediction.load(training, "last"), "its parts declare .* bytes, far more than it has")
+    refused(lambda: network.load_weights(model, training.last), "its parts declare .* bytes, far more than it has")
+    refused(lambda: checkpoint.restore(training.checkpoint, model), "its parts declare .* bytes, far more than it has")

@@ -14,6 +14,7 @@ MOST_VOXELS = 2**29  # of a volume: 1024 x 1024 x 512
 MOST_PIXELS = 2**24  # of a slice: 4096 x 4096
 INFLATION = 1032  # bytes that deflate (gzip, zip, PNG) makes of one at most
 MOST_HEADER_BYTES = 2**26  # of a volume, with all its extensions
+MOST_GROWTH = 16  # of a .keras or checkpoint file when it is unpacked; the shipped network only doubles
 SPARE_BYTES = 2**20  # that may follow what a header declares
 
 
@@ -41,7 +42,7 @@ def check_pixels(name: object, shape: Sequence[int]) -> None:
 
 
 def check_archive(path: Path) -> None:
-    """Raise InputError for a .keras or checkpoint file with compressed parts, which could grow a thousandfold.
+    """Raise InputError for a .keras or checkpoint file whose compressed parts grow too much: a thousandfold they could.
 
     Keras and NumPy store them as they are, so that they take no more memory than the file has bytes.
     """
@@ -49,8 +50,10 @@ def check_archive(path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         total = sum(part.file_size for part in archive.infolist())
-    if total > path.stat().st_size:
-        raise InputError(f"{path}: its parts declare {total:,} bytes, more than it has; it was not written by Keras")
+    if total > MOST_GROWTH * path.stat().st_size:
+        raise InputError(
+            f"{path}: its parts declare {total:,} bytes, far more than it has; it was not written by Keras"
+        )
 
 
 def _check_size(name: object, shape: Sequence[int], most: int, what: str) -> None:

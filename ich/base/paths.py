@@ -98,6 +98,19 @@ class Training:
         return self.run.exists()
 
 
+SHIPPED, SHIPPED_RUN = ROOT / "weights", "phantoms"  # laid out as a folder of runs
+
+
+def shipped() -> Training:
+    """The files of the network that comes with the project."""
+    return Training(SHIPPED / "patient" / SHIPPED_RUN / fold_name(1))
+
+
+def starting_weights(given: Path) -> Path:
+    """The file that --init-weights names: a path, or `phantoms` for the shipped network."""
+    return shipped().last if given == Path(SHIPPED_RUN) and not given.exists() else given
+
+
 def fold_trainings(runs: Path, protocol: str) -> dict[str, list[Training]]:
     """Finished fold trainings by run name, in order of fold, each with its repeats."""
     found = {run.name: of_folds(run) for run in sorted((runs / protocol).glob("[!.]*"))}

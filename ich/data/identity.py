@@ -21,9 +21,10 @@ def make(
     config: "settings.Train", recipe: "settings.Recipe", name: str, n_filters: int, part: str, prints: dict
 ) -> dict:
     """What makes a training this one: network and its code, recipe, seed, part, and fingerprints of data and split."""
-    if config.init_weights and not config.init_weights.is_file():
-        raise InputError(f"{config.init_weights}: not found (--init-weights)")
-    weights = record.fingerprint(config.init_weights) if config.init_weights else None
+    start = paths.starting_weights(config.init_weights) if config.init_weights else None
+    if start and not start.is_file():
+        raise InputError(f"{start}: not found (--init-weights)")
+    weights = record.fingerprint(start) if start else None
     return {
         "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,
         "recipe_name": config.recipe, "recipe": asdict(recipe), "init_weights": weights, **prints,

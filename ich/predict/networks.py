@@ -9,7 +9,7 @@ from ich.base import backend, lock, paths
 from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.data import origin
-from ich.predict import engines, method
+from ich.predict import engines, method, shipped
 from ich.predict.job import Job
 from ich.predict.method import Method
 from ich.report import folds
@@ -54,7 +54,12 @@ class Trained(NamedTuple):
 
 
 def _trained(config: "settings.Predict") -> Trained:
-    run = method.choose_run(config.runs, config.protocol, config.run)
+    if shipped.predicts(config):
+        run = shipped.run()
+        none = "" if config.run else f"no network is trained in {config.runs} yet: using the "
+        print(f"note: {none}{shipped.describe()}")
+    else:
+        run = method.choose_run(config.runs, config.protocol, config.run)
     return Trained(run, *method.of_run(run, config.fold, config.weights, config.windows))
 
 
@@ -137,7 +142,10 @@ def export(config: "settings.Predict", folder: Path) -> None:
 def _export(config: "settings.Predict", folder: Path, trained: Trained) -> None:
     with backend.starting():
         from ich.predict import export, model_card, quantize
-    slices = quantize.read_slices(config, trained.method) if config.precision == "int8" else None
+    slices = None
+    if config.precision == "int8":
+        ours = trained.trainings[0].folder == paths.shipped().folder
+        slices = quantize.phantom_slices(trained.method) if ours else quantize.read_slices(config, trained.method)
     export.write(folder, trained.method, trained.trainings, model_card.scores_of(trained.run), slices)
     if slices is not None:
         quantize.report(read_json(folder / method.CARD)["int8_dice_with_float32"])

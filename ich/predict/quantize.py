@@ -14,9 +14,12 @@ from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.data.pixels import near_rows
 from ich.data.table import read_parts
+from ich.phantom.head import make_patient
 from ich.predict import engines
 from ich.predict.method import Method
+from ich.scans.nifti import Grid
 from ich.scans.png import read_image
+from ich.scans.scan import consecutive
 from ich.scans.window import Window
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import config as settings
 
 EACH = 64  # slices with blood and as many without; half of them give the ranges, the others judge the result
+PHANTOMS, PHANTOM_SEED = 16, 0  # heads for the shipped network
 LEAST_AGREEMENT = 0.97  # Dice of the masks of integers and of float32
 # Window, resizing and the mean of the networks: next to no work, but rounding grey levels twice costs much.
 EXACT = ["MatMul", "Multiply", "Add", "Subtract", "Divide", "Gather"]
@@ -36,6 +40,12 @@ def installed() -> bool:
     return backend.has("nncf") and engines.installed("openvino")
 
 
+def check_installed() -> None:
+    """Raise InputError unless `installed`."""
+    if not installed():
+        raise InputError("--precision int8: needs nncf and openvino; pip install -r requirements-predict.txt")
+
+
 def read_slices(config: "settings.Predict", method: Method) -> np.ndarray:
     """Training slices as HU, float32 (2 * EACH or fewer, slices, size, size): with blood and without.
 
@@ -43,8 +53,7 @@ def read_slices(config: "settings.Predict", method: Method) -> np.ndarray:
 
     Raises InputError when NNCF is missing, and when the data set of the run is not there or is another one.
     """
-    if not installed():
-        raise InputError("--precision int8: needs nncf and openvino; pip install -r requirements-predict.txt")
+    check_installed()
     found = read_json(config.data / paths.RUN).get("data_fingerprint")
     if found != method.facts["data"]:
         raise InputError(f"{config.data}: holds data set {found}, expected {method.facts['data']}, on which the run "
@@ -58,6 +67,21 @@ def read_slices(config: "settings.Predict", method: Method) -> np.ndarray:
         for rows in near
     ]
     return _as_hu(np.array(images), method.windows)
+
+
+def phantom_slices(method: Method) -> np.ndarray:
+    """As `read_slices`, of phantoms drawn for it, for the shipped network, whose training data are phantoms too."""
+    check_installed()
+    with_blood, without = [], []
+    for patient in range(PHANTOMS):
+        made = make_patient(PHANTOM_SEED, patient, method.size, "calibrated")
+        grid, bleeds = Grid(made.hu.shape, made.affine), (made.mask > 0).any((0, 1))
+        hu = np.stack([grid.upright(made.hu[:, :, k]) for k in range(len(bleeds))]).astype(np.float32)
+        near = consecutive(len(hu)) if method.neighbours else np.arange(len(hu))[:, None]
+        with_blood.append(hu[near[bleeds]])
+        without.append(hu[near[~bleeds]])
+    halves = [np.concatenate(each) for each in (with_blood, without)]
+    return np.concatenate([half[_spread(len(half), EACH)] for half in halves])
 
 
 def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
@@ -108,7 +132,11 @@ def report(agreement: float) -> None:
 
 def _evenly(rows: pd.DataFrame, number: int) -> pd.DataFrame:
     """At most `number` of the rows, evenly from first to last."""
-    return rows.iloc[np.linspace(0, len(rows) - 1, min(number, len(rows))).round().astype(int)]
+    return rows.iloc[_spread(len(rows), number)]
+
+
+def _spread(length: int, number: int) -> np.ndarray:
+    return np.linspace(0, length - 1, min(number, length)).round().astype(int)
 
 
 def _as_hu(images: np.ndarray, windows: tuple[Window, ...]) -> np.ndarray:

@@ -135,6 +135,8 @@ def trainings(
     """
     _check_recipe(config, split)
     networks, repeats = chosen(config, find), range(1, getattr(config, "repeats", 1) + 1)
+    if config.init_weights and paths.starting_weights(config.init_weights) == paths.shipped().last:
+        _check_shipped(networks, config.resolved_recipe(), split.prints["channels"])
     return [
         job(config, split, name, filters, part, repeat)
         for name, filters in networks.items()
@@ -154,6 +156,18 @@ def _check_recipe(config: "settings.Train", split: Split) -> None:
         reason = "patients are unknown" if split.whole_scans else "a split by slice puts them into other parts"
         raise InputError(f"{flag}: takes the slices above and below, but {reason}; use --recipe fast, or --protocol "
                          "patient with known patients")  # fmt: skip
+
+
+def _check_shipped(networks: dict[str, int], recipe: "settings.Recipe", channels: int) -> None:
+    """Raise InputError for `--init-weights phantoms` with a network that the shipped weights do not fit."""
+    made = identity.read(paths.shipped().run)
+    wanted = (made["model"], made["n_filters"], made["recipe"]["neighbours"], made["channels"])
+    for name, filters in networks.items():
+        found = (name, recipe.n_filters or filters, recipe.neighbours, channels)
+        if found != wanted:
+            said = "{} with {} filters, neighbours {}, {} window(s)"
+            raise InputError(f"--init-weights phantoms: the shipped network is {said.format(*wanted)}, this one "
+                             f"{said.format(*found)}; use --model {wanted[0]} --recipe laptop")  # fmt: skip
 
 
 def all_finished(config: "settings.Main | settings.MainKfold", split: Split, parts: list[str]) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from ich.base import paths
 from ich.data.pixels import Slices
 from ich.train import batch_norm, checkpoint, device, prediction
 from ich.train.losses import LOSSES, epoch_metrics
@@ -79,7 +80,7 @@ class Network:
         keras.utils.set_random_seed(seed)
         bare = self._build(self._side)
         if config.init_weights:
-            load_weights(bare, config.init_weights)
+            load_weights(bare, paths.starting_weights(config.init_weights))
         batch_norm.fuse(list(prediction.flat_layers(bare)))
         model = keras.Model(bare.inputs, bare.outputs)
         model.compile(
