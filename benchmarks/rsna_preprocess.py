@@ -63,7 +63,8 @@ def write_phantoms(raw: Path, number: int, size: int) -> list[Path]:
 
 def ours(path: Path, out: Path, names: tuple[str, ...]) -> None:
     """Step R1 for the variants `names`, in this process."""
-    preprocessing.process((path.stem, path.name), preprocessing.How(path.parent, out, WINDOW, names))
+    task = preprocessing.Task(path.stem, path.name, names)
+    preprocessing.process(task, preprocessing.How(path.parent, out, WINDOW, names))
 
 
 def bare(path: Path, out: Path) -> None:

@@ -7,7 +7,7 @@ content where the name doesn't end in `.dcm`; what is in the folders besides is 
 
 import filecmp
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +89,8 @@ def _class_folders(raw: Path, folders: list[Path]) -> Found:
     listed = {folder: _listed(raw, folder.name) for folder in (*folders, *tests)}
     table = pd.concat([each.table.assign(folder=_class_name(folder)) for folder, each in listed.items()])
     table = table.reset_index(drop=True)
+    if table.empty:
+        raise InputError(_no_dicom(", ".join(map(str, listed)), listed.values()))
     counts = table["folder"].value_counts().reindex([*CLASSES, TEST_FOLDER], fill_value=0)
     notes = [each.note for each in listed.values() if each.note]
     if unknown := sorted(path.name for path in raw.iterdir() if path not in listed and not path.name.startswith(".")):
@@ -125,7 +127,7 @@ def _kaggle(raw: Path, stage: str) -> Found:
     listed = [_listed(raw, f"{stage}_{part}") for part in ("train", "test")]
     train, test = (each.table.drop_duplicates("id") for each in listed)
     if train.empty:
-        raise InputError(f"{raw / f'{stage}_train'}: no DICOM file in it; expected those of {stage}_train.csv")
+        raise InputError(_no_dicom(raw / f"{stage}_train", listed[:1]))
     table = train.merge(labels, left_on="id", right_index=True, how="left")
     odd = table.loc[table["any"] != table[list(TYPES)].max(axis=1), "id"]
     rejected = dict.fromkeys(odd, "label `any` disagrees with its types")
@@ -165,10 +167,11 @@ def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
 
 
 class _Listed(NamedTuple):
-    """`id` and `source` of the DICOM files in a folder, and a line about its other files ("": none)."""
+    """`id` and `source` of the DICOM files in a folder, a line about its other files ("": none); the files in all."""
 
     table: pd.DataFrame
     note: str
+    files: int
 
 
 def _listed(raw: Path, folder: str) -> _Listed:
@@ -180,9 +183,15 @@ def _listed(raw: Path, folder: str) -> _Listed:
     rows = [(_id(path), path.relative_to(raw).as_posix()) for path in taken]
     table = pd.DataFrame(rows, columns=["id", "source"], dtype=str)
     if len(taken) == len(paths):
-        return _Listed(table, "")
+        return _Listed(table, "", len(paths))
     others = [printable(str(path.relative_to(raw / folder))) for path in sorted({*paths} - {*taken})]
-    return _Listed(table, f"{raw / folder}: {len(others)} of {len(paths)} files are no DICOM: {first_few(others)}")
+    note = f"{raw / folder}: {len(others)} of {len(paths)} files are no DICOM: {first_few(others)}"
+    return _Listed(table, note, len(paths))
+
+
+def _no_dicom(where: object, listed: Iterable[_Listed]) -> str:
+    number = sum(each.files for each in listed)
+    return f"{where}: no DICOM file in it (of {number} files); expected head-CT slices, with the ending .dcm or without"
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -149,8 +149,13 @@ def test_folders_of_neither_layout_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found notes; expected the folders healthy"):
         layouts.find(tmp_path)
     shutil.rmtree(tmp_path / "notes")
-    with pytest.raises(InputError, match="no DICOM file in it"):
+    touch(tmp_path / "stage_2_train" / "ID_a.png", "a picture")
+    with pytest.raises(InputError, match=r"stage_2_train: no DICOM file in it \(of 1 files\); expected head-CT slices"):
         kaggle(tmp_path, labels("ID_a"), ())
+    for name in ("healthy/1.png", "subdural/2.png", "subdural/3.png"):
+        touch(tmp_path / "folders" / name, "a picture")
+    with pytest.raises(InputError, match=r"healthy, .*subdural: no DICOM file in it \(of 3 files\)"):
+        layouts.find(tmp_path / "folders")
 
 
 def test_targets_of_both_tasks() -> None:
