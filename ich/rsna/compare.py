@@ -1,7 +1,8 @@
 """Which preprocessing is best? Tables over variants, with intervals over patients, from finished trainings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
 from ich.data import origin
-from ich.rsna import scores
+from ich.rsna import scores, split
 from ich.rsna.layouts import LABELS, names_of, targets
 from ich.rsna.scores import MEASURES, Predicted
 from ich.rsna.variants import BASELINE, VARIANTS
@@ -36,6 +37,7 @@ class Result(NamedTuple):
     whole: pd.DataFrame
     drawn: pd.DataFrame
     origin: str = ""  # see ich.data.origin
+    lacking: Mapping[str, list[str]] = MappingProxyType({})  # by part the classes that it has no slices of
 
 
 def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Result]:
@@ -56,9 +58,10 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
     for training in tables:
         _refuse_copy(training)
     weight = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
+    lacking = split.lacking(tables[first], task, ("test",)) | read_json(first.run).get("lacking", {})
     return [
         _result(name, [_predicted(tables[training], task) for training in trainings], weight)._replace(
-            origin=origin.read(trainings[0].folder)
+            origin=origin.read(trainings[0].folder), lacking=lacking
         )
         for name, trainings in finished.items()
     ]
@@ -166,6 +169,12 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
         rows.append(row | mcnemar(result.trainings[0].right, base.trainings[0].right))
     table = pd.DataFrame(rows)
     return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"]))
+
+
+def by_seed(results: Sequence[Result]) -> dict[str, pd.DataFrame]:
+    """Each variant minus BASELINE, a row for each seed that both were trained with, its MEASURES."""
+    base = next(result.whole for result in results if result.name == BASELINE)
+    return {result.name: (result.whole - base).dropna(how="all") for result in results}
 
 
 def _with_interval(name: str, value: float, drawn: pd.Series) -> dict[str, float]:

@@ -17,7 +17,7 @@ from ich.rsna.batches import Batches, Change
 from ich.rsna.classifier import Classifier
 from ich.rsna.job import Job, make
 from ich.rsna.layouts import LABELS, names_of
-from ich.rsna.split import PREDICT
+from ich.rsna.split import PREDICT, lacking
 from ich.train import device, display, jobs, loop
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def _train(job: Job, classifier: Classifier) -> None:
     label_all(origin.banner(source))
     plots.loss_accuracy(job.files.curves, pd.DataFrame(history), job.name)
     slices = job.table["split"].value_counts().to_dict()
-    loop.finish(job, classifier, history, started, seed_used=job.seed, slices=slices, origin=source)
+    loop.finish(job, classifier, history, started, seed_used=job.seed, slices=slices, origin=source,
+                lacking=lacking(job.table, config.task))  # fmt: skip
 
 
 def validate(classifier: Classifier, valid: Batches, task: str) -> dict[str, float]:

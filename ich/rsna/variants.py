@@ -17,6 +17,10 @@ VARIANTS = {
     "6_roi_noblank_clahe_bilateral": ("roi", "noblank", "clahe", "bilateral"),
 }
 BASELINE = "0_dicom2png"
+MEANING = {
+    "roi": "black outside the largest outline", "noblank": "saturated bone (grey level 255) made black",
+    "clahe": "local contrast raised", "bilateral": "smoothed, edges kept",
+}  # fmt: skip
 SATURATED = 254  # brighter than this is bone beyond the window
 
 
