@@ -15,7 +15,7 @@ from ich.base.files import read_csv, read_json
 from ich.data import origin
 from ich.rsna import scores, split
 from ich.rsna.layouts import LABELS, names_of, targets
-from ich.rsna.scores import MEASURES, Predicted
+from ich.rsna.scores import MEASURES, Draws, Predicted
 from ich.rsna.variants import BASELINE, VARIANTS
 from ich.score import statistics
 
@@ -57,10 +57,10 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
         _refuse_mixture(training, first, tables)
     for training in tables:
         _refuse_copy(training)
-    weight = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
+    drawn = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
     lacking = split.lacking(tables[first], task, ("test",)) | read_json(first.run).get("lacking", {})
     return [
-        _result(name, [_predicted(tables[training], task) for training in trainings], weight)._replace(
+        _result(name, [_predicted(tables[training], task) for training in trainings], drawn)._replace(
             origin=origin.read(trainings[0].folder), lacking=lacking
         )
         for name, trainings in finished.items()
@@ -119,21 +119,20 @@ def _predicted(table: pd.DataFrame, task: str) -> Predicted:
     return Predicted(targets(table, task), prob, table["patient"].to_numpy(), task == "multilabel")
 
 
-def patient_draws(patient: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """How often each slice counts, (draws, n): patients are drawn with replacement, each with all its slices.
+def patient_draws(patient: np.ndarray, draws: int, seed: int) -> Draws:
+    """Patients are drawn with replacement, each with all its slices.
 
     Slices of one patient are not independent, so they go together (cluster bootstrap; Davison and Hinkley 1997).
     """
     _, index = np.unique(patient, return_inverse=True)
     number = index.max() + 1
-    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
-    return times[:, index].astype(np.float64)
+    return Draws(np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws), index)
 
 
-def _result(name: str, trainings: list[Predicted], weight: np.ndarray) -> Result:
-    once = np.ones((1, weight.shape[1]))
+def _result(name: str, trainings: list[Predicted], draws: Draws) -> Result:
+    once = scores.once(len(draws.group))
     whole = pd.concat([pd.DataFrame(scores.measures(one, once)) for one in trainings], ignore_index=True)
-    drawn = sum(pd.DataFrame(scores.measures(one, weight)) for one in trainings) / len(trainings)
+    drawn = sum(pd.DataFrame(scores.measures(one, draws)) for one in trainings) / len(trainings)
     return Result(name, trainings, whole, drawn)
 
 
@@ -206,7 +205,7 @@ def confusion(results: Sequence[Result], task: str) -> dict[str, pd.DataFrame]:
     for result in results:
         first = result.trainings[0]
         if first.multilabel:
-            four = scores.counts(first.truth, first.decided, np.ones((1, len(first.truth))))
+            four = scores.counts(first.truth, first.decided, scores.once(len(first.truth)))
             columns = ["found", "false alarm", "missed", "rightly none"]
             tables[result.name] = pd.DataFrame(np.vstack(four).T.astype(int), names, columns)
         else:

@@ -100,7 +100,7 @@ def validate(classifier: Classifier, valid: Batches, task: str) -> dict[str, flo
     """Exact over all slices: the batches are filled up, so Keras's own would count some twice."""
     prob, truth = classifier.predict(valid), valid.targets
     found = scores.Predicted(truth, prob, np.arange(valid.n), task == "multilabel")
-    value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, valid.n))).items()}
+    value = {name: float(values[0]) for name, values in scores.measures(found, scores.once(valid.n)).items()}
     return {"val_loss": value["log_loss"], "val_accuracy": value["accuracy"], "val_auroc": value["auroc"]}
 
 
