@@ -236,7 +236,7 @@ class RsnaPreprocess(Engine, Data):
 
     raw: Path = Path("rsna")  # DICOM slices: folders named after the six classes, or the competition's folder
     window: str = "40/120"  # HU level/width for all slices, or `tag`: each file's own window tags
-    variants: tuple[str, ...] = ()  # which to write; empty: all seven
+    variants: tuple[str, ...] = ()  # which to make, beside those that are there; empty: all seven
     valid_share: float = 0.10  # of each class, by patient: chooses the weights
     test_share: float = 0.10  # of each class, by patient: kept away from all training
     workers: int = 0  # processes that read files; 0: one per CPU core

@@ -23,11 +23,9 @@ from ich.base import flags, lock, paths, record, script
 from ich.base.files import write_csv, write_json
 from ich.data import origin
 from ich.draw.plots import label_all
-from ich.rsna import compare, plots
+from ich.rsna import compare, doubts, plots, split
 from ich.rsna.scores import MEASURES
 from ich.rsna.variants import BASELINE, VARIANTS
-
-FEW_PATIENTS = 20  # bootstrap intervals over fewer are too narrow
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,31 +52,34 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
         write_csv(folder / f"confusion_{name}.csv", matrix.rename_axis("truth").reset_index())
     first = table.iloc[0]
     about = f"{first['slices']} test slices of {first['patients']} patients, split by patient; {config.task}"
-    if first["patients"] < FEW_PATIENTS:
+    if first["patients"] < doubts.FEW_PATIENTS:
         about += "; too few patients for an answer"
+    if (most := table["repeats"].max()) > 1:
+        about += f"; means over {most} trainings (small dots: each)"
+    no_answer = doubts.no_answer(results)
     plots.confusion(folder / "confusion.png", matrices, about)
     if len(differences):
-        plots.answer(folder / "answer.png", table, differences, about)
-    write_json(folder / paths.RUN, record.manifest(config, started, variants=list(table["variant"]), origin=source))
-    _tell(table, differences, matrices, about, folder)
+        plots.answer(folder / "answer.png", table, differences, about, no_answer, compare.by_seed(results))
+    facts = {"variants": list(table["variant"]), "no_answer": no_answer, "origin": source}
+    write_json(folder / paths.RUN, record.manifest(config, started, **facts))
+    _tell(table, differences, no_answer, about, folder)
+    if results[0].lacking:
+        print(f"note: {split.lacking_line(results[0].lacking)}; means over classes leave them out")
     origin.tell(source)
 
 
-def _tell(
-    table: pd.DataFrame, differences: pd.DataFrame, matrices: dict[str, pd.DataFrame], about: str, folder: Path
-) -> None:
+def _tell(table: pd.DataFrame, differences: pd.DataFrame, no_answer: dict[str, str], about: str, folder: Path) -> None:
     print(f"\n{about}; 95 % intervals over patients are in the files:")
     print(table[["variant", "repeats", *MEASURES]].to_string(index=False, float_format="%.3f", na_rep="-"))
     if differences.empty:
         print(f"no differences to report: {BASELINE} and another variant are needed; run `python rsna_train.py`")
-    for row in differences.itertuples():
+    for row in differences[~differences["variant"].isin(no_answer)].itertuples():
         interval = f"{row.balanced_accuracy_low:+.3f} to {row.balanced_accuracy_high:+.3f}"
         print(f"{row.variant} - {BASELINE}: balanced accuracy {row.balanced_accuracy:+.3f} (95 % interval {interval}), "
               f"McNemar p = {row.mcnemar_p:.2g}, by Holm {row.mcnemar_p_holm:.2g}")  # fmt: skip
-    predicted = {name: list(matrix.columns[matrix.sum() > 0]) for name, matrix in matrices.items()}
-    for only in sorted({names[0] for names in predicted.values() if len(names) == 1}):
-        variants = ", ".join(name for name, names in predicted.items() if names == [only])
-        print(f"warning: every slice is called {only} by {variants}: nothing was learned")
+    for reason in dict.fromkeys(no_answer.values()):
+        names = ", ".join(name for name, why in no_answer.items() if why == reason)
+        print(f"no answer about {names}: {reason}")
     answer = "answer.png " if len(differences) else ""
     print(f"-> {folder}: {answer}confusion.png comparison.csv differences.csv per_class.csv")
 

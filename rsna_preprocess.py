@@ -1,7 +1,7 @@
 """Step R1. Make the seven preprocessing variants of DICOM head-CT slices, and split them by patient.
 
     python rsna_preprocess.py --raw rsna                  (all seven variants from one reading of each file)
-    python rsna_preprocess.py --raw rsna --variants 0_dicom2png 2_roi_clahe
+    python rsna_preprocess.py --raw rsna --variants 0_dicom2png 2_roi_clahe        (beside those that are there)
     python rsna_preprocess.py --raw rsna --engine ray --address auto       (on a Ray cluster: docs/cluster.md)
 
 reads   <raw>/<class>/*.dcm: healthy epidural intraparenchymal intraventricular subarachnoid subdural, and test
@@ -42,11 +42,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.valid_share + config.test_share >= 1:
         raise InputError("--valid-share and --test-share: leave nothing to train on; give shares such as 0.1 and 0.1")
     with lock.writing(paths.Rsna(config.data).folder):
-        _write(config)
-    steps.tell_next("rsna_train.py", config, "data", "engine", "address", "seed")
+        made = _write(config)
+    one = "" if len(made) == len(variants.VARIANTS) else f" --variant {made[0]}"
+    steps.tell_next(f"rsna_train.py{one}", config, "data", "engine", "address", "seed")
 
 
-def _write(config: settings.RsnaPreprocess) -> None:
+def _write(config: settings.RsnaPreprocess) -> list[str]:
+    """Make what is missing and renew the tables; return the variants that are whole."""
     started = time.time()
     files = paths.Rsna(config.data)
     window = None if config.window == "tag" else Window.parse(config.window, "--window")
@@ -56,6 +58,7 @@ def _write(config: settings.RsnaPreprocess) -> None:
     for note in found.notes:
         print(f"note: {note}")
     journal = Journal(files.journal, how.key())
+    preprocessing.check_same(found.table, journal, how)
     _process(config, found.table, journal, how)
     table, rejected = preprocessing.tables(found.table, journal)
     rejected = pd.concat([found.rejected, rejected])
@@ -64,32 +67,40 @@ def _write(config: settings.RsnaPreprocess) -> None:
     table["split"] = split.by_patient(table, config.valid_share, config.test_share, config.seed)
     source = origin.PHANTOMS if origin.is_phantom(config.raw) else ""
     label_all(origin.banner(source))
-    plots.preview(files, table, how.names)
+    made = preprocessing.made(table["id"], files.folder)
+    plots.preview(files, table, made)
     leaks = split.leaks(table)
-    facts = {"leak_audit": leaks, "variants": how.key()["steps"], "rejected": len(rejected), "origin": source}
+    facts = {"leak_audit": leaks, "variants": {name: variants.VARIANTS[name] for name in made},
+             "rejected": len(rejected), "origin": source}  # fmt: skip
     files.slices.unlink(missing_ok=True)  # written last: its presence says that all of it is whole
     write_json(files.run, record.manifest(config, started, **facts))
     write_csv(files.slices, table)
     _tell(config, table, rejected, leaks)
+    return made
 
 
 def _process(config: settings.RsnaPreprocess, files: pd.DataFrame, journal: Journal, how: preprocessing.How) -> None:
-    """Do what is missing; until it is done there is no slices.csv."""
+    """Do what is missing; as long as files are not as slices.csv says, there is none."""
     todo = preprocessing.missing(files, journal, how)
     if len(todo) < len(files):
         print(f"{len(files) - len(todo)} of {len(files)} files were done before")
     if not todo:
         return
-    paths.Rsna(config.data).slices.unlink(missing_ok=True)
+    if more := sorted({name for task in todo for name in task.names} - {*how.names}):
+        print(f"note: what changed since is made anew under {', '.join(more)} too")
+    if any(task.anew for task in todo):
+        paths.Rsna(config.data).slices.unlink(missing_ok=True)
     work = functools.partial(preprocessing.process, how=how)
     if config.engine == "ray":
         notes = cluster.stream(work, todo, config, "slices read")
     else:
         notes = parallel.stream(work, todo, config.workers, "slices read", config.quiet)
+    names_of = {task.id: task.names for task in todo}
     began = time.monotonic()
     try:
         for number, note in enumerate(notes, 1):
-            journal.add(note)
+            written = () if note.reason else [how.png(variant, note.id) for variant in names_of[note.id]]
+            journal.add(note, written)
             if number == MEASURED:
                 _tell_duration((time.monotonic() - began) / MEASURED * (len(todo) - MEASURED))
     finally:
@@ -110,6 +121,8 @@ def _tell(config: settings.RsnaPreprocess, table: pd.DataFrame, rejected: pd.Dat
         if number := int(table[column].sum()):
             print(f"{number} slices {meaning}")
     print(*(f"{line}\n" for line in split.contradictions(table)), end="", sep="")
+    if absent := split.lacking(table, "multiclass"):
+        print(f"note: {split.lacking_line(absent)}; a class of three patients or more is in every part")
     print(f"split by patient, leak audit: {audit.sentence(leaks)}")
     if len(rejected):
         print(f"warning: {len(rejected)} files were rejected; see {files.rejected} for the reasons")

@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     slices = layouts.usable(table, config.task)
     if left_out := len(table) - len(slices):
         print(f"{left_out} slices of several types are left out: {config.task} knows one class a slice")
+    if absent := split.lacking(slices, config.task):
+        print(f"note: {split.lacking_line(absent)}")
     if config.engine == "ray":
         todo = training.unfinished(config, names, slices)
         trainings = {job.name: (job.files.variant, job.files.repeat) for job in todo}

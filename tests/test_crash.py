@@ -165,7 +165,7 @@ def content(path: Path) -> object:
         return table[[name for name in table if "seconds" not in name]].to_csv()
     if path.name == "train.log":  # says when it was stopped
         return path.exists()
-    if path.name == "journal.jsonl":  # what was rejected is tried again each time, and noted again
+    if path.name == "journal.jsonl":  # what was not noted before a kill is at its end
         return {json.loads(line)[0]: line for line in path.read_text().splitlines()[1:]}
     if path.name == "mask.dcm":  # highdicom stamps it with the time
         return pydicom.dcmread(path).PixelData

@@ -1,10 +1,12 @@
 """Whole files: atomic writes, and strict reading of JSON and CSV."""
 
+import collections
+import concurrent.futures
 import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import pandas as pd
 
 from ich.base import guard, tables
 from ich.base.errors import InputError
+
+FORCED_AT_ONCE = 8  # files that `all_to_disk` waits for together
 
 
 @contextlib.contextmanager
@@ -30,8 +34,7 @@ def atomic(path: Path, sync: bool = True) -> Iterator[Path]:
             _to_disk(temporary)
         temporary.replace(path)
         if sync:
-            with contextlib.suppress(OSError):  # some network drives can't
-                _to_disk(path.parent)
+            _name_to_disk(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
@@ -47,6 +50,24 @@ def unfinished(path: Path) -> Path:
 def is_unfinished(name: str) -> bool:
     """Whether a file or folder of this name was left by a process that was killed, or is being written."""
     return re.fullmatch(r"\.unfinished\.\d+\..+", name) is not None
+
+
+def all_to_disk(paths: Collection[Path]) -> None:
+    """Force files to disk, then their names; many at once, which a file system does together."""
+    with concurrent.futures.ThreadPoolExecutor(FORCED_AT_ONCE) as pool:
+        collections.deque(pool.map(_to_disk_if_there, paths), maxlen=0)
+    for folder in {path.parent for path in paths}:
+        _name_to_disk(folder)
+
+
+def _to_disk_if_there(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # somebody has removed it since
+        _to_disk(path)
+
+
+def _name_to_disk(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some network drives can't
+        _to_disk(folder)
 
 
 def _to_disk(path: Path) -> None:

@@ -1,7 +1,8 @@
 """Which preprocessing is best? Tables over variants, with intervals over patients, from finished trainings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,9 @@ from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
 from ich.data import origin
-from ich.rsna import scores
+from ich.rsna import scores, split
 from ich.rsna.layouts import LABELS, names_of, targets
-from ich.rsna.scores import MEASURES, Predicted
+from ich.rsna.scores import MEASURES, Draws, Predicted
 from ich.rsna.variants import BASELINE, VARIANTS
 from ich.score import statistics
 
@@ -36,6 +37,7 @@ class Result(NamedTuple):
     whole: pd.DataFrame
     drawn: pd.DataFrame
     origin: str = ""  # see ich.data.origin
+    lacking: Mapping[str, list[str]] = MappingProxyType({})  # by part the classes that it has no slices of
 
 
 def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Result]:
@@ -55,10 +57,11 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
         _refuse_mixture(training, first, tables)
     for training in tables:
         _refuse_copy(training)
-    weight = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
+    drawn = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
+    lacking = split.lacking(tables[first], task, ("test",)) | read_json(first.run).get("lacking", {})
     return [
-        _result(name, [_predicted(tables[training], task) for training in trainings], weight)._replace(
-            origin=origin.read(trainings[0].folder)
+        _result(name, [_predicted(tables[training], task) for training in trainings], drawn)._replace(
+            origin=origin.read(trainings[0].folder), lacking=lacking
         )
         for name, trainings in finished.items()
     ]
@@ -116,21 +119,20 @@ def _predicted(table: pd.DataFrame, task: str) -> Predicted:
     return Predicted(targets(table, task), prob, table["patient"].to_numpy(), task == "multilabel")
 
 
-def patient_draws(patient: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """How often each slice counts, (draws, n): patients are drawn with replacement, each with all its slices.
+def patient_draws(patient: np.ndarray, draws: int, seed: int) -> Draws:
+    """Patients are drawn with replacement, each with all its slices.
 
     Slices of one patient are not independent, so they go together (cluster bootstrap; Davison and Hinkley 1997).
     """
     _, index = np.unique(patient, return_inverse=True)
     number = index.max() + 1
-    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
-    return times[:, index].astype(np.float64)
+    return Draws(np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws), index)
 
 
-def _result(name: str, trainings: list[Predicted], weight: np.ndarray) -> Result:
-    once = np.ones((1, weight.shape[1]))
+def _result(name: str, trainings: list[Predicted], draws: Draws) -> Result:
+    once = scores.once(len(draws.group))
     whole = pd.concat([pd.DataFrame(scores.measures(one, once)) for one in trainings], ignore_index=True)
-    drawn = sum(pd.DataFrame(scores.measures(one, weight)) for one in trainings) / len(trainings)
+    drawn = sum(pd.DataFrame(scores.measures(one, draws)) for one in trainings) / len(trainings)
     return Result(name, trainings, whole, drawn)
 
 
@@ -168,6 +170,12 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
     return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"]))
 
 
+def by_seed(results: Sequence[Result]) -> dict[str, pd.DataFrame]:
+    """Each variant minus BASELINE, a row for each seed that both were trained with, its MEASURES."""
+    base = next(result.whole for result in results if result.name == BASELINE)
+    return {result.name: (result.whole - base).dropna(how="all") for result in results}
+
+
 def _with_interval(name: str, value: float, drawn: pd.Series) -> dict[str, float]:
     """A measure and the ends of its interval; draws without any patient of a class have no value, and are left out."""
     low, high = drawn.quantile(PERCENTILES)
@@ -197,7 +205,7 @@ def confusion(results: Sequence[Result], task: str) -> dict[str, pd.DataFrame]:
     for result in results:
         first = result.trainings[0]
         if first.multilabel:
-            four = scores.counts(first.truth, first.decided, np.ones((1, len(first.truth))))
+            four = scores.counts(first.truth, first.decided, scores.once(len(first.truth)))
             columns = ["found", "false alarm", "missed", "rightly none"]
             tables[result.name] = pd.DataFrame(np.vstack(four).T.astype(int), names, columns)
         else:

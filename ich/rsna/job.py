@@ -1,6 +1,7 @@
 """What one training of a classifier depends on."""
 
 import functools
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.base.paths import Classification, Rsna
 from ich.rsna.batches import Batches, Change
+from ich.rsna.variants import chosen
 
 if TYPE_CHECKING:
     import config as settings
@@ -64,7 +66,9 @@ def make(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.Data
     data = Rsna(config.data)
     preprocessed = read_json(data.run, ("variants", "config"))
     if variant not in preprocessed["variants"]:
-        raise InputError(f"{data.folder / variant}: not made yet; run `python rsna_preprocess.py --variants {variant}`")
+        lacking = [name for name in chosen([config.variant]) if name not in preprocessed["variants"]]
+        raise InputError(f"{data.folder / variant}: not made yet; run "
+                         f"`{_preprocess_command(config, preprocessed['config'], lacking)}`")  # fmt: skip
     inputs = {
         "weights": config.weights if config.weights in ("imagenet", "none") else _fingerprint(config.weights),
         "steps": preprocessed["variants"][variant],
@@ -72,6 +76,14 @@ def make(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.Data
         "data_fingerprint": record.fingerprint(data.slices),
     }
     return Job(config, Classification(config.runs, config.task, variant, repeat), data, table, inputs)
+
+
+def _preprocess_command(config: "settings.RsnaTrain", made_with: dict, variants: list[str]) -> str:
+    """What makes further variants with the settings of those that are there."""
+    flags = ["--variants", *variants, "--data", str(config.data)]
+    for name in ("raw", "window", "valid_share", "test_share", "seed"):
+        flags += [f"--{name.replace('_', '-')}", str(made_with[name])] if name in made_with else []
+    return f"python rsna_preprocess.py {shlex.join(flags)}"
 
 
 @functools.cache

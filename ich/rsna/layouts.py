@@ -7,7 +7,7 @@ content where the name doesn't end in `.dcm`; what is in the folders besides is 
 
 import filecmp
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ CLASSES = ("healthy", *TYPES)  # six-way classification: exactly one of them
 LABELS = ("any", *TYPES)  # multilabel classification: any number of them
 TEST_FOLDER = "test"  # slices without classes: predicted, not scored
 STAGES = ("stage_2", "stage_1")  # of the competition
+ROWS_AT_ONCE = 120_000  # of the competition's table
 SEVERAL = "several"  # class of a slice with more than one type
 
 
@@ -89,6 +90,8 @@ def _class_folders(raw: Path, folders: list[Path]) -> Found:
     listed = {folder: _listed(raw, folder.name) for folder in (*folders, *tests)}
     table = pd.concat([each.table.assign(folder=_class_name(folder)) for folder, each in listed.items()])
     table = table.reset_index(drop=True)
+    if table.empty:
+        raise InputError(_no_dicom(", ".join(map(str, listed)), listed.values()))
     counts = table["folder"].value_counts().reindex([*CLASSES, TEST_FOLDER], fill_value=0)
     notes = [each.note for each in listed.values() if each.note]
     if unknown := sorted(path.name for path in raw.iterdir() if path not in listed and not path.name.startswith(".")):
@@ -125,7 +128,7 @@ def _kaggle(raw: Path, stage: str) -> Found:
     listed = [_listed(raw, f"{stage}_{part}") for part in ("train", "test")]
     train, test = (each.table.drop_duplicates("id") for each in listed)
     if train.empty:
-        raise InputError(f"{raw / f'{stage}_train'}: no DICOM file in it; expected those of {stage}_train.csv")
+        raise InputError(_no_dicom(raw / f"{stage}_train", listed[:1]))
     table = train.merge(labels, left_on="id", right_index=True, how="left")
     odd = table.loc[table["any"] != table[list(TYPES)].max(axis=1), "id"]
     rejected = dict.fromkeys(odd, "label `any` disagrees with its types")
@@ -140,35 +143,50 @@ def _kaggle(raw: Path, stage: str) -> Found:
 
 def _read_labels(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """By slice the LABELS, and the slices with rows that contradict each other; equal rows count once."""
+    row_of: dict[str, int] = {}
+    seen = np.zeros((2, 0, len(LABELS)), bool)  # value, slice, label: whether a row says so
+    for rows in _label_rows(path):
+        value = pd.to_numeric(rows["Label"], errors="coerce")
+        parts = rows["ID"].str.rsplit("_", n=1, expand=True).reindex(columns=[0, 1])
+        right = parts[1].isin(LABELS) & value.isin((0, 1))
+        if not right.all():
+            bad = rows[~right].iloc[0]
+            raise InputError(
+                f"{path}: row '{bad['ID']},{bad['Label']}': expected ID_..._<{'|'.join(LABELS)}> and 0 or 1"
+            )
+        codes, names = pd.factorize(parts[0])
+        index = np.array([row_of.setdefault(name, len(row_of)) for name in names])[codes]
+        seen = np.pad(seen, ((0, 0), (0, len(row_of) - seen.shape[1]), (0, 0)))
+        seen[value.to_numpy(int), index, pd.Categorical(parts[1], LABELS).codes] = True
+    if not row_of:
+        raise InputError(f"{path}: has a header but no rows; download it again")
+    names, (no, yes) = np.array([*row_of], object), seen
+    wrong = dict.fromkeys(names[~(no | yes).all(1)], f"lacks one of its six rows in {path.name}")
+    wrong |= dict.fromkeys(names[(no & yes).any(1)], f"two rows in {path.name} disagree")
+    return pd.DataFrame(np.where(no | yes, yes, np.nan), names, list(LABELS)), wrong
+
+
+def _label_rows(path: Path) -> Iterator[pd.DataFrame]:
+    """ID and Label as text, ROWS_AT_ONCE; all 4.5 million of the competition would take 2 GB. Raises InputError."""
     try:
         guard.check_file(path)
-        rows = pd.read_csv(path, usecols=["ID", "Label"], dtype=str, keep_default_na=False)
+        how = {"usecols": ["ID", "Label"], "dtype": str, "keep_default_na": False}
+        with pd.read_csv(path, **how, chunksize=ROWS_AT_ONCE) as chunks:
+            for rows in chunks:
+                rows["ID"] = rows["ID"].str.strip()
+                rows = rows[(rows["ID"] != "") | (rows["Label"].str.strip() != "")]  # spreadsheets add empty rows
+                if len(rows):
+                    yield rows
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: {error}; expected the columns ID,Label as the competition wrote them") from None
-    rows["ID"] = rows["ID"].str.strip()
-    rows = rows[(rows["ID"] != "") | (rows["Label"].str.strip() != "")]  # spreadsheets add rows without values
-    if rows.empty:
-        raise InputError(f"{path}: has a header but no rows; download it again")
-    value = pd.to_numeric(rows["Label"], errors="coerce")
-    rows[["id", "label"]] = rows["ID"].str.rsplit("_", n=1, expand=True).reindex(columns=[0, 1])
-    right = rows["label"].isin(LABELS) & value.isin((0, 1))
-    if not right.all():
-        bad = rows[~right].iloc[0]
-        raise InputError(f"{path}: row '{bad['ID']},{bad['Label']}': expected ID_..._<{'|'.join(LABELS)}> and 0 or 1")
-    rows["Label"] = value
-    grouped = rows.drop_duplicates(["id", "label", "Label"])
-    twice = grouped.loc[grouped.duplicated(["id", "label"]), "id"]
-    table = grouped.drop_duplicates(["id", "label"]).pivot_table(index="id", columns="label", values="Label")
-    lacking = table.index[table.reindex(columns=list(LABELS)).isna().any(axis=1)]
-    wrong = dict.fromkeys(lacking, f"lacks one of its six rows in {path.name}")
-    return table.reindex(columns=list(LABELS)), wrong | dict.fromkeys(twice, f"two rows in {path.name} disagree")
 
 
 class _Listed(NamedTuple):
-    """`id` and `source` of the DICOM files in a folder, and a line about its other files ("": none)."""
+    """`id` and `source` of the DICOM files in a folder, a line about its other files ("": none); the files in all."""
 
     table: pd.DataFrame
     note: str
+    files: int
 
 
 def _listed(raw: Path, folder: str) -> _Listed:
@@ -180,9 +198,15 @@ def _listed(raw: Path, folder: str) -> _Listed:
     rows = [(_id(path), path.relative_to(raw).as_posix()) for path in taken]
     table = pd.DataFrame(rows, columns=["id", "source"], dtype=str)
     if len(taken) == len(paths):
-        return _Listed(table, "")
+        return _Listed(table, "", len(paths))
     others = [printable(str(path.relative_to(raw / folder))) for path in sorted({*paths} - {*taken})]
-    return _Listed(table, f"{raw / folder}: {len(others)} of {len(paths)} files are no DICOM: {first_few(others)}")
+    note = f"{raw / folder}: {len(others)} of {len(paths)} files are no DICOM: {first_few(others)}"
+    return _Listed(table, note, len(paths))
+
+
+def _no_dicom(where: object, listed: Iterable[_Listed]) -> str:
+    number = sum(each.files for each in listed)
+    return f"{where}: no DICOM file in it (of {number} files); expected head-CT slices, with the ending .dcm or without"
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """Pictures of the preprocessing, training curves, confusion matrices, and the one plot that answers the question."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,14 @@ from ich.draw.colours import BLACK, GREY, HIT, MISS, css
 from ich.draw.pictures import TILE, contact_sheet
 from ich.draw.plots import TRAINING, VALIDATION, layout, new_figure, save, whole_epochs
 from ich.rsna.layouts import CLASSES
-from ich.rsna.variants import BASELINE
+from ich.rsna.variants import BASELINE, MEANING
 from ich.scans.png import read_image
 
 LOWER_IS_BETTER = "log_loss"
 SHOWN = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC",
          "log_loss": "log loss"}  # fmt: skip
-BETTER, WORSE, UNCLEAR = css(HIT), css(MISS), GREY  # right and wrong
+BETTER, WORSE, UNCLEAR = css(HIT), css(MISS), BLACK  # right and wrong
+VOID = GREY  # whatever its interval
 
 
 def preview(files: Rsna, table: pd.DataFrame, names: Sequence[str]) -> None:
@@ -38,7 +39,7 @@ def loss_accuracy(path: Path, history: pd.DataFrame, title: str) -> None:
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
         axes.plot(history["epoch"], history[name], marker=".", **TRAINING)
         axes.plot(history["epoch"], history[f"val_{name}"], marker=".", **VALIDATION)
-        axes.axvline(best, color=GREY, linestyle=":", label=f"lowest validation loss: epoch {best}")
+        axes.axvline(best, color=GREY, linestyle=":", label=f"lowest validation loss: epoch {best:.0f}")
         axes.set(title=f"{title}: {name}", xlabel="epoch", ylabel=name)
         whole_epochs(axes)
         axes.legend()
@@ -46,25 +47,37 @@ def loss_accuracy(path: Path, history: pd.DataFrame, title: str) -> None:
     save(figure, path)
 
 
-def answer(path: Path, table: pd.DataFrame, differences: pd.DataFrame, subtitle: str) -> None:
-    """A panel a measure: each variant's difference to BASELINE with its interval, coloured by whether it helps."""
-    figure, panels = new_figure(15, 0.55 * len(table) + 1.8, len(SHOWN))
+def answer(
+    path: Path, table: pd.DataFrame, differences: pd.DataFrame, subtitle: str, no_answer: Mapping[str, str],
+    by_seed: Mapping[str, pd.DataFrame],
+) -> None:  # fmt: skip
+    """A panel a measure: each variant's difference to BASELINE with its interval, coloured by whether it helps.
+
+    Grey: the variants in `no_answer`, which has the reasons. `by_seed`: of each variant a row a seed, small dots.
+    """
+    figure, panels = new_figure(15, 0.55 * len(table) + 2.2, len(SHOWN))
     base = table.set_index("variant").loc[BASELINE]
     for axes, name in zip(panels, SHOWN, strict=True):
         axes.axvline(0, color=BLACK, linewidth=1)
         for line, row in enumerate(differences.itertuples()):
             value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
-            colour = _verdict(low, high, name)
-            axes.plot([low, high], [line, line], color=colour, linewidth=2)
+            is_open = row.variant in no_answer
+            colour = VOID if is_open else _verdict(low, high, name)
+            axes.plot([low, high], [line, line], color=colour, linewidth=2, linestyle=":" if is_open else "-")
             axes.plot(value, line, "o", color=colour)
+            if len(seeds := by_seed[row.variant][name]) > 1:
+                axes.plot(seeds, np.full(len(seeds), line + 0.25), ".", color=colour, markersize=4)
         better = "left is better" if name == LOWER_IS_BETTER else "right is better"
         axes.set(title=f"{SHOWN[name]}\n{BASELINE}: {base[name]:.3f}", xlabel=f"difference ({better})")
         names = differences["variant"] if axes is panels[0] else [""] * len(differences)
         axes.set_yticks(range(len(differences)), names)
-        axes.invert_yaxis()
-    verdicts = {"better": BETTER, "worse": WORSE, "no difference shown": UNCLEAR}
+        axes.set_ylim(len(differences) - 0.5, -0.5)
+    verdicts = {"no answer": VOID} if no_answer else {}
+    if not set(differences["variant"]) <= set(no_answer):
+        verdicts |= {"better": BETTER, "worse": WORSE, "no difference shown": UNCLEAR}
     handles = [panels[0].plot([], [], color=colour, marker="o", label=label)[0] for label, colour in verdicts.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    meaning = "; ".join(f"{step}: {text}" for step, text in MEANING.items())
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, title=meaning, title_fontsize=9)
     figure.suptitle(f"Does the preprocessing help? Difference to {BASELINE}, 95 % interval over patients\n{subtitle}")
     save(figure, path)
 

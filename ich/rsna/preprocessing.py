@@ -1,11 +1,14 @@
 """From one DICOM file to the PNGs of its variants, and which files are still to be done."""
 
+import contextlib
 import functools
 import os
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ich.base.errors import InputError
@@ -16,6 +19,8 @@ from ich.scans import dicom_slice
 from ich.scans.png import write_png
 from ich.scans.window import Window
 
+CHECKED = 5  # files read again to see that they are those of before
+
 
 @dataclass(frozen=True)
 class How:
@@ -25,35 +30,54 @@ class How:
     folder: Path  # data/rsna
     window: Window | None  # None: each file's own window tags
     names: tuple[str, ...]  # of the variants to write
+    anew: bool = True  # it was not read before, or has changed since
 
     def key(self) -> dict:
-        """A journal with another key is ignored."""
-        steps = {name: variants.VARIANTS[name] for name in self.names}
-        return {"raw": self.raw.resolve(), "window": asdict(self.window) if self.window else "tag", "steps": steps}
+        """What every PNG depends on; a journal with another key is ignored."""
+        return {"window": asdict(self.window) if self.window else "tag", "steps": variants.VARIANTS}
+
+    def png(self, variant: str, name: str) -> Path:
+        """Where a slice goes under a variant."""
+        return self.folder / variant / f"{name}.png"
 
 
-def process(file: tuple[str, str], how: How) -> Note:
-    """Read one DICOM (id, source) and write all its variants; a rejection is returned, not raised."""
-    name, source = file
+class Task(NamedTuple):
+    """What is to be done with one file."""
+
+    id: str
+    source: str  # path relative to the raw folder
+    names: tuple[str, ...]  # of the variants to write
+    anew: bool = True  # it was not read before, or has changed since
+
+
+def process(task: Task, how: How) -> Note:
+    """Read one DICOM file and write the variants asked for; a rejection is returned, not raised."""
+    name, source = task.id, task.source
     path = how.raw / source
     try:
         facts = path.stat()
+        path.open("rb").close()  # what may not be read is tried again next time, so it is not noted with size and time
     except OSError as error:
         return Note(name, source, 0, 0, reason=f"{error.strerror}; is it a broken link?")
     begun = Note(name, source, facts.st_size, facts.st_mtime_ns)
     try:
-        found = dicom_slice.read_slice(path)
-        window = how.window or _own_window(path, found)
+        found, grey = _read(path, how)
     except InputError as error:
         return begun._replace(reason=str(error).removeprefix(f"{path}: "))
-    grey = window(found.hu)
-    for variant, pixels in variants.apply(grey, how.names).items():
+    for variant, pixels in variants.apply(grey, task.names).items():
         # Not forced to disk one by one: the journal does that for many at a time, before it notes them.
-        write_png(how.folder / variant / f"{name}.png", pixels, sync=False)
+        write_png(how.png(variant, name), pixels, sync=False)
     return begun._replace(
         patient=found.patient.strip(), rows=grey.shape[0], columns=grey.shape[1], no_contour=not grey.any(),
         repaired=found.repaired, crc32=zlib.crc32(grey.tobytes()),
     )  # fmt: skip
+
+
+def _read(path: Path, how: How) -> tuple[dicom_slice.Slice, np.ndarray]:
+    """A slice and its windowed pixels, uint8 (rows, columns). Raises InputError."""
+    found = dicom_slice.read_slice(path)
+    window = how.window or _own_window(path, found)
+    return found, window(found.hu)
 
 
 def _own_window(path: Path, found: dicom_slice.Slice) -> Window:
@@ -68,18 +92,60 @@ def _shared(window: Window) -> Window:
     return window
 
 
-def missing(files: pd.DataFrame, journal: Journal, how: How) -> list[tuple[str, str]]:
-    """(id, source) of each file that was not done before, was rejected, has changed since, or lacks a PNG."""
-    whole = set(files["id"])
-    for name in how.names:
-        folder = how.folder / name
-        whole &= {entry.name.removesuffix(".png") for entry in os.scandir(folder)} if folder.exists() else set()
+def check_same(files: pd.DataFrame, journal: Journal, how: How) -> None:
+    """Raise InputError unless some of the files that were read before still hold the same pixels.
+
+    Another data set may have files of the same names, sizes and times: archives are unpacked with constant times.
+    """
+    for row in np.unique(np.linspace(0, len(files) - 1, CHECKED).astype(int)) if len(files) else ():
+        name, source = files["id"].iloc[row], files["source"].iloc[row]
+        note, path = journal.notes.get(name), how.raw / source
+        if note is None or note.reason or _has_changed(path, note):
+            continue
+        if zlib.crc32(_read(path, how)[1].tobytes()) != note.crc32:
+            raise InputError(f"{path}: holds other pixels than the file of this name, size and time that {how.folder} "
+                             "was made from; give another --data")  # fmt: skip
+
+
+def missing(files: pd.DataFrame, journal: Journal, how: How) -> list[Task]:
+    """The files that were not read before or have changed since, and those that lack a PNG of `how.names`.
+
+    A file that is read anew gets all the PNGs that it had, so that none is of its former content. What was rejected is
+    not read again until it changes.
+    """
+    there = pngs_there(files["id"], how.folder)
     todo = []
-    for name, source in zip(files["id"], files["source"], strict=True):
+    for row, (name, source) in enumerate(zip(files["id"], files["source"], strict=True)):
         note = journal.notes.get(name)
-        if name not in whole or note is None or note.reason or _has_changed(how.raw / source, note):
-            todo.append((name, source))
+        has = {variant for variant, rows in there.items() if rows[row]}
+        if note is None or _has_changed(how.raw / source, note):
+            names = tuple(variant for variant in variants.VARIANTS if variant in has or variant in how.names)
+            todo.append(Task(name, source, names))
+        elif not note.reason and (lacking := tuple(variant for variant in how.names if variant not in has)):
+            todo.append(Task(name, source, lacking, anew=False))
     return todo
+
+
+def pngs_there(ids: pd.Series, folder: Path) -> dict[str, np.ndarray]:
+    """For each variant whether each slice has its PNG, bool (n,)."""
+    row_of = {name: row for row, name in enumerate(ids)}
+    there = {}
+    for variant in variants.VARIANTS:
+        found = np.zeros(len(ids), bool)
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder / variant) as entries:
+            rows = [row_of.get(entry.name.removesuffix(".png")) for entry in entries]
+            found[[row for row in rows if row is not None]] = True
+        there[variant] = found
+    return there
+
+
+def made(ids: pd.Series, folder: Path) -> list[str]:
+    """The variants that every slice has; a line is printed for those that only some have."""
+    there = pngs_there(ids, folder)
+    if partly := [variant for variant, rows in there.items() if rows.any() and not rows.all()]:
+        print(f"note: {folder}: not every slice is there under {', '.join(partly)}; "
+              f"complete with --variants {' '.join(partly)}")  # fmt: skip
+    return [variant for variant, rows in there.items() if rows.all()]
 
 
 def _has_changed(path: Path, note: Note) -> bool:

@@ -1,12 +1,14 @@
 """One split by patient for all variants: train, valid, test, stratified by class."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 
 from ich.base.errors import InputError
 from ich.base.files import read_csv
 from ich.base.paths import Rsna, is_file_name
-from ich.rsna.layouts import CLASSES, LABELS, SEVERAL, TYPES
+from ich.rsna.layouts import CLASSES, LABELS, SEVERAL, TYPES, names_of, targets, usable
 
 PARTS = ("train", "test", "valid")  # of equal claims the earlier one comes first
 PREDICT = "predict"  # slices of unknown class
@@ -50,6 +52,19 @@ def _deal(load: pd.Series, shares: dict[str, float]) -> dict[str, str]:
         part[patient] = chosen
         claim[chosen] -= slices
     return part
+
+
+def lacking(table: pd.DataFrame, task: str, parts: Sequence[str] = PARTS) -> dict[str, list[str]]:
+    """The classes of a task that a part has no slices of, for the parts that lack any."""
+    slices = usable(table, task)
+    names = np.array(names_of(task))
+    absent = {part: names[~targets(slices[slices["split"] == part], task).any(0)].tolist() for part in parts}
+    return {part: classes for part, classes in absent.items() if classes}
+
+
+def lacking_line(absent: Mapping[str, Sequence[str]]) -> str:
+    """`no slices of epidural in test`, of every part; their scores are means over the other classes."""
+    return "no slices of " + "; of ".join(f"{', '.join(classes)} in {part}" for part, classes in absent.items())
 
 
 def leaks(table: pd.DataFrame) -> dict[str, int]:

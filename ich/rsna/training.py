@@ -17,7 +17,7 @@ from ich.rsna.batches import Batches, Change
 from ich.rsna.classifier import Classifier
 from ich.rsna.job import Job, make
 from ich.rsna.layouts import LABELS, names_of
-from ich.rsna.split import PREDICT
+from ich.rsna.split import PREDICT, lacking
 from ich.train import device, display, jobs, loop
 
 if TYPE_CHECKING:
@@ -92,14 +92,15 @@ def _train(job: Job, classifier: Classifier) -> None:
     label_all(origin.banner(source))
     plots.loss_accuracy(job.files.curves, pd.DataFrame(history), job.name)
     slices = job.table["split"].value_counts().to_dict()
-    loop.finish(job, classifier, history, started, seed_used=job.seed, slices=slices, origin=source)
+    loop.finish(job, classifier, history, started, seed_used=job.seed, slices=slices, origin=source,
+                lacking=lacking(job.table, config.task))  # fmt: skip
 
 
 def validate(classifier: Classifier, valid: Batches, task: str) -> dict[str, float]:
     """Exact over all slices: the batches are filled up, so Keras's own would count some twice."""
     prob, truth = classifier.predict(valid), valid.targets
     found = scores.Predicted(truth, prob, np.arange(valid.n), task == "multilabel")
-    value = {name: float(values[0]) for name, values in scores.measures(found, np.ones((1, valid.n))).items()}
+    value = {name: float(values[0]) for name, values in scores.measures(found, scores.once(valid.n)).items()}
     return {"val_loss": value["log_loss"], "val_accuracy": value["accuracy"], "val_auroc": value["auroc"]}
 
 

@@ -1,6 +1,7 @@
 """Which files there are, what is known of them, and whose they are: layouts and the split by patient."""
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,26 @@ def test_the_competitions_layout(tmp_path: Path) -> None:
     assert table.loc["ID_t", list(layouts.LABELS)].isna().all()
 
 
-def test_duplicate_rows_count_once_and_contradictions_are_rejected(tmp_path: Path) -> None:
+def test_a_long_table_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a million rows at once took 170 MB."""
+    monkeypatch.setattr(layouts, "ROWS_AT_ONCE", 20_000)
+    names = [f"ID_{number:06d}" for number in range(80_000)]
+    touch(
+        tmp_path / "l.csv", "ID,Label\n" + "".join(f"{name}_{label},0\n" for name in names for label in layouts.LABELS)
+    )
+    tracemalloc.start()
+    table, wrong = layouts._read_labels(tmp_path / "l.csv")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (table.index.tolist(), table.to_numpy().any(), wrong) == (names, False, {})
+    assert peak < 60e6
+
+
+@pytest.mark.parametrize("at_once", [5, 120_000])
+def test_duplicate_rows_count_once_and_contradictions_are_rejected(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layouts, "ROWS_AT_ONCE", at_once)  # those of a slice are then read in two pieces
     first = labels("ID_a", any=1, epidural=1) | labels("ID_b") | labels("ID_c", epidural=1) | labels("ID_d")
     first.pop("ID_d_subdural")
     files = ("ID_a", "ID_b", "ID_c", "ID_d", "ID_e")
@@ -149,8 +169,13 @@ def test_folders_of_neither_layout_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found notes; expected the folders healthy"):
         layouts.find(tmp_path)
     shutil.rmtree(tmp_path / "notes")
-    with pytest.raises(InputError, match="no DICOM file in it"):
+    touch(tmp_path / "stage_2_train" / "ID_a.png", "a picture")
+    with pytest.raises(InputError, match=r"stage_2_train: no DICOM file in it \(of 1 files\); expected head-CT slices"):
         kaggle(tmp_path, labels("ID_a"), ())
+    for name in ("healthy/1.png", "subdural/2.png", "subdural/3.png"):
+        touch(tmp_path / "folders" / name, "a picture")
+    with pytest.raises(InputError, match=r"healthy, .*subdural: no DICOM file in it \(of 3 files\)"):
+        layouts.find(tmp_path / "folders")
 
 
 def test_targets_of_both_tasks() -> None:

@@ -1,6 +1,7 @@
 """DICOM phantoms of both layouts -> seven variants, one split; stopped and run again, the same files."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -123,11 +124,11 @@ def test_a_second_run_does_only_what_is_missing(
     (few / "healthy" / f"{names[1]}.dcm").touch()
     done = []
     work = preprocessing.process
-    monkeypatch.setattr(preprocessing, "process", lambda file, how: done.append(file[0]) or work(file, how))
+    monkeypatch.setattr(preprocessing, "process", lambda task, how: done.append(task.id) or work(task, how))
     capsys.readouterr()
     preprocess(few, tmp_path)
-    assert sorted(done) == sorted([*names[:2], "ID_6431af929"])  # what was rejected is tried again
-    assert f"{len(names) - 2} of {len(names) + 1} files were done before" in capsys.readouterr().out
+    assert sorted(done) == sorted(names[:2])  # what was rejected is not tried again
+    assert f"{len(names) - 1} of {len(names) + 1} files were done before" in capsys.readouterr().out
     assert contents(files) == first
 
 
@@ -137,11 +138,11 @@ def test_stopped_and_run_again_the_files_are_the_same(
     undisturbed = contents(preprocess(few, tmp_path / "undisturbed", "--quiet"))
     work, done = preprocessing.process, []
 
-    def stopped(file: tuple[str, str], how: preprocessing.How) -> object:
+    def stopped(task: preprocessing.Task, how: preprocessing.How) -> object:
         if len(done) == 5:
             raise KeyboardInterrupt
-        done.append(file)
-        return work(file, how)
+        done.append(task.id)
+        return work(task, how)
 
     monkeypatch.setattr(preprocessing, "process", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -150,18 +151,170 @@ def test_stopped_and_run_again_the_files_are_the_same(
     assert not files.slices.exists()
     with files.journal.open("a") as journal:
         journal.write('["torn", "hea')  # the line that a kill cut off
-    monkeypatch.setattr(preprocessing, "process", lambda file, how: done.append(file) or work(file, how))
+    monkeypatch.setattr(preprocessing, "process", lambda task, how: done.append(task.id) or work(task, how))
     preprocess(few, tmp_path / "again", "--quiet")
     assert len(done) == len(set(done)) == len(list(few.rglob("*.dcm")))
     assert contents(files) == undisturbed
 
 
+def made(files: paths.Rsna) -> list[str]:
+    return list(json.loads(files.run.read_text())["variants"])
+
+
+def test_a_further_variant_leaves_the_others_as_they_are(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = contents(preprocess(few, tmp_path / "whole", "--quiet"))
+    files = preprocess(few, tmp_path / "by one", "--variants", "1_roi")
+    assert "next: python rsna_train.py --variant 1_roi --data" in capsys.readouterr().out
+    times = {path: path.stat().st_mtime_ns for path in (files.folder / "1_roi").iterdir()}
+    preprocess(few, tmp_path / "by one", "--quiet", "--variants", "0_dicom2png", "4_roi_noblank")
+    assert made(files) == ["0_dicom2png", "1_roi", "4_roi_noblank"]
+    assert {path: path.stat().st_mtime_ns for path in (files.folder / "1_roi").iterdir()} == times
+    work = variants.apply
+    monkeypatch.setattr(variants, "apply", lambda grey, names: work(grey, names) if "1_roi" not in names else 1 / 0)
+    capsys.readouterr()
+    preprocess(few, tmp_path / "by one")
+    assert "next: python rsna_train.py --data" in capsys.readouterr().out
+    assert made(files) == list(variants.VARIANTS)
+    assert contents(files) == whole
+
+
+def test_a_variant_that_is_stopped_leaves_the_others_usable(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    before = files.slices.read_bytes()
+    work, done = preprocessing.process, []
+    monkeypatch.setattr(
+        preprocessing, "process", lambda task, how: done.append(task) or (work(task, how) if len(done) < 5 else 1 / 0)
+    )
+    with pytest.raises(ZeroDivisionError):
+        preprocess(few, tmp_path, "--quiet", "--variants", "0_dicom2png")
+    assert (files.slices.read_bytes(), made(files)) == (before, ["1_roi"])
+    monkeypatch.setattr(preprocessing, "process", work)
+    capsys.readouterr()
+    preprocess(few, tmp_path, "--quiet", "--variants", "4_roi_noblank")
+    assert made(files) == ["1_roi", "4_roi_noblank"]
+    assert "not every slice is there under 0_dicom2png; complete with --variants 0_dicom2png" in capsys.readouterr().out
+
+
+def test_what_changed_is_made_anew_under_all_variants_it_had(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = preprocess(few, tmp_path, "--quiet", "--variants", "0_dicom2png", "1_roi")
+    first, second = (few / "healthy" / f"{name}.dcm" for name in sorted(read(files).index)[:2])
+    pixels = files.png("0_dicom2png", second.stem).read_bytes()
+    shutil.copyfile(second, first)
+    preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    assert files.png("0_dicom2png", first.stem).read_bytes() == pixels
+    assert "made anew under 0_dicom2png too" in capsys.readouterr().out
+    assert made(files) == ["0_dicom2png", "1_roi"]
+
+
 def test_another_window_makes_all_anew(few: Path, tmp_path: Path) -> None:
-    first = contents(preprocess(few, tmp_path, "--quiet"))
-    wide = preprocess(few, tmp_path, "--quiet", "--window", "600/2800")
+    first = contents(preprocess(few, tmp_path, "--quiet", "--variants", "0_dicom2png", "1_roi"))
+    wide = preprocess(few, tmp_path, "--quiet", "--window", "600/2800", "--variants", "1_roi")
     name = read(wide).index[0]
-    key = f"0_dicom2png/{name}.png"
-    assert contents(wide)[key] != first[key]
+    for key in (f"0_dicom2png/{name}.png", f"1_roi/{name}.png"):
+        assert contents(wide)[key] != first[key]
+
+
+def processed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read from now on."""
+    work, done = preprocessing.process, list[str]()
+    monkeypatch.setattr(preprocessing, "process", lambda task, how: done.append(task.id) or work(task, how))
+    return done
+
+
+def test_a_moved_raw_folder_is_known(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = preprocess(few, tmp_path / "data", "--quiet", "--variants", "1_roi")
+    assert str(tmp_path) not in files.journal.read_text()
+    before, moved, done = contents(files), few.rename(few.with_name("elsewhere")), processed(monkeypatch)
+    preprocess(moved, tmp_path / "data", "--quiet", "--variants", "1_roi")
+    assert (contents(files), done) == (before, [])
+
+
+def test_a_journal_of_an_earlier_version_is_gone_on_with(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first line named the raw folder, and those variants alone that were made."""
+    files = preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    first, *notes = files.journal.read_text().splitlines(keepends=True)
+    earlier = {"raw": "/there", "window": json.loads(first)["window"], "steps": {"1_roi": ["roi"]}}
+    files.journal.write_text(json.dumps(earlier) + "\n" + "".join(notes))
+    done = processed(monkeypatch)
+    preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    assert done == []
+    files.journal.write_text(json.dumps(earlier | {"steps": {"1_roi": ["clahe"]}}) + "\n" + "".join(notes))
+    preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    assert len(done) == len(notes)
+
+
+def test_other_files_of_equal_names_sizes_and_times_are_refused(few: Path, tmp_path: Path) -> None:
+    for path in (few / "healthy").glob("*.dcm"):
+        os.utime(path, (0, 0))  # as reproducible archives have it
+    preprocess(few, tmp_path / "data", "--quiet", "--variants", "1_roi")
+    for path in (few / "healthy").glob("0*.dcm"):
+        path.write_bytes(path.read_bytes()[:-2000] + bytes(2000))
+        os.utime(path, (0, 0))
+    with pytest.raises(InputError, match=r"holds other pixels .* give another --data"):
+        preprocess(few, tmp_path / "data", "--quiet", "--variants", "0_dicom2png")
+
+
+def test_a_rejected_file_is_read_again_once_it_changes(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = few / "healthy" / "ID_6431af929.dcm"
+    good = next(path for path in (few / "healthy").glob("0*.dcm"))
+    files = preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    done = processed(monkeypatch)
+    preprocess(few, tmp_path, "--quiet", "--variants", "1_roi", "0_dicom2png")
+    assert bad.stem not in done
+    assert pd.read_csv(files.rejected)["id"].tolist() == [bad.stem]
+    shutil.copyfile(good, bad)
+    done.clear()
+    preprocess(few, tmp_path, "--quiet", "--variants", "1_roi", "0_dicom2png")
+    assert done == [bad.stem]
+    assert pd.read_csv(files.rejected).empty
+
+
+def test_what_may_not_be_read_is_tried_again(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = sorted((few / "healthy").glob("0*.dcm"))[0].name
+    opened = Path.open
+
+    def denied(path: Path, *mode: str, **how: object) -> object:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *mode, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", denied)
+        files = preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    assert "Permission denied" in pd.read_csv(files.rejected).set_index("id").loc[Path(name).stem, "reason"]
+    preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    assert Path(name).stem in read(files).index
+
+
+def test_only_what_was_written_is_forced_to_disk(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a file is noted; the other disks of the machine are left alone."""
+    forced, noted = set(), []
+    sync, written = os.fsync, os.readlink
+
+    def fsync(descriptor: int) -> None:
+        path = Path(written(f"/proc/self/fd/{descriptor}"))
+        forced.add(path)
+        if path.suffix == ".png" and path.parent.name in variants.VARIANTS:
+            noted.append(path.stem in journal.read_text() if journal.exists() else False)
+        sync(descriptor)
+
+    journal = paths.Rsna(tmp_path).journal
+    monkeypatch.setattr(os, "sync", lambda: 1 / 0)
+    monkeypatch.setattr(os, "fsync", fsync)
+    files = preprocess(few, tmp_path, "--quiet", "--variants", "1_roi", "0_dicom2png")
+    folders = [files.folder / name for name in ("1_roi", "0_dicom2png")]
+    assert {*folders, *(path for folder in folders for path in folder.iterdir())} <= forced
+    assert not any(noted)
 
 
 def test_the_files_own_window(few: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """All three scripts on tiny DICOM phantoms: both layouts, both tasks; networks, weights, restarts, refusals."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,7 +147,7 @@ def test_repeats_have_seeds_of_their_own(one: Work, capsys: pytest.CaptureFixtur
         shutil.copytree(found[1].folder, found[0].folder / copy)
     table = pd.read_csv(one.compare("repeats") / "comparison.csv")
     assert table["repeats"].tolist() == [2]
-    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    notes = [line for line in capsys.readouterr().out.splitlines() if "left out" in line and line.startswith("note: ")]
     one.compare("repeats")  # without the baseline
     folder = paths.rsna_folder(one.root / "reports", one.task)
     assert pd.read_csv(folder / "differences.csv").empty
@@ -204,6 +205,19 @@ def test_another_configuration_or_missing_variant_is_refused(one: Work, tmp_path
         one.train("--weights", "none.h5")
     with pytest.raises(InputError, match="run `python rsna_preprocess"):
         rsna_train.main(["--data", str(tmp_path), *SMALL])
+
+
+def test_the_command_for_missing_variants_is_the_one_that_made_the_others(project: Project, tmp_path: Path) -> None:
+    raw, data = project.root / "rsna" / "classes", tmp_path / "data"
+    shares = ["--valid-share", "0.2", "--test-share", "0.25"]
+    rsna_preprocess.main(["--raw", str(raw), "--data", str(data), *shares, "--variants", "1_roi", "--quiet"])
+    before = paths.Rsna(data).slices.read_bytes()
+    with pytest.raises(InputError, match="0_dicom2png: not made yet") as refused:
+        rsna_train.main(["--data", str(data), "--variant", "0_dicom2png", *SMALL])
+    _, _, command = str(refused.value).partition("python rsna_preprocess.py ")
+    rsna_preprocess.main([*shlex.split(command.removesuffix("`")), "--quiet"])
+    assert paths.Rsna(data).slices.read_bytes() == before
+    assert list(json.loads(paths.Rsna(data).run.read_text())["variants"]) == ["0_dicom2png", "1_roi"]
 
 
 def test_runs_on_other_test_slices_are_refused(one: Work) -> None:

@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks import phantoms
 from ich.base.errors import InputError
 from ich.rsna import variants
+from ich.scans.window import Window
 
 
 @pytest.fixture
@@ -51,6 +53,53 @@ def test_clahe_and_bilateral_are_opencvs_with_the_published_numbers(head: np.nda
     made = variants.apply(head, list(variants.VARIANTS))
     assert np.array_equal(made["2_roi_clahe"], equalised)
     assert np.array_equal(made["3_roi_clahe_bilateral"], cv2.bilateralFilter(equalised, 20, 50, 50))
+
+
+def discs(height: int, width: int, *circles: tuple[int, int, int]) -> np.ndarray:
+    """Noise within circles (x, y, radius) on a black slice."""
+    inside = np.zeros((height, width), np.uint8)
+    for x, y, radius in circles:
+        cv2.circle(inside, (x, y), radius, 1, cv2.FILLED)
+    return inside * np.random.default_rng(0).integers(0, 256, (height, width), np.uint8)
+
+
+def slices_that_differ() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    sizes = {"small": (20, 17), "not square": (200, 300), "a column more": (130, 257), "usual": (256, 256)}
+    made = {f"noise, {name}": rng.integers(0, 256, size, np.uint8) for name, size in sizes.items()}
+    made |= {f"even {value}": np.full((130, 190), value, np.uint8) for value in (0, 7, 255)}
+    for edge, (x, y) in {"left": (10, 120), "right": (246, 120), "top": (120, 5), "bottom": (120, 250)}.items():
+        made[f"head at the {edge}"] = discs(256, 256, (x, y, 60))
+        made[f"head at the {edge}, 300 wide"] = discs(256, 300, (x * 300 // 256, y, 60))
+    made["head in the middle"] = discs(256, 320, (160, 128, 70))
+    made["head within the last lanes"] = discs(256, 320, (290, 128, 20))
+    made["head and table"] = discs(256, 320, (160, 100, 60), (160, 250, 3))
+    made["one pixel"] = discs(256, 256, (255, 255, 0))
+    return made
+
+
+@pytest.mark.parametrize("name", slices_that_differ())
+def test_the_bilateral_filter_of_a_part_gives_the_bytes_of_the_whole(name: str) -> None:
+    grey = slices_that_differ()[name]
+    for made in (grey, variants.clahe(grey), np.maximum(grey, 9)):
+        assert np.array_equal(variants.bilateral(made), cv2.bilateralFilter(made, 20, 50, 50))
+
+
+def test_even_surroundings_are_not_filtered(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, whole = [], cv2.bilateralFilter
+    monkeypatch.setattr(
+        cv2, "bilateralFilter", lambda grey, *given, **named: seen.append(grey.shape) or whole(grey, *given, **named)
+    )
+    variants.bilateral(discs(512, 512, (256, 256, 40)))
+    variants.bilateral(np.full((512, 512), 9, np.uint8))
+    assert seen == [(2 * (40 + variants.RADIUS + 1) + 1, 128)]
+
+
+def test_phantoms_have_the_same_bytes() -> None:
+    for hu in phantoms.middle_slices(2, 256):
+        roi = variants.roi(Window(40, 120)(hu))
+        for made in (variants.clahe(roi), variants.clahe(variants.noblank(roi))):
+            assert np.array_equal(variants.bilateral(made), cv2.bilateralFilter(made, 20, 50, 50))
 
 
 def test_a_variant_is_its_tuple_of_steps_in_order(head: np.ndarray) -> None:

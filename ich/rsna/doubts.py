@@ -1,0 +1,36 @@
+"""What keeps a comparison from being an answer: too few patients, or networks that have learned nothing."""
+
+from collections.abc import Sequence
+
+from ich.rsna.compare import PERCENTILES, Result
+from ich.rsna.layouts import CLASSES
+from ich.rsna.variants import BASELINE
+
+FEW_PATIENTS = 20  # bootstrap intervals over fewer are too narrow
+CHANCE = 0.5  # AUROC of a network that knows nothing
+
+
+def no_answer(results: Sequence[Result]) -> dict[str, str]:
+    """The variants whose difference to BASELINE answers nothing, each with the reason."""
+    patients = len(set(results[0].trainings[0].patient))
+    own = {result.name: learned_nothing(result) for result in results}
+    few = f"{patients} test patients, fewer than {FEW_PATIENTS}" if patients < FEW_PATIENTS else ""
+    base = f"{BASELINE} {own[BASELINE]}" if own.get(BASELINE) else ""
+    reasons = {name: "; ".join(filter(None, (few, base, why))) for name, why in own.items() if name != BASELINE}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def learned_nothing(result: Result) -> str:
+    """Why the trainings of a variant have learned nothing; empty where they have learned something.
+
+    One that calls all slices the same spoils the mean over them. In multilabel it may: types are rare.
+    """
+    if not result.trainings[0].multilabel:
+        called = [{*training.decided.argmax(1)} for training in result.trainings]
+        if same := [kinds.pop() for kinds in called if len(kinds) == 1]:
+            part = f" in {len(same)} of {len(called)} trainings" if len(called) > 1 else ""
+            return f"calls every slice {CLASSES[same[0]]}{part}"
+    low, high = result.drawn["auroc"].quantile(PERCENTILES)
+    if not low > CHANCE:  # NaN too
+        return f"has an AUROC of {result.whole['auroc'].mean():.2f} ({low:.2f} to {high:.2f}), which may be chance"
+    return ""
