@@ -53,15 +53,16 @@ def _write(config: settings.CreateDataSet) -> None:
     plots.label_all(origin.banner(origin.read(config.data)))
     pictures.preview(folder / "preview.png", config.data, slices, table)
     leaks = audit.leaks(table)
+    whose = audit.whose(made)
     facts = {
-        "leak_audit": leaks, "patients_known": made.get("patients_known", True),
+        "leak_audit": leaks, **whose,
         "data_fingerprint": made["data_fingerprint"],
         "split_fingerprints": {kind: record.fingerprint(paths.split_csv(config.data, config.protocol, kind))
                                for kind in paths.PART_COLUMN},
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     print(*(f"{line}\n" for line in audit.copies(slices)), end="", sep="")
-    _tell(config, summary, audit.sentence(leaks, facts["patients_known"]))
+    _tell(config, summary, audit.sentence(leaks, whose))
 
 
 def _slices(config: settings.CreateDataSet) -> pd.DataFrame:
