@@ -102,6 +102,7 @@ class CreateDataSet(Split, SplitRawData):
     folds: int = 10  # parts of the cross-validation
     test_share: float = 0.10  # of patients (or of slices) kept away from all training
     negatives_per_positive: float = 1.0  # lesion-free slices used in training for each lesion slice
+    export_nnunet: Path | None = None  # write scans, masks and folds for nnU-Net too, such as nnUNet_raw/Dataset001_ICH
 
 
 @dataclass(frozen=True)
