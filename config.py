@@ -32,9 +32,9 @@ class Common:
 
 @dataclass
 class Raw(Common):
-    """Shared by the scripts that read CT-ICH as downloaded"""
+    """Shared by the scripts that read volumes"""
 
-    raw: Path = Path("ct-ich")  # folder of CT-ICH as downloaded (ct_scans/, masks/, hemorrhage_diagnosis_raw_ct.csv)
+    raw: Path = Path("ct-ich")  # folder of CT-ICH as downloaded, or of NIfTI pairs (nnU-Net, images/ and masks/)
 
 
 @dataclass
@@ -91,6 +91,7 @@ class SplitRawData(Data, Raw):
     image_size: int = 256  # pixels per side of the PNG slices and of the network's input; a multiple of 16
     windows: tuple[str, ...] = ("40/120",)  # HU level/width, one to three channels; e.g. 40/120 80/200 600/2800
     orientation: str = ""  # axis codes such as RAS or LPS for files whose header has none; empty: trust the header
+    patients_csv: Path | None = None  # CSV with the columns id,patient; id: a scan, or a slice of own PNGs
     workers: int = 0  # processes that read volumes; 0: one per CPU core
     check: bool = False  # read everything, write nothing, print every problem
 
@@ -102,7 +103,7 @@ class CreateDataSet(Split, SplitRawData):
     folds: int = 10  # parts of the cross-validation
     test_share: float = 0.10  # of patients (or of slices) kept away from all training
     negatives_per_positive: float = 1.0  # lesion-free slices used in training for each lesion slice
-    patients_csv: Path | None = None  # own PNG data only: CSV with the columns id,patient
+    export_nnunet: Path | None = None  # write scans, masks and folds for nnU-Net too, such as nnUNet_raw/Dataset001_ICH
 
 
 @dataclass(frozen=True)

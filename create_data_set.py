@@ -2,6 +2,7 @@
 
     python create_data_set.py                      (cuts the volumes first when data/slices.csv is missing)
     python create_data_set.py --protocol slice     (the published, leaking split by slice)
+    python create_data_set.py --export-nnunet nnUNet_raw/Dataset001_ICH     (the same scans and folds: docs/nnunet.md)
 
 reads   <data>/slices.csv, or own PNGs: <data>/image + label, img + mask, or train/, valid/, test/ with such folders
 writes  <data>/<protocol>/holdout.csv  kfold.csv  summary.csv  preview.png  run.json
@@ -21,9 +22,10 @@ import pandas as pd
 import config as settings
 import split_raw_data
 from ich.base import flags, lock, paths, record, script, steps
+from ich.base.errors import InputError, refuse
 from ich.base.files import read_json, write_csv, write_json
-from ich.data import audit, deal, origin, own_pngs
-from ich.data.table import TYPES, read_slices
+from ich.data import audit, deal, nnunet_export, origin, own_pngs, raw
+from ich.data.table import TYPES, read_parts, read_slices
 from ich.draw import pictures, plots
 
 ROW = ["id", "patient", "slice", "lesion_pixels", *TYPES, "in_training"]
@@ -34,8 +36,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.check:
         _check(config)
         return
+    _check_export(config)
     with lock.writing(config.data):
         _write(config)
+        if config.export_nnunet:
+            print(_export(config, config.export_nnunet))
     steps.tell_next("main_kfold.py", config, "data", "protocol", "seed")
 
 
@@ -53,15 +58,38 @@ def _write(config: settings.CreateDataSet) -> None:
     plots.label_all(origin.banner(origin.read(config.data)))
     pictures.preview(folder / "preview.png", config.data, slices, table)
     leaks = audit.leaks(table)
+    whose = audit.whose(made)
     facts = {
-        "leak_audit": leaks, "patients_known": made.get("patients_known", True),
+        "leak_audit": leaks, **whose,
         "data_fingerprint": made["data_fingerprint"],
         "split_fingerprints": {kind: record.fingerprint(paths.split_csv(config.data, config.protocol, kind))
                                for kind in paths.PART_COLUMN},
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     print(*(f"{line}\n" for line in audit.copies(slices)), end="", sep="")
-    _tell(config, summary, audit.sentence(leaks, facts["patients_known"]))
+    _tell(config, summary, audit.sentence(leaks, whose))
+
+
+def _check_export(config: settings.CreateDataSet) -> None:
+    """Raise InputError for an export that can't be, before any work."""
+    if not config.export_nnunet:
+        return
+    nnunet_export.check_folder(config.export_nnunet)
+    if config.protocol != "patient":
+        raise InputError("--export-nnunet: nnU-Net takes whole scans, a split by slice has none: --protocol patient")
+    if _is_own(config):
+        raise InputError(f"--export-nnunet: {config.data} holds own PNGs, nnU-Net needs NIfTI; start from volumes")
+
+
+def _export(config: settings.CreateDataSet, folder: Path) -> str:
+    """Write the split for nnU-Net; see `nnunet_export.export`."""
+    found = raw.survey(config.raw, None)
+    if found.problems:
+        refuse(found.problems)
+    split = read_json(config.data / config.protocol / paths.RUN, ("data_fingerprint", "split_fingerprints"))
+    facts = {name: split[name] for name in ("data_fingerprint", "split_fingerprints")}
+    parts = nnunet_export.parts_of(read_parts(config.data, config.protocol, "kfold"))
+    return nnunet_export.export(folder, parts, found.cases, facts)
 
 
 def _slices(config: settings.CreateDataSet) -> pd.DataFrame:

@@ -1,8 +1,10 @@
-"""Step 1. Cut the CT-ICH volumes into windowed 8-bit PNG slices.
+"""Step 1. Cut the volumes of a data set into windowed 8-bit PNG slices.
 
     python split_raw_data.py --raw ct-ich
 
-reads   <raw>/ct_scans/NNN.nii[.gz]  <raw>/masks/NNN.nii[.gz]  <raw>/hemorrhage_diagnosis_raw_ct.csv
+reads   CT-ICH: <raw>/ct_scans/NNN.nii[.gz]  <raw>/masks/NNN.nii[.gz]  <raw>/hemorrhage_diagnosis_raw_ct.csv
+        nnU-Net, Decathlon: <raw>/imagesTr/CASE[_0000].nii[.gz]  <raw>/labelsTr/CASE.nii[.gz]  <raw>/dataset.json
+        other pairs: <raw>/images/CASE.nii[.gz]  <raw>/masks/CASE.nii[.gz]
 writes  <data>/image/NNN_SSS.png  <data>/label/NNN_SSS.png  <data>/slices.csv  <data>/run.json
 --check reads everything, writes nothing and prints every problem.
 """
@@ -26,12 +28,13 @@ import config as settings
 from ich.base import flags, guard, lock, parallel, paths, record, script, steps
 from ich.base.errors import InputError, refuse
 from ich.base.files import read_csv, read_json, write_csv, write_json
-from ich.data import ct_ich, origin, own_pngs
-from ich.data.slicing import Outcome, Slicing, slice_patient
+from ich.data import origin, own_pngs, raw
+from ich.data.case import Case
+from ich.data.slicing import Outcome, Slicing, slice_scan
 from ich.data.table import COLUMNS, CRC
 from ich.scans.window import Window
 
-SHARED = ("raw", "data", "image_size", "windows", "orientation", "seed")  # settings that step 2 reads too
+SHARED = ("raw", "data", "image_size", "windows", "orientation", "patients_csv", "seed")  # step 2 reads them too
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,30 +49,37 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def split(config: settings.SplitRawData) -> None:
-    """Write the PNG pairs of all patients, then slices.csv, whose presence says that all of it is whole."""
+    """Write the PNG pairs of all scans, then slices.csv, whose presence says that all of it is whole."""
     started = time.time()
     how = _slicing(config)
-    cases, problems = ct_ich.survey(config.raw)
-    source = _source_fingerprint(cases, config)
+    found = raw.survey(config.raw, config.patients_csv)
+    if not config.quiet:
+        print(found.layout, *found.notes, sep="\n")
+    source = _source_fingerprint(found, config)
     if not config.check and _is_done(config, source):
         print(f"{config.data / paths.SLICES} is up to date; nothing to do")
         return
-    if problems:
+    if found.problems:
         how = dataclasses.replace(how, write=False)  # the rest is read too, so that all problems are shown at once
     elif not config.check:
         _begin(config)
+    unit = _unit(found.cases)
     outcomes = parallel.spread(
-        functools.partial(slice_patient, how=how), cases, config.workers, "patients read", config.quiet
+        functools.partial(slice_scan, how=how), found.cases, config.workers, f"{unit} read", config.quiet
     )
-    problems += [outcome.problem for outcome in outcomes if outcome.problem]
-    for warning, patients in Counter(text for outcome in outcomes for text in outcome.warnings).items():
-        print(f"warning: {warning} ({patients} of {len(cases)} patients)")
+    problems = found.problems + [outcome.problem for outcome in outcomes if outcome.problem]
+    for warning, number in Counter(text for outcome in outcomes for text in outcome.warnings).items():
+        print(f"warning: {warning} ({number} of {len(found.cases)} {unit})")
     if problems:
         refuse(problems)
     table = pd.DataFrame([row for outcome in outcomes for row in outcome.rows], columns=[*COLUMNS, CRC])
     if not config.check:
-        _finish(config, table, outcomes, source, started)
+        _finish(config, table, outcomes, source, started, found.patients_assumed)
     print(_told(config, table, time.time() - started))
+
+
+def _unit(cases: list[Case]) -> str:
+    return "patients" if all(each.scan == each.patient for each in cases) else "scans"
 
 
 def _slicing(config: settings.SplitRawData) -> Slicing:
@@ -81,12 +91,12 @@ def _slicing(config: settings.SplitRawData) -> Slicing:
     return Slicing(config.data, config.image_size, windows, config.orientation, write=not config.check)
 
 
-def _source_fingerprint(cases: list[ct_ich.Case], config: settings.SplitRawData) -> str:
-    """What the PNGs depend on: settings, table, and name, size and time of each volume."""
-    volumes = [path for case in cases for path in (case.ct, case.mask)]
+def _source_fingerprint(found: raw.Survey, config: settings.SplitRawData) -> str:
+    """What the PNGs depend on: settings, tables, and name, size and time of each volume."""
+    volumes = [path for case in found.cases for path in (case.ct, case.mask)]
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in volumes]
     how = (config.image_size, config.windows, config.orientation, os.path.relpath(config.raw, config.data))
-    return record.fingerprint(repr((files, how)), config.raw / ct_ich.DIAGNOSIS)
+    return record.fingerprint(repr((files, how)), *(path for path in found.tables if path.is_file()))
 
 
 def _is_done(config: settings.SplitRawData, source: str) -> bool:
@@ -109,12 +119,14 @@ def _begin(config: settings.SplitRawData) -> None:
 
 
 def _finish(
-    config: settings.SplitRawData, table: pd.DataFrame, outcomes: list[Outcome], source: str, started: float
-) -> None:
+    config: settings.SplitRawData, table: pd.DataFrame, outcomes: list[Outcome], source: str, started: float,
+    patients_assumed: bool,
+) -> None:  # fmt: skip
     os.sync()  # the PNGs first, so that slices.csv never lists files that a power cut destroyed
     facts = {
         "image_size": config.image_size, "channels": len(config.windows), "windows": config.windows, "source": source,
         "origin": origin.of_volumes(config.raw, table),
+        **({"patients_assumed": True} if patients_assumed else {}),
         "data_fingerprint": record.fingerprint(table.drop(columns="source").to_csv(), *(o.pixels for o in outcomes)),
     }  # fmt: skip
     write_json(config.data / paths.RUN, record.manifest(config, started, **facts))
@@ -125,6 +137,8 @@ def _told(config: settings.SplitRawData, table: pd.DataFrame, seconds: float) ->
     lesions = int((table["lesion_pixels"] > 0).sum())
     patients = table.groupby("patient")["lesion_pixels"].sum()
     text = f"{len(patients)} patients, {(patients > 0).sum()} with blood; {len(table)} slices, {lesions} with blood"
+    if (scans := table["source"].nunique()) != len(patients):
+        text = f"{scans} scans of {text}"
     done = "read and found good" if config.check else f"-> {config.data / paths.SLICES}, {config.image_size} px"
     return f"{text}\n{done}, {seconds:.1f} s"
 

@@ -30,6 +30,7 @@ from ich.base.files import read_json, write_csv, write_json
 from ich.base.lock import writing
 from ich.data import origin
 from ich.data.split import Split, read_split, split_fingerprints
+from ich.data.table import scan_name
 from ich.draw import pictures, plots
 from ich.report import choice, finished, folds, page
 from ich.scans import native
@@ -210,18 +211,18 @@ def _write_nifti(folder: Path, config: settings.Tests, split: Split, prob: np.nd
     table = split.slices.table.sort_values(["patient", "slice"])
     if table["source"].isna().any():
         return  # own PNGs come without scans
-    missing = []
-    for patient, rows in table.groupby("patient"):
-        source = config.data / rows["source"].iloc[0]
+    missing, scans = [], table.groupby("source", sort=False)
+    for name, rows in scans:
+        source = config.data / str(name)
         if source.exists():
-            path = folder / "nifti" / f"{patient}_mask.nii.gz"
+            path = folder / "nifti" / f"{scan_name(rows['id'].iloc[0])}_mask.nii.gz"
             native.write_mask(path, source, prob[rows.index.to_numpy()], point.threshold, orientation, point.text)
         else:
             missing.append(source)
     if missing:
         print(
-            f"warning: {missing[0]}: not found, so {len(missing)} of {table['patient'].nunique()} NIfTI masks are not "
-            "written; the scans of step 1 must stay there"
+            f"warning: {missing[0]}: not found, so {len(missing)} of {len(scans)} NIfTI masks are not written; the "
+            "scans of step 1 must stay there"
         )
 
 

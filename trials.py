@@ -25,7 +25,7 @@ import pandas as pd
 import config as settings
 from ich.base import flags, lock, paths, record, script, steps
 from ich.base.files import read_json, write_csv, write_json
-from ich.data import origin
+from ich.data import audit, origin
 from ich.data.split import split_fingerprints
 from ich.data.table import read_parts, read_slices
 from ich.draw import colours, plots
@@ -67,7 +67,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     facts = {
         "trained": trained, "trainings": folds.prints(found),
         "identity": found[0].identity(), "warnings": warnings, "origin": source,
-        "leak_audit": split["leak_audit"], "patients_known": split.get("patients_known", True),
+        "leak_audit": split["leak_audit"], **audit.whose(split),
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     page.build(folder, config.data, config.protocol)

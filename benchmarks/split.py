@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import common
 from ich.data import ct_ich
-from ich.data.slicing import Slicing, slice_patient
+from ich.data.slicing import Slicing, slice_scan
 from ich.phantom.ct_ich import write_ct_ich
 from ich.scans.window import Window
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def ours(case: ct_ich.Case, folder: Path) -> None:
-    slice_patient(case, Slicing(folder, IMAGE_SIZE, (Window(40, 120),)))
+    slice_scan(case, Slicing(folder, IMAGE_SIZE, (Window(40, 120),)))
 
 
 def bare(case: ct_ich.Case, folder: Path) -> None:

@@ -22,6 +22,7 @@ import tests as test_set
 import trials
 from ich.base import record
 from ich.base.files import read_json, write_json
+from ich.data.labels import DATASET
 
 Change = Callable[[Path], object]
 
@@ -46,6 +47,14 @@ def volumes(place: Place, change: Change) -> tuple[ModuleType, Sequence[object]]
     raw = place.copy("raw", "CT ICH für alle")
     change(raw)
     return split_raw_data, ["--raw", raw, "--data", place.root / "out", "--image-size", 32, "--workers", 1]
+
+
+def nifti_pairs(place: Place, change: Change) -> tuple[ModuleType, Sequence[object]]:
+    """Step 1 on two scans in nnU-Net's layout; `patients.csv` is used where the case writes one."""
+    raw = place.copy("pairs", "Dataset001 für alle")
+    change(raw)
+    given = ["--patients-csv", raw / "patients.csv"] if (raw / "patients.csv").exists() else []
+    return split_raw_data, ["--raw", raw, "--data", place.root / "out", "--image-size", 32, "--workers", 1, *given]
 
 
 def own_pngs(place: Place, change: Change) -> tuple[ModuleType, Sequence[object]]:
@@ -180,6 +189,10 @@ def linked(path: Path) -> None:
 def with_link(raw: Path) -> None:
     shutil.copy(raw / "ct_scans" / "049.nii", raw / "elsewhere.nii")
     instead(linked)(raw)
+
+
+def dataset_json(content: object) -> Change:
+    return lambda raw: write_json(raw / DATASET, content)
 
 
 def both_suffixes(raw: Path) -> None:

@@ -1,6 +1,7 @@
 """Small inputs to break, one folder each, and ways to break them; shared by the table of test_bad_input.py."""
 
 import gzip
+import json
 import shutil
 import struct
 from collections.abc import Callable
@@ -35,6 +36,20 @@ def write_raw(raw: Path) -> Path:
     rows = [f"{patient},{k},0,0,0,{int((patient, k) == (49, 2))},0,{int((patient, k) != (49, 2))},0"
             for patient in (49, 103) for k in (1, 2, 3)]  # fmt: skip
     write_text(raw / ct_ich.DIAGNOSIS, "\n".join([HEADER, *rows]) + "\n")
+    return raw
+
+
+def write_pairs(raw: Path, images: str = "imagesTr", masks: str = "labelsTr", ending: str = "_0000.nii.gz") -> Path:
+    """Two scans and their masks as other data sets have them: `a` with label 2 in slice 2, `b` without blood."""
+    for name in ("a", "b"):
+        hu = np.full(SHAPE, -1000, np.int16)
+        hu[4:16, 4:20], hu[4:6] = 30, 1000
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[8:12, 10:14, 1] = 2 * (name == "a")
+        save(raw / images / f"{name}{ending}", hu)
+        save(raw / masks / f"{name}.nii.gz", mask)
+    labels = {"background": 0, "intraventricular": 1, "Epidural hematoma": 2}
+    write_text(raw / "dataset.json", json.dumps({"channel_names": {"0": "CT"}, "labels": labels}))
     return raw
 
 

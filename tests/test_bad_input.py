@@ -29,6 +29,7 @@ from bad_given import (
     a_run,
     both_suffixes,
     cell,
+    dataset_json,
     dicom_series,
     edited_split,
     flags,
@@ -36,6 +37,7 @@ from bad_given import (
     identity,
     linked,
     network_of,
+    nifti_pairs,
     nifti_scan,
     nothing,
     other_network,
@@ -84,6 +86,7 @@ import tests as test_set
 from ich.base import paths, script
 from ich.base.files import read_json, write_json
 from ich.data.ct_ich import DIAGNOSIS
+from ich.data.labels import DATASET
 from ich.data.split import split_fingerprints
 from ich.predict.method import Method
 from ich.scans.window import Window
@@ -192,6 +195,57 @@ CASES: dict[str, tuple[Given, Change, str]] = {
         lambda text: text.replace("49,1,", "\n ,,,,,,,,\n\n49,1,", 1).replace("49,2,0", "49,2,2")),
         "row 6, intraventricular is '2', expected"),
     "patient is a path": (volumes, table(lambda text: text.replace("103,1", "../1,1")), r"row 5, patient is '\.\./1'"),
+    # NIfTI data sets of others
+    "pairs whole": (nifti_pairs, nothing, ""),
+    "pairs without dataset.json": (nifti_pairs, lambda raw: (raw / DATASET).unlink(), ""),
+    "pairs and patients": (nifti_pairs, broken.patients_csv("id,patient", "a,1", "b.nii.gz,1"), ""),
+    "pairs, a mask missing": (nifti_pairs, lambda raw: (raw / "labelsTr/a.nii.gz").unlink(),
+        r"a_0000\.nii\.gz: its mask .*labelsTr/a\.nii\[\.gz\] is not there; add it"),
+    "pairs, a scan missing": (nifti_pairs, lambda raw: (raw / "imagesTr/b_0000.nii.gz").unlink(),
+        r"labelsTr/b\.nii\.gz: has no scan of this name in .*imagesTr; add it"),
+    "pairs, no masks": (nifti_pairs, lambda raw: shutil.rmtree(raw / "labelsTr"), "there are no masks beside it; ex"),
+    "pairs, no scans": (nifti_pairs, lambda raw: [each.unlink() for each in (raw / "imagesTr").iterdir()],
+        "imagesTr: holds no NIfTI file"),
+    "pairs of NRRD": (nifti_pairs, lambda raw: [each.rename(each.with_name(each.name[0] + ".nrrd"))
+        for each in (raw / "imagesTr").iterdir()], r"holds no NIfTI file \(.*\) but \.nrrd"),
+    "pairs of two channels": (nifti_pairs, lambda raw: shutil.copy(
+        raw / "imagesTr/a_0000.nii.gz", raw / "imagesTr/a_0001.nii.gz"),
+        r"a_0001\.nii\.gz: is a further channel of its scan \(1 such files\), expected one, the CT"),
+    "pairs, a scan twice": (nifti_pairs, lambda raw: shutil.copy(
+        raw / "imagesTr/a_0000.nii.gz", raw / "imagesTr/a.nii.gz"), r"is scan a, and so is a\.nii\.gz; remove one"),
+    "pairs, both suffixes": (nifti_pairs, lambda raw: broken.save(raw / "labelsTr/a.nii", np.zeros(broken.SHAPE)),
+        r"a\.nii\.gz: is there twice, as a\.nii and a\.nii\.gz; remove one"),
+    "pairs of two shapes": (nifti_pairs, lambda raw: broken.save(raw / "labelsTr/a.nii.gz", np.zeros((20, 24, 4))),
+        r"labelsTr/a\.nii\.gz: mask has shape \(20, 24, 4\), its CT has \(20, 24, 3\)"),
+    "pairs, mask elsewhere": (nifti_pairs, lambda raw: broken.save(
+        raw / "labelsTr/a.nii.gz", np.zeros(broken.SHAPE), AFFINE + np.eye(4, k=3) * 3),
+        r"a\.nii\.gz: mask lies 3\.00 mm off its CT"),
+    "pairs of probabilities": (nifti_pairs, lambda raw: broken.save(
+        raw / "labelsTr/a.nii.gz", np.full(broken.SHAPE, 0.25)), r"a\.nii\.gz: mask has 0\.25, expected labels: whole"),
+    "pairs, labels below 0": (nifti_pairs, lambda raw: broken.save(
+        raw / "labelsTr/a.nii.gz", np.full(broken.SHAPE, -1, np.int16)), "mask has -1, expected labels: whole"),
+    "pairs, unknown label": (nifti_pairs, lambda raw: broken.save(
+        raw / "labelsTr/a.nii.gz", np.full(broken.SHAPE, 3, np.int16)), "mask has label 3, dataset.json names 1, 2"),
+    "pairs, an image as mask": (nifti_pairs, several(lambda raw: (raw / DATASET).unlink(), lambda raw: broken.save(
+        raw / "labelsTr/a.nii.gz", np.arange(1440.0).reshape(broken.SHAPE))),
+        "mask has 1439 labels, expected 32 at most"),
+    "dataset.json cut": (nifti_pairs, lambda raw: at(raw / DATASET, lambda text: text[:-9]), "json: is not valid JSON"),
+    "dataset.json of a list": (nifti_pairs, dataset_json([1]), 'dataset.json: has no "labels" with their names'),
+    "dataset.json, no labels": (nifti_pairs, dataset_json({"labels": {"background": 0}}), "names no label above 0"),
+    "dataset.json, label of text": (nifti_pairs, dataset_json({"labels": {"blood": "one"}}), "label 'one' is blood"),
+    "dataset.json, ignored": (nifti_pairs, dataset_json({"labels": {"blood": 1, "ignore": 2}}), "label 2 is 'ignore'"),
+    "dataset.json, two channels": (nifti_pairs, dataset_json(
+        {"modality": {"0": "CT", "1": "CTA"}, "labels": {"1": "a"}}),
+        r"dataset\.json: names 2 channels \(CT, CTA\), expected one, the CT"),
+    "scans' patients, id missing": (nifti_pairs, broken.patients_csv("id,patient", "a,1"), r"no row for b \(1 ids are"),
+    "scans' patients, unknown id": (nifti_pairs, broken.patients_csv("id,patient", "a,1", "b,1", "c,1"),
+        r"patients\.csv: id 'c' is no scan of this data set \(1 such ids\)"),
+    "scans' patients, id twice": (nifti_pairs, broken.patients_csv("id,patient", "a,1", "b,1", "a,1"), "appears twice"),
+    "scans' patients, spellings": (nifti_pairs, broken.patients_csv("id,patient", "a,P1", "b,p1"), "may be one person"),
+    "no data set": (nifti_pairs, lambda raw: [shutil.rmtree(raw / name) for name in ("imagesTr", "labelsTr")],
+        r"holds no known data set; expected CT-ICH \(ct_scans/.*nnU-Net or Decathlon \(imagesTr/"),
+    "no folder": (nifti_pairs, shutil.rmtree, r"no such folder \(--raw\); expected CT-ICH"),
+    "two data sets": (nifti_pairs, lambda raw: broken.write_raw(raw), "holds CT-ICH and imagesTr/, nothing says which"),
     # Own PNGs
     "own whole": (own_pngs, nothing, ""),
     "own names of a person": (own_pngs, rename_all, ""),
@@ -337,6 +391,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Pat
     """One whole input of each kind."""
     folder, made = tmp_path_factory.mktemp("templates"), phantom()
     broken.write_raw(folder / "raw")
+    broken.write_pairs(folder / "pairs")
     broken.write_own(folder / "own")
     write_nifti(folder / "scan" / "head.nii", made.hu, made.affine)
     broken.series(folder / "series", made)

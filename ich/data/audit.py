@@ -1,5 +1,7 @@
 """What a split holds, and whether any patient stands on both sides of it."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ich.base import paths
@@ -60,13 +62,21 @@ def copies(slices: pd.DataFrame) -> list[str]:
             "pixels; remove the copies, or the leak audit takes one person for two"]  # fmt: skip
 
 
-def sentence(found: dict[str, int], patients_known: bool = True) -> str:
-    """The leak audit in words; it says nothing where nobody knows whose slices they are."""
-    if not patients_known:
+def whose(facts: Mapping[str, object]) -> dict[str, bool]:
+    """What a run.json says of patients: `patients_known`, and `patients_assumed` if each scan counts as one."""
+    assumed = {"patients_assumed": True} if facts.get("patients_assumed") else {}
+    return {"patients_known": bool(facts.get("patients_known", True)), **assumed}
+
+
+def sentence(found: dict[str, int], patients: Mapping[str, bool] | None = None) -> str:
+    """The leak audit in words, with what `whose` says; nothing where nobody knows whose slices they are."""
+    patients = patients or {}
+    if not patients.get("patients_known", True):
         return "not possible: patients are unknown"
     shared = {name: number for name, number in found.items() if number}
     if not shared:
-        return "no patient is in two parts"
+        assumed = ", if each scan is of another patient" * ("patients_assumed" in patients)
+        return f"no patient is in two parts{assumed}"
     worst = max(shared, key=shared.get)
     return (
         f"{len(shared)} of {len(found)} parts share patients with what is trained on "

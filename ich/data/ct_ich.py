@@ -4,13 +4,13 @@ import csv
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from ich.base import guard, tables
 from ich.base.errors import InputError
+from ich.data.case import CT_ICH_MASKS, CT_ICH_SCANS, Case, volumes
 from ich.data.table import FLAGS, TYPES
 from ich.scans.nifti import read_nifti
 
@@ -20,18 +20,6 @@ _COLUMNS = {
     "patientnumber": "patient", "slicenumber": "slice", "fracture_yes_no": "fracture",
     **{name: name for name in (*TYPES, "no_hemorrhage")},
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Case:
-    """One patient: the two volumes, one row of flags a slice, and checksums (empty where unknown)."""
-
-    patient: str
-    ct: Path
-    mask: Path
-    flags: pd.DataFrame
-    ct_sha256: str = ""
-    mask_sha256: str = ""
 
 
 def survey(raw: Path) -> tuple[list[Case], list[str]]:
@@ -49,7 +37,7 @@ def survey(raw: Path) -> tuple[list[Case], list[str]]:
         except InputError as error:
             problems.append(str(error))
     listed = set(table["patient"])
-    unlisted = sorted(path for path in _volumes(raw / "ct_scans") if _patient_of(path) not in listed)
+    unlisted = sorted(path for path in volumes(raw / CT_ICH_SCANS) if _patient_of(path) not in listed)
     problems += [f"{path}: patient {_patient_of(path)} is not in {DIAGNOSIS}" for path in unlisted]
     return cases, problems
 
@@ -102,27 +90,23 @@ def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _case(raw: Path, patient: str, flags: pd.DataFrame, sums: dict[str, str]) -> Case:
-    ct, mask = _volume(raw, "ct_scans", patient), _volume(raw, "masks", patient)
+    ct, mask = _volume(raw, CT_ICH_SCANS, patient), _volume(raw, CT_ICH_MASKS, patient)
     slices = read_nifti(ct).shape[2]
     if list(flags["slice"]) != list(range(1, slices + 1)):
         found = f"{len(flags)} slices numbered {flags['slice'].min()} to {flags['slice'].max()}"
         raise InputError(f"{ct}: patient {patient} has {slices} slices in the volume, {found} in {DIAGNOSIS}")
-    return Case(patient, ct, mask, flags, *(sums.get(path.relative_to(raw).as_posix(), "") for path in (ct, mask)))
+    digests = (sums.get(path.relative_to(raw).as_posix(), "") for path in (ct, mask))
+    return Case(patient, patient, ct, mask, flags, *digests)
 
 
 def _volume(raw: Path, folder: str, patient: str) -> Path:
     """`NNN.nii` or `NNN.nii.gz`; not both, since nothing says which one is meant."""
-    found = [path for path in _volumes(raw / folder) if path.name.lower() in (f"{patient}.nii", f"{patient}.nii.gz")]
+    found = [path for path in volumes(raw / folder) if path.name.lower() in (f"{patient}.nii", f"{patient}.nii.gz")]
     if len(found) != 1:
         problem = f"is there twice, as {found[0].name} and {found[1].name}; remove one" if found else "not found"
         raise InputError(f"{raw / folder / patient}.nii[.gz]: {problem}")
     guard.check_file(found[0])
     return found[0]
-
-
-def _volumes(folder: Path) -> list[Path]:
-    """The NIfTI files of a folder, in capitals or not; a leading dot: unfinished or the file system's own."""
-    return sorted(path for path in folder.glob("[!.]*") if path.name.lower().endswith((".nii", ".nii.gz")))
 
 
 def _patient_of(path: Path) -> str:

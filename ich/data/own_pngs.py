@@ -11,12 +11,11 @@ import pandas as pd
 from ich.base import guard, paths, record
 from ich.base.errors import InputError, refuse
 from ich.data import patients
+from ich.data.case import IMAGES, LABELS
 from ich.data.table import COLUMNS, CRC, FLAGS
 from ich.scans.dicom_choice import first_few
 from ich.scans.png import Pair, check_pair, pair_crc32, read_image, read_label
 
-IMAGES = ("image", "images", "img", "imgs")
-LABELS = ("label", "labels", "mask", "masks", "segmentation", "segmentations")
 OTHER_FORMATS = (
     ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".dcm", ".nii", ".gz", ".npy", ".npz", ".mha", ".nrrd",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whose slice it is: patients of a user's own PNGs, from a CSV or from the files' names."""
+"""Whose slice or scan it is: from a CSV, or for a user's own PNGs from the files' names."""
 
 import re
 import unicodedata
@@ -11,6 +11,7 @@ from ich.base import paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv
 
+_FILE = re.compile(r"\.(png|nii|nii\.gz)$")
 _NAME = re.compile(r"(?P<patient>.+)_(?P<slice>\d+)")
 UNKNOWN = (
     "warning: patients are unknown: names are not PATIENT_SLICE.png and no --patients-csv was given. Each image counts "
@@ -39,6 +40,20 @@ def assign(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.DataFrame
     return table.assign(patient=names, slice=number), notes * bool(changed), True
 
 
+def of_scans(path: Path, scans: list[str], others: Iterable[str]) -> dict[str, str]:
+    """Scan -> patient, from a CSV. `others` are further scans that it may list.
+
+    Raises InputError for a scan without a patient, an id that is no scan, and two spellings of maybe one patient.
+    """
+    names = [plain(name) for name in _from_csv(path, pd.Series(scans, dtype=str))]
+    known = {plain(name) for name in (*scans, *others)}
+    if unknown := [name for name in _ids(_rows(path)) if name not in known]:
+        raise InputError(f"{path}: id '{unknown[0]}' is no scan of this data set ({len(unknown)} such ids); correct "
+                         "the CSV")  # fmt: skip
+    refuse_spellings(names, str(path))
+    return dict(zip(scans, names, strict=True))
+
+
 def plain(name: str) -> str:
     """A name as it is compared: one Unicode form, no spaces around it, `49.0` of a spreadsheet as `49`."""
     return re.sub(r"^(\d+)\.0+$", r"\1", unicodedata.normalize("NFC", name).strip())
@@ -64,12 +79,21 @@ def _folded(name: str) -> str:
     return re.sub(r"\s+", "", name.casefold())
 
 
-def _from_csv(path: Path, ids: pd.Series) -> list[str]:
-    """The patient of each id. Raises InputError for an id without one, or listed twice."""
+def _rows(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"--patients-csv {path}: not found; expected a CSV with the columns id,patient")
-    rows = read_csv(path, ("id", "patient"), "create_data_set.py")
-    rows["id"] = rows["id"].map(plain).str.removesuffix(".png")
+    return read_csv(path, ("id", "patient"), "create_data_set.py")
+
+
+def _ids(rows: pd.DataFrame) -> pd.Series:
+    """Names of slices or scans as they are compared, without the suffix of their files."""
+    return rows["id"].map(plain).str.replace(_FILE, "", regex=True)
+
+
+def _from_csv(path: Path, ids: pd.Series) -> list[str]:
+    """The patient of each id. Raises InputError for an id without one, or listed twice."""
+    rows = _rows(path)
+    rows["id"] = _ids(rows)
     nameless = ~rows["patient"].map(plain).map(paths.is_file_name)
     for wrong, what in ((rows["id"].duplicated(), "appears twice"), (nameless, "has no patient, or one with '/'")):
         if wrong.any():

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ich.base import paths
 from ich.base.errors import InputError, MachineError
-from ich.data.table import CRC
+from ich.data.table import CRC, scan_of
 from ich.scans.png import pair_crc32, read_image, read_label
 
 READERS = 8  # threads that read PNGs
@@ -80,14 +80,14 @@ class Pairs:
 def near_rows(table: pd.DataFrame) -> np.ndarray:
     """For each row of a split the rows of the slice below, of itself, and of the slice above; int (n, 3).
 
-    Below and above are the slices of the same patient with the numbers before and after. Where there is none, the row
+    Below and above are the slices of the same scan with the numbers before and after. Where there is none, the row
     itself.
     """
-    places = list(zip(table["patient"], table["slice"].astype(int), strict=True))
+    places = list(zip(scan_of(table), table["slice"].astype(int), strict=True))
     row_of = {place: row for row, place in enumerate(places)}
     return np.array([
-        [row_of.get((patient, number + step), row) for step in (-1, 0, 1)]
-        for row, (patient, number) in enumerate(places)
+        [row_of.get((scan, number + step), row) for step in (-1, 0, 1)]
+        for row, (scan, number) in enumerate(places)
     ]).reshape(-1, 3)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""From one patient's volumes to PNG pairs and rows of slices.csv."""
+"""From one scan's volumes to PNG pairs and rows of slices.csv."""
 
 import functools
 import os
@@ -6,12 +6,15 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+import pandas as pd
 
 from ich.base.errors import InputError
 from ich.base.files import write_bytes
 from ich.base.record import fingerprint
-from ich.data import ct_ich
+from ich.data import ct_ich, labels
+from ich.data.case import Case
 from ich.data.table import CRC
 from ich.scans import nifti
 from ich.scans.png import pair_crc32, png_bytes, write_png
@@ -34,7 +37,7 @@ class Slicing:
 
 @dataclass
 class Outcome:
-    """The result of slicing one patient: rows of slices.csv, a fingerprint of its pixels, and what was wrong."""
+    """The result of slicing one scan: rows of slices.csv, a fingerprint of its pixels, and what was wrong."""
 
     rows: list[dict] = field(default_factory=list)
     pixels: str = ""
@@ -42,8 +45,8 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
 
-def slice_patient(case: ct_ich.Case, how: Slicing) -> Outcome:
-    """Read a patient's CT and mask and write one PNG pair a slice. A problem is returned, not raised."""
+def slice_scan(case: Case, how: Slicing) -> Outcome:
+    """Read a CT and its mask and write one PNG pair a slice. A problem is returned, not raised."""
     outcome = Outcome()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -56,21 +59,22 @@ def slice_patient(case: ct_ich.Case, how: Slicing) -> Outcome:
     return outcome
 
 
-def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
+def _slice(case: Case, how: Slicing, outcome: Outcome) -> None:
     for path, expected in ((case.ct, case.ct_sha256), (case.mask, case.mask_sha256)):
         ct_ich.check_sum(path, expected)
     ct, mask = nifti.read_nifti(case.ct), nifti.read_nifti(case.mask)
     nifti.check_mask(ct, mask)
     where = nifti.grid(ct, how.orientation)
     hu = nifti.read_hu(ct)
-    lesion = nifti.check_binary(nifti.read_voxels(mask, nifti.MASK_VALUES), str(case.mask))
+    lesion, table = _marked(case, mask)
     _refuse_too_much(hu, lesion, case.mask)
     _warn_of_misplaced(hu, lesion, case.mask)
     fixed = _fixed_columns(case, how, where)
     prints = []
-    for index, flags in enumerate(case.flags.to_dict("records")):
+    for index, flags in enumerate(table.to_dict("records")):
         image, label = slice_pixels(hu[:, :, index], lesion[:, :, index], where, how)
-        row = {**fixed, **flags, "lesion_pixels": int(label.sum()), **_names(case.patient, flags["slice"])}
+        row = {**fixed, **flags, "lesion_pixels": int(label.sum()), "patient": case.patient}
+        row |= _names(case.scan, flags["slice"])
         row[CRC] = pair_crc32(image[..., : len(how.windows)] if image.ndim == 3 else image, label)
         if how.write:
             marked = png_bytes(label.astype(np.uint8) * 255) if label.any() else _empty_label(how.image_size)
@@ -79,6 +83,14 @@ def _slice(case: ct_ich.Case, how: Slicing, outcome: Outcome) -> None:
             prints.append(write_bytes(how.data / row["label"], marked, sync=False))
         outcome.rows.append(row)
     outcome.pixels = fingerprint(*prints)
+
+
+def _marked(case: Case, mask: nib.Nifti1Image) -> tuple[np.ndarray, pd.DataFrame]:
+    """Where there is blood, bool, and the flags of each slice: from the data set's table, or from the mask's labels."""
+    if case.flags is not None:
+        return nifti.check_binary(nifti.read_voxels(mask, nifti.MASK_VALUES), str(case.mask)), case.flags
+    found = labels.check(nifti.read_voxels(mask, labels.EXPECTED), str(case.mask), case.types)
+    return found > 0, labels.flags(found, case.types)
 
 
 def _refuse_too_much(hu: np.ndarray, lesion: np.ndarray, name: Path) -> None:
@@ -117,13 +129,13 @@ def slice_pixels(hu: np.ndarray, lesion: np.ndarray, where: nifti.Grid, how: Sli
     return image, square_mask(where.upright(lesion), how.image_size)
 
 
-def _names(patient: str, number: int) -> dict[str, str]:
-    name = f"{patient}_{number:03d}"
+def _names(scan: str, number: int) -> dict[str, str]:
+    name = f"{scan}_{number:03d}"
     return {"id": name, "image": f"image/{name}.png", "label": f"label/{name}.png"}
 
 
-def _fixed_columns(case: ct_ich.Case, how: Slicing, where: nifti.Grid) -> dict:
-    """The columns that are the same for all slices of a patient; spacing is that of the PNG's pixels."""
+def _fixed_columns(case: Case, how: Slicing, where: nifti.Grid) -> dict:
+    """The columns that are the same for all slices of a scan; spacing is that of the PNG's pixels."""
     between, row, column = where.spacing_mm
     scale = max(where.shape[:2]) / how.image_size
     return {

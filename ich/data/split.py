@@ -12,7 +12,7 @@ import pandas as pd
 from ich.base import guard, paths, record
 from ich.base.errors import InputError
 from ich.base.files import read_json
-from ich.data import identity, origin
+from ich.data import audit, identity, origin
 from ich.data.pixels import Pairs, Slices
 from ich.data.table import read_parts
 
@@ -30,7 +30,7 @@ class Split:
     data: Path
     table: pd.DataFrame
     prints: dict
-    about: dict  # goes into each run.json: split_audit, patients_known, origin
+    about: dict  # goes into each run.json: split_audit, patients_known (patients_assumed), origin
     whole_scans: bool
 
     @functools.cached_property
@@ -107,7 +107,6 @@ def read_split(config: "settings.Split", kind: str, test: bool = False) -> Split
         raise InputError(f"{config.data / config.protocol}: the split has no {part}; run create_data_set.py again")
     made = read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))
     about = {
-        "split_audit": made["leak_audit"], "patients_known": made.get("patients_known", True),
-        "origin": origin.read(config.data),
+        "split_audit": made["leak_audit"], **audit.whose(made), "origin": origin.read(config.data),
     }  # fmt: skip
     return Split(config.data, table, fingerprints, about, config.protocol == "patient")

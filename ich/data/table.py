@@ -8,6 +8,7 @@ import pandas as pd
 from ich.base import guard, paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv
+from ich.data import case
 
 TYPES = ("intraventricular", "intraparenchymal", "subarachnoid", "epidural", "subdural")
 FLAGS = ("no_hemorrhage", *TYPES, "fracture")
@@ -27,7 +28,7 @@ def read_slices(data: Path) -> pd.DataFrame:
         "its patient is not a file name": ~table["patient"].map(paths.is_file_name),
         "slice and lesion_pixels must be numbers": ~table[["slice", "lesion_pixels"]].map(_is_number).all(axis=1),
         "image and label must lie in the data folder": ~table[["image", "label"]].map(_is_inside).all(axis=1),
-        "source must be ct_scans/PATIENT.nii[.gz] of the raw folder": ~_has_source(table),
+        "source must be the scan's volume (.nii, .nii.gz) in a folder as step 1 reads them": ~_has_source(table),
     }
     for what, rows in wrong.items():
         if rows.any():
@@ -60,18 +61,28 @@ def _is_inside(path: object) -> bool:
     return not Path(path).is_absolute() and ".." not in Path(path).parts
 
 
+def scan_of(table: pd.DataFrame) -> pd.Series:
+    """Which scan a slice is of: its volume. Own PNGs have none; theirs count as one scan a patient."""
+    if "source" not in table:
+        return table["patient"]
+    return table["source"].astype(object).where(table["source"].notna(), table["patient"])
+
+
+def scan_name(slice_id: str) -> str:
+    """The name of the scan that a slice was cut from: `049` of `049_012`."""
+    return slice_id.rpartition("_")[0]
+
+
 def _has_source(table: pd.DataFrame) -> pd.Series:
-    """Whether `source` is empty (own PNGs), or the volume of this patient in a folder as step 1 reads them."""
-    return pd.Series([_is_volume(*pair) for pair in zip(table["source"], table["patient"], strict=True)], table.index)
+    """Whether `source` is empty (own PNGs), or the volume of this scan in a folder as step 1 reads them."""
+    return pd.Series([_is_volume(*pair) for pair in zip(table["source"], table["id"], strict=True)], table.index)
 
 
-def _is_volume(source: object, patient: str) -> bool:
+def _is_volume(source: object, slice_id: str) -> bool:
     if not isinstance(source, str):
         return bool(pd.isna(source))
     path = Path(source)
-    volumes = (f"{patient}.nii", f"{patient}.nii.gz")  # in capitals or not, as step 1 finds them
-    is_there = path.parent.name == "ct_scans" and path.name.lower() in volumes
-    return is_there and source.isprintable() and not path.is_absolute()
+    return source.isprintable() and not path.is_absolute() and case.is_source(path, scan_name(slice_id))
 
 
 def _refuse_links(data: Path, table: pd.DataFrame) -> None:

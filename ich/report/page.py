@@ -10,6 +10,7 @@ import pandas as pd
 from ich.base import paths, record
 from ich.base.files import read_csv, read_json, write_text
 from ich.data import audit, origin
+from ich.data.table import read_slices, scan_of
 from ich.report import cautions, display, gallery, published, verdict
 from ich.report.display import Table
 from ich.report.words import meanings
@@ -56,7 +57,7 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     page = _template().render(
         title="ICH Detector: comparison of networks", research_only=record.RESEARCH_ONLY, protocol=protocol,
         answers=answers or ["Only one run is finished: train another to compare."],
-        reading=READING[protocol] + display.seeds(_read(folder, "repeats")),
+        reading=READING[protocol] + _several_scans(data) + display.seeds(_read(folder, "repeats")),
         first=display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
         meanings=meanings(display.EXPLAINED[protocol]),
         comparison=Table.turned(comparison, "All columns of comparison.csv", "run"),
@@ -65,7 +66,7 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
         banner=origin.banner(facts.get("origin", "")),
         published=_published() if is_ct_ich else None,
         comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
-        audit=audit.sentence(facts["leak_audit"], facts.get("patients_known", True)),
+        audit=audit.sentence(facts["leak_audit"], audit.whose(facts)),
         warnings=[*facts["warnings"], *warnings],
         trained=display.settings(facts["trained"]), settings=_settings(facts),
         statistics=display.statistics(statistics), all_statistics=Table.of(statistics, "All columns of statistics.csv"),
@@ -77,6 +78,16 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     path = folder / "report.html"
     write_text(path, page)
     return path
+
+
+def _several_scans(data: Path) -> str:
+    """What a score means where patients have several scans."""
+    slices = read_slices(data)
+    scans, patients = scan_of(slices).nunique(), slices["patient"].nunique()
+    if scans == patients:
+        return ""
+    return (f" The {patients} patients have {scans} scans: those of a patient count together, and a patient is called "
+            "bleeding where any of them is.")  # fmt: skip
 
 
 def _settings(facts: dict) -> str:

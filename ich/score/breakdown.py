@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from ich.data.table import TYPES
+from ich.data.table import TYPES, scan_of
 from ich.score import metrics
 from ich.score.metrics import with_blood
 from ich.score.patient import SIZE_CLASSES
@@ -31,9 +31,10 @@ def by_threshold(thresholds: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame
 
 
 def voxel_ml(slices: pd.DataFrame) -> pd.Series:
-    """Voxel volume in ml, indexed by patient; NaN where the spacing is unknown."""
-    first = slices.groupby("patient").first()
-    return first["spacing_row_mm"] * first["spacing_column_mm"] * first["spacing_slice_mm"] / 1000
+    """Voxel volume in ml, indexed by patient (of several scans the mean); NaN where the spacing is unknown."""
+    first = slices.groupby(["patient", scan_of(slices).rename("scan")]).first()
+    volume = first["spacing_row_mm"] * first["spacing_column_mm"] * first["spacing_slice_mm"] / 1000
+    return volume.groupby("patient").mean()
 
 
 def scan_roc(patients: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Measures of one whole scan: volumes in ml, lesions, and the row of a patient.
+"""Measures of one whole scan: volumes in ml, lesions, and the row of a patient, of one or several scans.
 
 Volumes are arrays (slices, rows, columns); `spacing_mm` is the voxel spacing in that order.
 """
@@ -6,6 +6,7 @@ Volumes are arrays (slices, rows, columns); `spacing_mm` is the voxel spacing in
 from typing import TypedDict
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 
 from ich.score import metrics
@@ -14,6 +15,8 @@ from ich.score.surfaces import Spacing, check_spacing, surface_scores
 
 SIZE_CLASSES = {"<1": "under_1ml", "1-10": "1_to_10ml", ">10": "over_10ml"}
 """Size class of a lesion by its true volume in ml (1 and 10 are in the middle class) -> suffix of its columns."""
+
+RATIOS = (metrics.dice, metrics.iou, metrics.precision, metrics.sensitivity)
 
 
 class Lesion(TypedDict):
@@ -57,23 +60,42 @@ def invented_lesions(truth: Mask, pred: Mask) -> int:
 
 
 def patient_row(truth: Mask, pred: Mask, prob: Probabilities, spacing_mm: Spacing) -> dict[str, float | int]:
-    """Return one patient's row of `valid_patients.csv`, apart from `patient` itself.
+    """Return the row of `valid_patients.csv` of a patient with this one scan, apart from `patient` itself.
 
     The definitions apply to every patient alike: a clean patient with a false alarm has Dice 0, HD95 infinite and
     NSD 0, one without has NaN for all three. Leaving clean patients out of the means is up to `summary`.
     `score` is the highest probability of the scan; besides the totals, lesions are counted by `SIZE_CLASSES`.
     """
     number = metrics.counts(truth, pred)
-    ratios = (metrics.dice, metrics.iou, metrics.precision, metrics.sensitivity)
     return {
         **{name: int(value) for name, value in number._asdict().items()},
-        **{ratio.__name__: float(ratio(*number[:3])) for ratio in ratios},
+        **{ratio.__name__: float(ratio(*number[:3])) for ratio in RATIOS},
         "score": float(prob.max()),
         **surface_scores(truth, pred, spacing_mm),
         "volume_true_ml": volume_ml(truth, spacing_mm),
         "volume_pred_ml": volume_ml(pred, spacing_mm),
         **_lesion_columns(truth, pred, spacing_mm),
     }
+
+
+def joined(scans: list[dict[str, float | int]]) -> dict[str, float | int]:
+    """One row of the rows of a patient's scans: counts, volumes and lesions are sums, ratios are of the summed counts.
+
+    `score` is the highest. HD95 is that of the worst scan, NSD the mean, both of the scans where they are defined.
+    """
+    if len(scans) == 1:
+        return scans[0]
+    table = pd.DataFrame(scans)
+    row: dict[str, float | int] = table.sum(skipna=False).to_dict()
+    counts = {name: int(table[name].sum()) for name in metrics.Counts._fields}
+    tp, fp, fn = (counts[name] for name in ("tp", "fp", "fn"))
+    lesions = {name: int(row[name]) for name in row if name.startswith("lesions_")}
+    return {
+        **row, **counts, **lesions,
+        **{ratio.__name__: float(ratio(tp, fp, fn)) for ratio in RATIOS},
+        "score": float(table["score"].max()), "hd95_mm": float(table["hd95_mm"].max()),
+        "nsd_2mm": float(table["nsd_2mm"].mean()),
+    }  # fmt: skip
 
 
 def _lesion_columns(truth: Mask, pred: Mask, spacing_mm: Spacing) -> dict[str, int]:

@@ -205,5 +205,5 @@ def test_a_script_refuses_in_one_line_of_stderr(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: Köpfe und mehr/hemorrhage_diagnosis_raw_ct.csv: not found")
+    assert done.stderr.startswith("error: Köpfe und mehr: no such folder (--raw); expected CT-ICH")
     assert not any(tmp_path.iterdir())

@@ -17,7 +17,7 @@ import pytest
 from ich.base.errors import InputError
 from ich.base.tables import parse
 from ich.data import audit, ct_ich, own_pngs, table
-from ich.data.slicing import Slicing, slice_patient
+from ich.data.slicing import Slicing, slice_scan
 from ich.scans import nifti
 from ich.scans.png import read_image, read_label
 from ich.scans.window import Window
@@ -365,7 +365,7 @@ def test_capitals_in_names_of_scans(tmp_path: Path) -> None:
         (tmp_path / folder / "049.nii.gz").rename(tmp_path / folder / "049.NII.GZ")
     cases, problems = ct_ich.survey(tmp_path)
     assert (problems, [case.ct.name for case in cases]) == ([], ["049.NII.GZ"])
-    assert table._is_volume("../raw/ct_scans/049.NII.GZ", "049")  # as steps 2 to 5 read it
+    assert table._is_volume("../raw/ct_scans/049.NII.GZ", "049_001")  # as steps 2 to 5 read it
     (tmp_path / "ct_scans" / "049.nii").write_bytes(b"x")
     assert "is there twice, as 049.NII.GZ and 049.nii; remove one" in ct_ich.survey(tmp_path)[1][0]
 
@@ -386,7 +386,7 @@ def test_nifti_masks_outside_the_head_are_warned_of(shift: int, line: str, tmp_p
     voxels[3 + shift : 6 + shift, 3:5] = 1
     image = nib.Nifti1Image(voxels, np.diag([0.5, 0.5, 5, 1]))
     image.to_filename(tmp_path / "masks" / "049.nii.gz")
-    outcome = slice_patient(ct_ich.survey(tmp_path)[0][0], Slicing(tmp_path, 16, (Window(40, 120),), write=False))
+    outcome = slice_scan(ct_ich.survey(tmp_path)[0][0], Slicing(tmp_path, 16, (Window(40, 120),), write=False))
     assert outcome.problem == ""
     assert [line in text for text in outcome.warnings if "in air or bone" in text] == [True] * bool(line)
 
