@@ -31,3 +31,5 @@ step create_data_set.py --raw "$folder/ct-ich" "${data[@]}" --folds 10 --test-sh
 step main_kfold.py "${data[@]}" --runs "$folder/runs" --recipe phantoms --model dunet --run phantoms --fold 1 \
     --epochs "$epochs"
 step -m ich.predict.shipped "$folder/runs" weights
+step benchmarks/weights.py --work "$folder/check" --results weights
+step -m ich.predict.shipped_card weights

@@ -22,6 +22,7 @@ import pandas as pd
 import predict
 from benchmarks import common
 from ich.base import paths, script
+from ich.base.files import read_json
 from ich.phantom.ct_ich import patient_number, write_ct_ich
 from ich.score import metrics
 from ich.score.bootstrap import bootstrap_interval
@@ -43,7 +44,10 @@ def main() -> None:
         predict.main([*scans, "--out", str(out), "--run", flags.run, "--runs", str(flags.runs), "--quiet"])
         rows.append({"style": style, **summary(compared(folder, out))})
     table = pd.DataFrame(rows)
-    common.write(flags, {"rows": table.to_dict("records")}, figures(table))
+    shown = read_json(out / f"{patient_number(0):03d}" / paths.RUN)["inputs"]
+    network = shown["method"]["networks"][0]
+    result = {"network": network, "threshold": shown["threshold"], "rows": table.to_dict("records")}
+    common.write(flags, result, figures(table))
     print(table.round(3).T.to_string(header=False))
 
 
