@@ -49,6 +49,7 @@ demo() {
         --epochs 3 --batch-size 16 --learning-rates 1e-3 3e-4
     step rsna_compare.py "${runs[@]}" "${reports[@]}"
     step predict.py demo/unseen/scan.nii demo/unseen/dicom "${data[@]}" "${runs[@]}" --out demo/predicted --view
+    step predict.py demo/unseen/scan.nii --run phantoms --out demo/predicted_by_shipped
 }
 
 real() {

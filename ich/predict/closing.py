@@ -20,6 +20,7 @@ from ich.scans.scan import Scan
 from ich.score import metrics
 
 PROTOCOL = "patient"
+SHIPPED = "predicted_by_shipped"  # folder of demo.sh
 
 
 def main(data: Path, reports: Path, demo: Path | None = None) -> None:
@@ -71,10 +72,18 @@ def _unseen(demo: Path) -> str:
     head = unseen(made["patients"], made["size"], made["seed"])
     scan = Scan(demo / "unseen", nib.Nifti1Image(head.mask, head.affine), head.hu, head.affine)
     truth = measure.measures(head.mask > 0, scan)
-    table = read_csv(demo / "predicted" / "volumes.csv", ("scan", "volume_ml", "lesions"), "predict.py")
-    found = table[table["scan"] == "dicom"].iloc[0]
-    return (f"it has {truth['volume_ml']:.1f} ml of blood in {_counted(truth['lesions'], 'lesion')}; "
-            f"predicted are {found['volume_ml']:.1f} ml in {_counted(found['lesions'], 'lesion')}.")  # fmt: skip
+    lesions = _counted(truth["lesions"], "lesion")
+    text = f"it has {truth['volume_ml']:.1f} ml of blood in {lesions}; predicted are {_amount(demo / 'predicted', 'dicom')}"
+    if (shipped := demo / SHIPPED).exists():
+        text += f", and by the shipped network, trained on other phantoms, {_amount(shipped, 'scan')}"
+    return f"{text}."
+
+
+def _amount(folder: Path, scan: str) -> str:
+    """What was predicted of a scan."""
+    table = read_csv(folder / "volumes.csv", ("scan", "volume_ml", "lesions"), "predict.py")
+    found = table[table["scan"] == scan].iloc[0]
+    return f"{found['volume_ml']:.1f} ml in {_counted(found['lesions'], 'lesion')}"
 
 
 def _counted(number: int, unit: str) -> str:

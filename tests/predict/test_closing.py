@@ -48,7 +48,10 @@ def test_the_unseen_head_has_its_true_volume_beside_the_predicted_one(
     ml = (head.mask > 0).sum() * abs(np.linalg.det(head.affine[:3, :3])) / 1000
     (line,) = [line for line in told(capsys, done.project.data, done.root / "reports", tmp_path) if "Unseen" in line]
     assert f"it has {ml:.1f} ml of blood in {lesions} lesion" in line
-    assert line.endswith("predicted are 12.3 ml in 1 lesion.")
+    assert line.endswith("; predicted are 12.3 ml in 1 lesion.")
+    write_csv(tmp_path / closing.SHIPPED / "volumes.csv", pd.DataFrame(found))
+    (line,) = [line for line in told(capsys, done.project.data, done.root / "reports", tmp_path) if "Unseen" in line]
+    assert line.endswith("by the shipped network, trained on other phantoms, 9.0 ml in 7 lesions.")
 
 
 @pytest.mark.parametrize(
