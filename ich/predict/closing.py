@@ -72,8 +72,8 @@ def _unseen(demo: Path) -> str:
     head = unseen(made["patients"], made["size"], made["seed"])
     scan = Scan(demo / "unseen", nib.Nifti1Image(head.mask, head.affine), head.hu, head.affine)
     truth = measure.measures(head.mask > 0, scan)
-    lesions = _counted(truth["lesions"], "lesion")
-    text = f"it has {truth['volume_ml']:.1f} ml of blood in {lesions}; predicted are {_amount(demo / 'predicted', 'dicom')}"
+    text = f"it has {truth['volume_ml']:.1f} ml of blood in {_counted(truth['lesions'], 'lesion')}; "
+    text += f"predicted are {_amount(demo / 'predicted', 'dicom')}"
     if (shipped := demo / SHIPPED).exists():
         text += f", and by the shipped network, trained on other phantoms, {_amount(shipped, 'scan')}"
     return f"{text}."
