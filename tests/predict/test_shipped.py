@@ -1,6 +1,7 @@
 """The shipped network: packed from a training, used where none is trained here, and a start for further training."""
 
 import dataclasses
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -156,3 +157,19 @@ def test_its_integers_are_measured_on_phantoms(weights: Path):
     assert np.array_equal(near[:, 1], hu[:, 0])
     assert hu.min() < -900
     assert 20 < np.median(hu[(hu > 0) & (hu < 100)]) < 50
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "line"),
+    [
+        (["--help"], 0, "Trains the shipped network on phantom heads alone"),
+        (["--colour"], 2, "error: --colour: unknown flag; `bash train_weights.sh --help` says what there is"),
+        (["a", "1", "2", "b"], 2, "error: a 1 2 b: expected three arguments at most"),
+    ],
+)
+def test_flags_of_train_weights(given: list[str], status: int, line: str, tmp_path: Path):
+    script = paths.ROOT / "train_weights.sh"
+    done = subprocess.run(["bash", script, *given], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == status
+    assert (done.stderr if status else done.stdout).startswith(line)
+    assert not list(tmp_path.iterdir())
