@@ -72,7 +72,7 @@ def process(task: Task, how: How) -> Note:
     return begun._replace(
         patient=found.patient.strip(), rows=grey.shape[0], columns=grey.shape[1], no_contour=not grey.any(),
         repaired=found.repaired, crc32=zlib.crc32(grey.tobytes()),
-        series=found.series and f"s{record.fingerprint(found.series)}", position_mm=found.position_mm,
+        series=found.series and f"s{record.fingerprint(found.patient, found.series)}", position_mm=found.position_mm,
     )  # fmt: skip
 
 
