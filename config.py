@@ -253,10 +253,11 @@ EfficientNet = Literal[
 class RsnaTrain(Engine, Runs, Data):
     """rsna_train.py"""
 
-    LIMITS: ClassVar[dict[str, tuple[float, float]]] = {**Common.LIMITS, "image_size": (32, 1024)}  # of EfficientNet
+    LIMITS: ClassVar[dict[str, tuple[float, float]]] = {**Common.LIMITS, "image_size": (32, 1024), "neighbours": (0, 1)}
 
     variant: str = "all"  # the preprocessing to train on, such as 2_roi_clahe; all: each of the seven
     task: Literal["multiclass", "multilabel"] = "multiclass"  # one of six classes, or any number of five types
+    neighbours: int = 0  # 1: the slices below and above are red and blue, instead of the same grey three times
     network: EfficientNet = "EfficientNetB7"  # of keras.applications; B0 is the smallest
     image_size: int = 600  # pixels per side that the network sees
     weights: str = "imagenet"  # to start from: imagenet (downloaded), none, or a file

@@ -25,7 +25,7 @@ from ich.data import origin
 from ich.draw.plots import label_all
 from ich.rsna import compare, doubts, plots, split
 from ich.rsna.scores import MEASURES
-from ich.rsna.variants import BASELINE, VARIANTS
+from ich.rsna.variants import BASELINE, RUN_NAMES
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     started = time.time()
     folder = paths.rsna_folder(config.reports, config.task)
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
-    for name in ("answer.png", *(f"confusion_{variant}.csv" for variant in VARIANTS)):
+    for name in ("answer.png", *(f"confusion_{variant}.csv" for variant in RUN_NAMES)):
         (folder / name).unlink(missing_ok=True)  # also of variants that are not compared any more
     table, differences = compare.comparison(results), compare.differences(results)
     write_csv(folder / "comparison.csv", table)
@@ -75,8 +75,8 @@ def _tell(table: pd.DataFrame, differences: pd.DataFrame, no_answer: dict[str, s
         print(f"no differences to report: {BASELINE} and another variant are needed; run `python rsna_train.py`")
     for row in differences[~differences["variant"].isin(no_answer)].itertuples():
         interval = f"{row.balanced_accuracy_low:+.3f} to {row.balanced_accuracy_high:+.3f}"
-        print(f"{row.variant} - {BASELINE}: balanced accuracy {row.balanced_accuracy:+.3f} (95 % interval {interval}), "
-              f"McNemar p = {row.mcnemar_p:.2g}, by Holm {row.mcnemar_p_holm:.2g}")  # fmt: skip
+        print(f"{row.variant} - {row.minus}: balanced accuracy {row.balanced_accuracy:+.3f} (95 % interval {interval})"
+              f", McNemar p = {row.mcnemar_p:.2g}, by Holm {row.mcnemar_p_holm:.2g}")  # fmt: skip
     for reason in dict.fromkeys(no_answer.values()):
         names = ", ".join(name for name, why in no_answer.items() if why == reason)
         print(f"no answer about {names}: {reason}")

@@ -6,7 +6,7 @@
 
 reads   <raw>/<class>/*.dcm: healthy epidural intraparenchymal intraventricular subarachnoid subdural, and test
         or the competition's <raw>/stage_2_train.csv and stage_2_train/ID_*.dcm (detected automatically)
-writes  <data>/rsna/<variant>/<id>.png  slices.csv  rejected.csv  preview.png  run.json
+writes  <data>/rsna/<variant>/<id>.png  slices.csv  series.csv  rejected.csv  preview.png  run.json
 If interrupted, rerun the same command to resume.
 """
 
@@ -63,6 +63,7 @@ def _write(config: settings.RsnaPreprocess) -> list[str]:
     table, rejected = preprocessing.tables(found.table, journal)
     rejected = pd.concat([found.rejected, rejected])
     write_csv(files.rejected, rejected)
+    write_csv(files.series, preprocessing.series_table(table["id"], journal))
     table["class"] = layouts.class_of(table)
     table["split"] = split.by_patient(table, config.valid_share, config.test_share, config.seed)
     source = origin.PHANTOMS if origin.is_phantom(config.raw) else ""

@@ -1,12 +1,14 @@
 """Step R2. Train an EfficientNet on one preprocessing variant, or on all of them.
 
     python rsna_train.py --variant 2_roi_clahe
+    python rsna_train.py --variant 2_roi_clahe --neighbours 1      (the slices below and above as colours)
     python rsna_train.py --repeats 3 --weights none        (all seven variants, three seeds each)
     python rsna_train.py --engine ray --address auto       (all of them on a Ray cluster: docs/cluster.md)
 
 reads   <data>/rsna/slices.csv and <variant>/<id>.png
 writes  <runs>/rsna/<variant>/: config.json run.json history.csv train.log best.keras predictions.csv
-        loss_accuracy.png  (repeats: <variant>/repeat_02/ ...; --task multilabel: <runs>/rsna_multilabel/)
+        loss_accuracy.png  (repeats: <variant>/repeat_02/ ...; neighbours: <variant>_neighbours/;
+        --task multilabel: <runs>/rsna_multilabel/)
 Weights are chosen on the validation part (lowest loss) and scored on the test part.
 If interrupted, rerun the same command to resume.
 """
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"note: {split.lacking_line(absent)}")
     if config.engine == "ray":
         todo = training.unfinished(config, names, slices)
-        trainings = {job.name: (job.files.variant, job.files.repeat) for job in todo}
+        trainings = {job.name: (job.variant, job.files.repeat) for job in todo}
         with training.shown(todo):
             cluster.train(functools.partial(train, config=config), trainings, config)
     else:

@@ -130,6 +130,7 @@ class Rsna:
     def __init__(self, data: Path) -> None:
         self.folder = data / "rsna"
         self.slices = self.folder / SLICES
+        self.series = self.folder / "series.csv"
         self.rejected = self.folder / "rejected.csv"
         self.preview = self.folder / "preview.png"
         self.journal = self.folder / "journal.jsonl"

@@ -19,6 +19,7 @@ from ich.phantom.marker import is_complete
 from ich.rsna.layouts import CLASSES, LABELS, TEST_FOLDER, TYPES
 from ich.scans import nifti
 
+SLICE_MM = 5  # between slices
 HEALTHY_EACH = 4  # slices without blood of each patient
 UNLABELLED = 2  # patients in the test folder
 DAMAGED = "ID_6431af929"  # a name that is damaged in the real data too
@@ -96,6 +97,8 @@ def dicom_bytes(hu: np.ndarray, form: Form, patient: str, number: int, window: t
     """A DICOM file of one slice, HU int16 (rows, columns)."""
     header = dicom.header(kind, PatientID=patient, InstanceNumber=number, WindowCenter=window[0], WindowWidth=window[1])
     header.SOPInstanceUID = generate_uid(entropy_srcs=["phantom", patient, str(number)])
+    header.SeriesInstanceUID = generate_uid(entropy_srcs=["phantom", patient])
+    header.ImagePositionPatient = [0, 0, SLICE_MM * number]
     return dicom.encode(header, hu, form)
 
 

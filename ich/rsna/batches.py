@@ -25,7 +25,9 @@ class Change:
 
 
 class Batches(EpochBatches):
-    """uint8 (batch, size, size, 1) and targets of the slices of `table` under one variant.
+    """uint8 (batch, size, size, channels) and targets of the slices of `table` under one variant.
+
+    One channel, or three with `near`, the ids below and above each slice: below, itself, above.
 
     With a `change`: shuffled and augmented; what an epoch holds follows from (seed, epoch), how a slice is changed from
     (seed, epoch, its row), so that the number of workers and a restart change nothing. Without: in order, as they are,
@@ -34,9 +36,11 @@ class Batches(EpochBatches):
 
     def __init__(
         self, table: pd.DataFrame, files: Rsna, variant: str, task: str, size: int, batch_size: int,
-        change: Change | None = None, seed: int = 0, workers: int = 0,
+        change: Change | None = None, seed: int = 0, workers: int = 0, near: pd.DataFrame | None = None,
     ) -> None:  # fmt: skip
-        self.paths = [files.png(variant, name) for name in table["id"]]
+        ids = table["id"]
+        channels = [ids] if near is None else [near.loc[ids, "below"], ids, near.loc[ids, "above"]]
+        self.paths = [[files.png(variant, name) for name in names] for names in zip(*channels, strict=True)]
         self.n = len(self.paths)
         self.targets = targets(table, task)
         self.size, self.change, self.seed = size, change, seed
@@ -51,14 +55,14 @@ class Batches(EpochBatches):
         return np.stack([self._image(epoch, row) for row in rows]), self.targets[rows]
 
     def _image(self, epoch: int, row: int) -> np.ndarray:
-        image = read_image(self.paths[row], 1, self.size)
+        image = np.dstack([read_image(path, 1, self.size) for path in self.paths[row]])
         if not self.change:
             return image
         return augment(image, self.change, np.random.default_rng([self.seed, epoch, int(row)]))
 
 
 def augment(image: np.ndarray, change: Change, rng: np.random.Generator) -> np.ndarray:
-    """Turn, move and mirror (size, size, 1) uint8; zeros come in from outside."""
+    """Turn, move and mirror (size, size, channels) uint8; zeros come in from outside."""
     size = image.shape[0]
     moved = cv2.warpAffine(image, random_affine(size, change, rng), (size, size), flags=cv2.INTER_LINEAR)
     if rng.random() < 0.5:

@@ -23,13 +23,15 @@ OUTPUTS = 6
 
 
 def build(config: "settings.RsnaTrain") -> keras.Model:
-    """(batch, image_size, image_size, 1) grey 0..255 -> six probabilities, with the weights that the user chose.
+    """(batch, image_size, image_size, channels) grey 0..255 -> six probabilities, with the weights that the user chose.
 
+    One channel, or with neighbours three: the slices below, itself and above.
     Raises InputError when the weights can't be had or do not fit.
     """
     backbone = backbone_of(config.network, config.image_size)
-    inputs = keras.Input((config.image_size, config.image_size, 1))
-    features = backbone(layers.Concatenate()([inputs] * 3))  # grey as red, green and blue
+    inputs = keras.Input((config.image_size, config.image_size, 3 if config.neighbours else 1))
+    # In place of red, green and blue.
+    features = backbone(inputs if config.neighbours else layers.Concatenate()([inputs] * 3))
     features = layers.Dropout(DROPOUT[config.network[-1]])(features)
     activation = "softmax" if config.task == "multiclass" else "sigmoid"
     outputs = layers.Dense(OUTPUTS, activation=activation, dtype="float32")(features)

@@ -16,13 +16,15 @@ from ich.data import origin
 from ich.rsna import scores, split
 from ich.rsna.layouts import LABELS, names_of, targets
 from ich.rsna.scores import MEASURES, Draws, Predicted
-from ich.rsna.variants import BASELINE, VARIANTS
+from ich.rsna.variants import RUN_NAMES, compared_with
 from ich.score import statistics
 
 DRAWS = 1000  # of patients: the ends of a 95 % interval then rest on 25 draws each; more only takes longer
 PERCENTILES = [0.025, 0.975]
 TRUTH = ["id", "patient", "class", *LABELS]
-OF_ONE = dict.fromkeys(("variant", "repeat", "seed", "steps"), "")  # may differ between trainings that are compared
+OF_ONE = dict.fromkeys(
+    ("variant", "repeat", "seed", "steps", "neighbours", "series"), ""
+)  # may differ between trainings that are compared
 
 
 class Result(NamedTuple):
@@ -46,9 +48,9 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
     Raises InputError when there are none, or when they were tested on other slices or trained in another way.
     """
     root = paths.rsna_folder(folder, task)
-    for path in sorted(run.parent for run in root.glob(f"*/{paths.RUN}") if run.parent.name not in VARIANTS):
+    for path in sorted(run.parent for run in root.glob(f"*/{paths.RUN}") if run.parent.name not in RUN_NAMES):
         print(f"note: {path}: left out, since its name is none of the variants")
-    finished = {name: trainings for name in VARIANTS if (trainings := _finished(folder, task, name))}
+    finished = {name: trainings for name in RUN_NAMES if (trainings := _finished(folder, task, name))}
     if not finished:
         raise InputError(f"{root}: no finished training; run `python rsna_train.py` first")
     tables = {training: _read(training, task) for trainings in finished.values() for training in trainings}
@@ -150,18 +152,24 @@ def comparison(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Each run beside the one that it is compared with, where that is there."""
+    by_name = {result.name: result for result in results}
+    wanted = [(name, compared_with(name)) for name in by_name]
+    return [(by_name[name], by_name[base]) for name, base in wanted if base in by_name and base != name]
+
+
 def differences(results: Sequence[Result]) -> pd.DataFrame:
-    """Each variant minus BASELINE: each measure with its 95 % interval over patients; McNemar's p, by Holm too.
+    """Each of `pairs`: the difference in each measure with its 95 % interval over patients; McNemar's p, by Holm too.
 
     McNemar's test (exact, of the first seed) takes slices for independent, which those of a patient are not: it is a
-    second opinion. Empty where BASELINE was not trained.
+    second opinion.
     """
-    base = next((result for result in results if result.name == BASELINE), None)
-    if base is None or len(results) == 1:  # the header alone, so that the file is still a valid table
+    if not (both := pairs(results)):  # the header alone, so that the file is still a valid table
         return pd.DataFrame(columns=["variant", "minus", *MEASURES, "mcnemar_p", "mcnemar_p_holm"])
     rows = []
-    for result in (result for result in results if result is not base):
-        row: dict[str, object] = {"variant": result.name, "minus": BASELINE}
+    for result, base in both:
+        row: dict[str, object] = {"variant": result.name, "minus": base.name}
         for name in MEASURES:
             change = result.whole[name].mean() - base.whole[name].mean()
             row |= _with_interval(name, change, result.drawn[name] - base.drawn[name])
@@ -171,9 +179,8 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def by_seed(results: Sequence[Result]) -> dict[str, pd.DataFrame]:
-    """Each variant minus BASELINE, a row for each seed that both were trained with, its MEASURES."""
-    base = next(result.whole for result in results if result.name == BASELINE)
-    return {result.name: (result.whole - base).dropna(how="all") for result in results}
+    """Each of `pairs`, a row for each seed that both were trained with: the difference in each of MEASURES."""
+    return {result.name: (result.whole - base.whole).dropna(how="all") for result, base in pairs(results)}
 
 
 def _with_interval(name: str, value: float, drawn: pd.Series) -> dict[str, float]:

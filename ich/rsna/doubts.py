@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 from ich.rsna.compare import PERCENTILES, Result
 from ich.rsna.layouts import CLASSES
-from ich.rsna.variants import BASELINE
+from ich.rsna.variants import BASELINE, compared_with
 
 FEW_PATIENTS = 20  # bootstrap intervals over fewer are too narrow
 CHANCE = 0.5  # AUROC of a network that knows nothing
 
 
 def no_answer(results: Sequence[Result]) -> dict[str, str]:
-    """The variants whose difference to BASELINE answers nothing, each with the reason."""
+    """The variants whose difference to what they are compared with answers nothing, each with the reason."""
     patients = len(set(results[0].trainings[0].patient))
     own = {result.name: learned_nothing(result) for result in results}
     few = f"{patients} test patients, fewer than {FEW_PATIENTS}" if patients < FEW_PATIENTS else ""
-    base = f"{BASELINE} {own[BASELINE]}" if own.get(BASELINE) else ""
-    reasons = {name: "; ".join(filter(None, (few, base, why))) for name, why in own.items() if name != BASELINE}
+    base = {name: f"{compared_with(name)} {why}" for name in own if (why := own.get(compared_with(name)))}
+    reasons = {name: "; ".join(filter(None, (few, base.get(name), own[name]))) for name in own if name != BASELINE}
     return {name: reason for name, reason in reasons.items() if reason}
 
 

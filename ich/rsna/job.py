@@ -12,8 +12,9 @@ from ich.base import record
 from ich.base.errors import InputError
 from ich.base.files import read_json
 from ich.base.paths import Classification, Rsna
+from ich.rsna import neighbours
 from ich.rsna.batches import Batches, Change
-from ich.rsna.variants import chosen
+from ich.rsna.variants import chosen, run_name
 
 if TYPE_CHECKING:
     import config as settings
@@ -30,6 +31,8 @@ class Job:
     data: Rsna
     table: pd.DataFrame
     inputs: dict  # what its files are: weights to start from, steps, window, data
+    variant: str  # whose PNGs it reads
+    near: pd.DataFrame | None  # ids below and above each slice, if they are read too
 
     advice = "Give --runs another folder"
 
@@ -57,8 +60,8 @@ class Job:
     def batches(self, part: str, change: Change | None = None) -> Batches:
         """The slices of a part under this variant."""
         config, rows = self.config, self.table[self.table["split"] == part]
-        return Batches(rows, self.data, self.files.variant, config.task, config.image_size, config.batch_size,
-                       change, self.seed, config.workers)  # fmt: skip
+        return Batches(rows, self.data, self.variant, config.task, config.image_size, config.batch_size,
+                       change, self.seed, config.workers, self.near)  # fmt: skip
 
 
 def make(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> Job:
@@ -75,7 +78,18 @@ def make(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.Data
         "window": preprocessed["config"]["window"],
         "data_fingerprint": record.fingerprint(data.slices),
     }
-    return Job(config, Classification(config.runs, config.task, variant, repeat), data, table, inputs)
+    near = None
+    if config.neighbours:
+        near = _near(config.data)
+        inputs |= {"neighbours": config.neighbours, "series": record.fingerprint(data.series)}
+    files = Classification(config.runs, config.task, run_name(variant, config.neighbours), repeat)
+    return Job(config, files, data, table, inputs, variant, near)
+
+
+@functools.cache
+def _near(data: Path) -> pd.DataFrame:
+    """The same for all trainings of a process."""
+    return neighbours.read(Rsna(data))
 
 
 def _preprocess_command(config: "settings.RsnaTrain", made_with: dict, variants: list[str]) -> str:

@@ -26,6 +26,8 @@ class Note(NamedTuple):
     repaired: bool = False  # 12-bit values wrapped back
     crc32: int = 0  # of the windowed pixels
     reason: str = ""  # why it was rejected; empty: it was not
+    series: str | None = None  # fingerprint of its series; empty: unknown; None: noted by a version that did not ask
+    position_mm: float | None = None  # along the normal of the slice; None: unknown
 
 
 class Journal:

@@ -56,7 +56,9 @@ def answer(
     Grey: the variants in `no_answer`, which has the reasons. `by_seed`: of each variant a row a seed, small dots.
     """
     figure, panels = new_figure(15, 0.55 * len(table) + 2.2, len(SHOWN))
-    base = table.set_index("variant").loc[BASELINE]
+    by_name = table.set_index("variant")
+    names = [variant if minus == BASELINE else f"{variant}\nminus {minus}"
+             for variant, minus in zip(differences["variant"], differences["minus"], strict=True)]  # fmt: skip
     for axes, name in zip(panels, SHOWN, strict=True):
         axes.axvline(0, color=BLACK, linewidth=1)
         for line, row in enumerate(differences.itertuples()):
@@ -68,9 +70,9 @@ def answer(
             if len(seeds := by_seed[row.variant][name]) > 1:
                 axes.plot(seeds, np.full(len(seeds), line + 0.25), ".", color=colour, markersize=4)
         better = "left is better" if name == LOWER_IS_BETTER else "right is better"
-        axes.set(title=f"{SHOWN[name]}\n{BASELINE}: {base[name]:.3f}", xlabel=f"difference ({better})")
-        names = differences["variant"] if axes is panels[0] else [""] * len(differences)
-        axes.set_yticks(range(len(differences)), names)
+        base = f"\n{BASELINE}: {by_name.loc[BASELINE, name]:.3f}" if BASELINE in by_name.index else ""
+        axes.set(title=f"{SHOWN[name]}{base}", xlabel=f"difference ({better})")
+        axes.set_yticks(range(len(differences)), names if axes is panels[0] else [""] * len(names))
         axes.set_ylim(len(differences) - 0.5, -0.5)
     verdicts = {"no answer": VOID} if no_answer else {}
     if not set(differences["variant"]) <= set(no_answer):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ich.base import record
 from ich.base.errors import InputError
 from ich.data import patients
 from ich.rsna import variants
@@ -19,6 +20,7 @@ from ich.scans import dicom_slice
 from ich.scans.png import write_png
 from ich.scans.window import Window
 
+NOT_IN_TABLE = ["source", "size", "changed", "reason", "series", "position_mm"]
 CHECKED = 5  # files read again to see that they are those of before
 
 
@@ -70,6 +72,7 @@ def process(task: Task, how: How) -> Note:
     return begun._replace(
         patient=found.patient.strip(), rows=grey.shape[0], columns=grey.shape[1], no_contour=not grey.any(),
         repaired=found.repaired, crc32=zlib.crc32(grey.tobytes()),
+        series=found.series and f"s{record.fingerprint(found.patient, found.series)}", position_mm=found.position_mm,
     )  # fmt: skip
 
 
@@ -121,8 +124,10 @@ def missing(files: pd.DataFrame, journal: Journal, how: How) -> list[Task]:
         if note is None or _has_changed(how.raw / source, note):
             names = tuple(variant for variant in variants.VARIANTS if variant in has or variant in how.names)
             todo.append(Task(name, source, names))
-        elif not note.reason and (lacking := tuple(variant for variant in how.names if variant not in has)):
-            todo.append(Task(name, source, lacking, anew=False))
+        elif not note.reason:
+            lacking = tuple(variant for variant in how.names if variant not in has)
+            if lacking or note.series is None:
+                todo.append(Task(name, source, lacking, anew=False))
     return todo
 
 
@@ -156,6 +161,13 @@ def _has_changed(path: Path, note: Note) -> bool:
     return (facts.st_size, facts.st_mtime_ns) != (note.size, note.changed)
 
 
+def series_table(ids: pd.Series, journal: Journal) -> pd.DataFrame:
+    """Series and position of each slice. Apart from slices.csv, whose fingerprint tells trainings their data."""
+    notes = [journal.notes[name] for name in ids]
+    return pd.DataFrame({"id": ids, "series": [note.series for note in notes],
+                         "position_mm": [note.position_mm for note in notes]})  # fmt: skip
+
+
 def tables(files: pd.DataFrame, journal: Journal) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The files with what their notes say, and the rejected ones as id, source, reason.
 
@@ -163,7 +175,7 @@ def tables(files: pd.DataFrame, journal: Journal) -> tuple[pd.DataFrame, pd.Data
     """
     notes = pd.DataFrame([journal.notes[name] for name in files["id"]], columns=list(Note._fields))
     rejected = notes["reason"] != ""
-    read = files.merge(notes.loc[~rejected].drop(columns=["source", "size", "changed", "reason"]), on="id")
+    read = files.merge(notes.loc[~rejected].drop(columns=NOT_IN_TABLE), on="id")
     read["patient"] = read["patient"].map(patients.plain)
     patients.refuse_spellings(read["patient"], "PatientID of the DICOM files")
     return read, notes.loc[rejected, ["id", "source", "reason"]]

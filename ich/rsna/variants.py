@@ -17,6 +17,8 @@ VARIANTS = {
     "6_roi_noblank_clahe_bilateral": ("roi", "noblank", "clahe", "bilateral"),
 }
 BASELINE = "0_dicom2png"
+NEIGHBOURS = "_neighbours"  # ends the name of a run with `--neighbours 1`
+RUN_NAMES = (*VARIANTS, *(name + NEIGHBOURS for name in VARIANTS))
 MEANING = {
     "roi": "black outside the largest outline", "noblank": "saturated bone (grey level 255) made black",
     "clahe": "local contrast raised", "bilateral": "smoothed, edges kept",
@@ -99,6 +101,16 @@ def apply(grey: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         return done[steps]
 
     return {name: after(VARIANTS[name]) for name in names}
+
+
+def run_name(variant: str, neighbours: int) -> str:
+    """The folder of the trainings on a variant."""
+    return variant + NEIGHBOURS * bool(neighbours)
+
+
+def compared_with(run: str) -> str:
+    """What a run is compared with: with neighbours the same without, otherwise BASELINE."""
+    return run.removesuffix(NEIGHBOURS) if run.endswith(NEIGHBOURS) else BASELINE
 
 
 def chosen(names: Sequence[str]) -> list[str]:

@@ -10,8 +10,8 @@ import pydicom
 from ich.base.errors import InputError, printable
 from ich.scans import dicom_file
 from ich.scans.dicom_slice import NO_HU, is_axial, why_no_slice
+from ich.scans.scan import FARTHEST_MM
 
-FARTHEST_MM = 1e5  # from the scanner's origin
 NOT_RIGHT = 0.01  # what unit vectors and their angle may be off
 LONGEST_NAME = 64  # letters, by the standard
 NO_PLACE = "no position, orientation, pixel spacing or size"

@@ -9,7 +9,7 @@ import pydicom
 
 from ich.base.errors import InputError, printable
 from ich.scans import dicom_file
-from ich.scans.scan import MOST_OBLIQUE_DEG
+from ich.scans.scan import FARTHEST_MM, MOST_OBLIQUE_DEG
 from ich.scans.window import WIDEST, Window
 
 AIR_HU, BRIGHTEST_HU = -1024, 3071  # what 12 bits with the usual intercept hold
@@ -27,6 +27,8 @@ class Slice:
     patient: str  # PatientID
     window: Window | None  # the first one of the file's own window tags
     repaired: bool  # 12-bit values were wrapped back
+    series: str  # SeriesInstanceUID; empty: unknown
+    position_mm: float | None  # along the normal of the slice, upwards in an axial scan; None: unknown
 
 
 def read_slice(path: Path) -> Slice:
@@ -36,7 +38,8 @@ def read_slice(path: Path) -> Slice:
         if reason := why_no_slice(header, "CT") or _why_unusable(header):
             raise InputError(reason)
         hu, repaired = to_hu(dicom_file.pixel_array(header), header)
-        return Slice(hu, str(header.PatientID), _own_window(header), repaired)
+        series = str(header.get("SeriesInstanceUID") or "").strip()
+        return Slice(hu, str(header.PatientID), _own_window(header), repaired, series, _position(header))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # elements hold anything, and decoders raise anything
@@ -74,6 +77,17 @@ def why_no_slice(header: pydicom.Dataset, default_modality: str = "unknown") -> 
         NO_HU: None in (header.get("RescaleSlope"), header.get("RescaleIntercept")),
     }
     return next((reason for reason, applies in reasons.items() if applies), "")
+
+
+def _position(header: pydicom.Dataset) -> float | None:
+    """Where a slice lies along its normal, mm; nonsense is unknown, since only its neighbours depend on it."""
+    corner = header.get("ImagePositionPatient")
+    axes = header.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0)
+    if corner is None or np.size(corner) != 3:
+        return None
+    normal = np.cross(*np.reshape(np.array(axes, float), (2, 3)))
+    position = float(np.array(corner, float) @ normal) * (1 if normal[2] > 0 else -1)
+    return round(position, 3) if abs(position) < FARTHEST_MM else None
 
 
 def is_axial(orientation: Sequence[float]) -> bool:

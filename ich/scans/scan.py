@@ -13,6 +13,7 @@ from ich.base.errors import InputError
 from ich.scans import nifti
 
 MOST_OBLIQUE_DEG = 40.0  # gantries tilt by at most 30 degrees; beyond that slices are not axial
+FARTHEST_MM = 1e5  # from the scanner's origin
 NOTED_DEG = 2.0
 MOST_OBLONG = 1.5  # longer over shorter pixel side; above, the slices were taken in another direction
 

@@ -331,6 +331,36 @@ def test_the_files_own_window(few: Path, tmp_path: Path) -> None:
     assert np.array_equal(cv2.imread(str(files.png("0_dicom2png", name)), cv2.IMREAD_UNCHANGED), window(hu))
 
 
+def test_series_and_position_are_recorded(few: Path, tmp_path: Path) -> None:
+    path = sorted((few / "healthy").glob("0*.dcm"))[0]
+    header = pydicom.dcmread(path)
+    del header.SeriesInstanceUID, header.ImagePositionPatient
+    header.save_as(path)
+    files = preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    table = pd.read_csv(files.series, dtype={"id": str}).set_index("id")
+    assert table.index.tolist() == read(files).index.tolist()
+    assert table.loc[path.stem].isna().all()
+    rest = table.drop(path.stem)
+    assert rest["position_mm"].tolist() == [5 * int(name[-3:]) for name in rest.index]
+    assert rest["series"].nunique() == len({name[:3] for name in rest.index})
+    assert "series" not in read(files)
+
+
+def test_notes_of_an_earlier_version_are_completed(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    first, *notes = files.journal.read_text().splitlines()
+    earlier = [json.dumps(json.loads(note)[:-2]) for note in notes]
+    files.journal.write_text("\n".join([first, *earlier]) + "\n")
+    whole, times = contents(files), {path: path.stat().st_mtime_ns for path in files.folder.rglob("1_roi/*.png")}
+    files.series.unlink()
+    preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    assert contents(files) == whole
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    done = processed(monkeypatch)
+    preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
+    assert done == []
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

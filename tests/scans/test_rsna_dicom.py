@@ -117,6 +117,21 @@ def test_window_tags(tmp_path: Path, level: object, width: object, window: Windo
     assert dicom_slice.read_slice(path).window == window
 
 
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({}, None),
+        ({"ImagePositionPatient": [-120, 3, 41.5]}, 41.5),
+        ({"ImagePositionPatient": [0, 0, 40], "ImageOrientationPatient": [1, 0, 0, 0, -1, 0]}, 40),  # seen from above
+        ({"ImagePositionPatient": [0, 10, 40], "ImageOrientationPatient": [1, 0, 0, 0, 0.8, -0.6]}, 38),
+        ({"ImagePositionPatient": [0, 0, 1e9]}, None),
+    ],
+)
+def test_position_along_the_normal(tmp_path: Path, tags: dict, expected: float | None) -> None:
+    found = dicom_slice.read_slice(written(tmp_path, dataset(signed(60), SeriesInstanceUID="1.2.9", **tags)))
+    assert (found.series, found.position_mm) == ("1.2.9", expected)
+
+
 def test_without_window_tags(tmp_path: Path) -> None:
     assert dicom_slice.read_slice(written(tmp_path, dataset(signed(60)))).window is None
 
