@@ -214,6 +214,14 @@ class MainKfold(Train, Engine):
 
 
 @dataclass
+class ScoreMasks(Split, Runs):
+    """score_masks.py"""
+
+    run: str = ""  # folder name of the run to write, such as nnunet or reader2
+    masks: tuple[Path, ...] = ()  # folders with a mask or probabilities for each scan of the folds
+
+
+@dataclass
 class Trials(Split, Reports, Runs):
     """trials.py"""
 

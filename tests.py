@@ -44,7 +44,8 @@ from ich.score.summary import summarize
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = flags.parse(settings.Tests, __doc__, argv)
-    found = folds.gather(config.runs, config.protocol, (config.run,) if config.run else ())
+    names = (config.run,) if config.run else ()
+    found = folds.networks(folds.gather(config.runs, config.protocol, names), bool(names))
     folds.refuse_other_data(config, found[0], split_fingerprints(config, "kfold"))
     with writing(config.reports / config.protocol):
         _write(config, found)

@@ -31,6 +31,10 @@ from ich.data.table import read_parts, read_slices
 from ich.draw import colours, plots
 from ich.report import analysis, cautions, comparison, folds, page, published, verdict
 
+# What _trained says, in this order.
+TRAINED = ("run", "network", "filters", "parameters", "image", "windows HU", "recipe", "levers", "epochs", "batch",
+           "learning rate", "seed", "folds", "repeats", "device", "backend", "precision", "hours")  # fmt: skip
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = flags.parse(settings.Trials, __doc__, argv)
@@ -75,10 +79,13 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
 
 
 def _trained(run: folds.Run) -> dict:
-    """What the report says of a run: network, recipe, device, time."""
+    """What the report says of a run: network, recipe, device, time; None where masks were given."""
+    made_of = run.identity()
+    if run.given:
+        about = {"run": run.name, "network": f"given {run.given}", "folds": len(run.folds), "repeats": 1}
+        return {**dict.fromkeys(TRAINED), **about}
     needed = ("identity", "parameters", "device", "backend", "training_seconds")
     manifests = [read_json(training.run, needed) for training in run.trainings]
-    made_of = run.identity()
     recipe = made_of["recipe"]
     return {
         "run": run.name, "network": made_of["model"], "filters": made_of["n_filters"],
@@ -105,13 +112,18 @@ def _missing(found: list[folds.Run], config: settings.Trials) -> list[str]:
 
 
 def _plot(found: list[folds.Run], folder: Path, protocol: str, colour_of: dict[str, str]) -> None:
-    histories = {run.name: run.mean_history() for run in found}
+    histories = {run.name: run.mean_history() for run in found if not run.given}
     for name, history in histories.items():
         write_csv(folder / f"{name}_mean_history.csv", history)
     for measure in plots.CURVES:
-        plots.fold_curves(folder / f"{measure}_fig.png", histories, measure, protocol, colour_of)
-    for measure in ("dice", "iou"):
-        plots.versus_curves(folder / f"{measure}_fig_vs.png", histories, measure, protocol, colour_of)
+        path, versus = (folder / f"{measure}_{ending}.png" for ending in ("fig", "fig_vs"))
+        if not histories:  # given masks alone
+            path.unlink(missing_ok=True)
+            versus.unlink(missing_ok=True)
+            continue
+        plots.fold_curves(path, histories, measure, protocol, colour_of)
+        if measure != "loss":
+            plots.versus_curves(versus, histories, measure, protocol, colour_of)
     title = f"Out-of-fold Dice at threshold 0.5, split by {protocol}"
     plots.strips(folder / "folds_fig.png", comparison.strip_values(found, protocol), "Dice", title, colour_of)
 
@@ -133,7 +145,9 @@ def _tell(
     print(table[columns].to_string(index=False, float_format="%.3f", na_rep="-"))
     if protocol == "patient":
         if len(found) > 1:
-            print(f"highest mean Dice: {folds.best(found).name}; predict.py takes it unless --run names another")
+            own = [run for run in found if not run.given]
+            if own:
+                print(f"highest mean Dice: {folds.best(own).name}; predict.py takes it unless --run names another")
         if source == origin.CT_ICH:
             print(published.NOT_COMPARABLE)
     for caution in cautions.of_report(table, analysis.fold_means(found, protocol)):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import config as settings
 
 UNKNOWN = "unknown (own PNGs)"  # windows of earlier versions
+GIVEN = "given masks"  # in place of the name of a network and a recipe
 NETWORK = "network_code"  # fingerprint of the network's code; trainings of earlier versions have none
 
 
@@ -29,6 +30,17 @@ def make(
         "model": name, "n_filters": n_filters, "protocol": config.protocol, "part": part, "seed": config.seed,
         "recipe_name": config.recipe, "recipe": asdict(recipe), "init_weights": weights, **prints,
         NETWORK: source.network_print(source.NETWORKS, name),
+    }  # fmt: skip
+
+
+def of_given(config: "settings.ScoreMasks", kind: str, masks: str, part: str, prints: dict) -> dict:
+    """What makes a fold of `kind` (masks or probabilities) this one that another method gave; `masks`: their print.
+
+    It names no network and no recipe. `prints`: fingerprints of data and split.
+    """
+    return {
+        "model": GIVEN, "n_filters": None, "protocol": config.protocol, "part": part, "seed": None,
+        "recipe_name": GIVEN, "recipe": {}, "given": kind, "given_masks": masks, **prints,
     }  # fmt: skip
 
 

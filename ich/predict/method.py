@@ -53,7 +53,7 @@ class Method:
 
 def choose_run(folder: Path, protocol: str, name: str) -> folds.Run:
     """The run `name`; of several the best by mean out-of-fold Dice over patients. Raises InputError without any."""
-    found = folds.gather(folder, protocol, (name,) if name else ())
+    found = folds.networks(folds.gather(folder, protocol, (name,) if name else ()), bool(name))
     if len(found) == 1:
         return found[0]
     if protocol != "patient":

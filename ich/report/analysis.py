@@ -14,28 +14,44 @@ from ich.report.repeats import mean_of
 from ich.score import breakdown, calibration, statistics
 from ich.score.metrics import with_blood
 
+OF_PROBABILITIES = (
+    "calibration.csv", "calibration_error.csv", "calibration_fig.png", "operating.csv", "operating_point.csv",
+    "operating_fig.png", "roc.csv", "roc_fig.png",
+)  # fmt: skip
+
 
 def write(folder: Path, found: list[Run], slices: pd.DataFrame, protocol: str, colours: Mapping[str, str]) -> None:
     """Write tables and plots of the out-of-fold predictions of all runs.
 
     `slices`: the content of slices.csv; `colours`: of each run. Of several repeats shares, limits and lesions found are
-    means over repeats; curves are over the rows of all.
+    means over repeats; curves are over the rows of all. OF_PROBABILITIES leave out runs of given masks.
     """
     tables = {"by_type": _mean_of_each(found, lambda run: breakdown.by_type(run.table("slices"), slices))}
+    tables["folds"] = fold_means(found, protocol)
+    if protocol == "patient":
+        tables |= _of_patients(found)
+    if soft := [run for run in found if run.has_probabilities]:
+        tables |= _reliability(folder, soft, colours)
+        if protocol == "patient":
+            tables |= _of_thresholds(folder, soft, slices, colours)
+    else:
+        for name in OF_PROBABILITIES:  # of runs that are not compared any more
+            (folder / name).unlink(missing_ok=True)
+    if "agreement" in tables and (blood := with_blood(tables["patients"]))["volume_true_ml"].notna().all():
+        analysis_plots.bland_altman(folder / "volume_fig.png", blood, tables["agreement"], colours)
+    for name, table in tables.items():
+        write_csv(folder / f"{name}.csv", table)
+
+
+def _reliability(folder: Path, found: list[Run], colours: Mapping[str, str]) -> dict[str, pd.DataFrame]:
     bins = {run.name: _bins(run) for run in found}
-    tables["calibration"] = pd.concat(
-        [table.assign(run=name, of=of) for name, pair in bins.items() for of, table in pair.items()], ignore_index=True
-    )
-    tables["calibration_error"] = pd.DataFrame(
+    analysis_plots.reliability(folder / "calibration_fig.png", bins, colours)
+    tables = [table.assign(run=name, of=of) for name, pair in bins.items() for of, table in pair.items()]
+    errors = (
         {"run": name, **{of: calibration.expected_error(table) for of, table in pair.items()}}
         for name, pair in bins.items()
     )
-    analysis_plots.reliability(folder / "calibration_fig.png", bins, colours)
-    tables["folds"] = fold_means(found, protocol)
-    if protocol == "patient":
-        tables |= _of_patients(folder, found, slices, colours)
-    for name, table in tables.items():
-        write_csv(folder / f"{name}.csv", table)
+    return {"calibration": pd.concat(tables, ignore_index=True), "calibration_error": pd.DataFrame(errors)}
 
 
 def fold_means(found: list[Run], protocol: str) -> pd.DataFrame:
@@ -74,24 +90,26 @@ def draw_paired(
     paired(path, values, means, title, "Dice of slices with blood, out of fold", colours)
 
 
-def _of_patients(
+def _of_patients(found: list[Run]) -> dict[str, pd.DataFrame]:
+    return {
+        "patients": _each(found, lambda run: run.table("patients")),
+        "by_size": _mean_of_each(found, lambda run: breakdown.by_size(run.table("patients"))),
+        "agreement": _mean_of_each(found, _agreement),
+    }
+
+
+def _of_thresholds(
     folder: Path, found: list[Run], slices: pd.DataFrame, colours: Mapping[str, str]
 ) -> dict[str, pd.DataFrame]:
     tables = {
-        "patients": _each(found, lambda run: run.table("patients")),
-        "by_size": _mean_of_each(found, lambda run: breakdown.by_size(run.table("patients"))),
         "operating": _each(found, lambda run: breakdown.by_threshold(run.table("thresholds"), slices)),
         "operating_point": _each(found, choice.candidates_of),
         "roc": _each(found, lambda run: breakdown.scan_roc(run.rows("patients"))),
-        "agreement": _mean_of_each(found, _agreement),
     }
     points = tables["operating_point"][tables["operating_point"]["chosen"]]
     chosen = dict(zip(points["run"], points["threshold"], strict=True))
     analysis_plots.operating_point(folder / "operating_fig.png", tables["operating"], chosen, colours)
     analysis_plots.roc(folder / "roc_fig.png", tables["roc"], colours)
-    blood = with_blood(tables["patients"])
-    if blood["volume_true_ml"].notna().all():
-        analysis_plots.bland_altman(folder / "volume_fig.png", blood, tables["agreement"], colours)
     return tables
 
 

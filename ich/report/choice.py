@@ -53,7 +53,9 @@ class Choice(NamedTuple):
 
 
 def of_run(run: Run) -> Choice:
-    """The operating point of a run; split by slice there are no whole scans to choose on, so it is 0.5."""
+    """The operating point of a run; it is 0.5 for masks, and split by slice, where there are no scans to choose on."""
+    if not run.has_probabilities:
+        return Choice(FIXED, "masks were given", "masks were given")
     return choose(_patients(run)) if run.identity()["protocol"] == "patient" else Choice(FIXED, "default", "default")
 
 

@@ -23,10 +23,10 @@ def paper_table(runs: list[Run]) -> pd.DataFrame:
     """As in the publication: mean and standard deviation over folds of loss, Dice and IoU at every checkpoint epoch.
 
     Adds the last epoch, and the epoch with the best mean validation Dice; the latter is selected on the data that it
-    is scored on, so its scores are too high.
+    is scored on, so its scores are too high. Runs of given masks have no epochs.
     """
     rows = []
-    for run in runs:
+    for run in (each for each in runs if not each.given):
         history = run.mean_history().dropna(subset=["val_dice_mean"]).set_index("epoch")
         recipe = run.identity()["recipe"]
         every = recipe["checkpoint_every"] or max(1, recipe["epochs"] // 5)
@@ -35,7 +35,7 @@ def paper_table(runs: list[Run]) -> pd.DataFrame:
         best = history["val_dice_mean"].idxmax()
         rows += [_paper_row(run, history, epoch, kind) for epoch, kind in sorted(kinds.items())]
         rows.append(_paper_row(run, history, best, "best, selected on the same data"))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["run", "protocol", "epoch", "weights", "folds"])
 
 
 def _paper_row(run: Run, history: pd.DataFrame, epoch: int, kind: str) -> dict:

@@ -11,7 +11,7 @@ import pandas as pd
 from ich.base import paths, record, tables
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
-from ich.data import identity
+from ich.data import given_masks, identity
 from ich.report import finished, repeats
 from ich.score import metrics
 
@@ -55,6 +55,16 @@ class Run:
     def identity(self) -> dict:
         """Model, recipe and fingerprints, as recorded by the first fold."""
         return identity.read(self.trainings[0].run)
+
+    @property
+    def given(self) -> str:
+        """`masks` or `probabilities` where another method gave them (score_masks.py); empty for networks."""
+        return str(self.identity().get("given", ""))
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether thresholds can be judged."""
+        return self.given != given_masks.MASKS
 
     def about(self) -> dict:
         """`origin` of the data ("" if unknown) and `patients_known`, as recorded by the first fold."""
@@ -127,6 +137,18 @@ def gather(folder: Path, protocol: str, names: tuple[str, ...] = ()) -> list[Run
             finished.refuse_copy(training)
             _refuse_other_method(training, run)
     return chosen
+
+
+def networks(found: list[Run], named: bool) -> list[Run]:
+    """The runs that hold networks; of the others a note, or InputError if the user `named` one, or if none is left."""
+    own = [run for run in found if not run.given]
+    for run in found:
+        if run.given:
+            text = f"{run.trainings[0].folder.parent}: holds {run.given} that were given, no networks"
+            if named or not own:
+                raise InputError(f"{text}; train one (main_kfold.py), or name another by --run")
+            print(f"note: {text}; left out")
+    return own
 
 
 def refuse_other_data(config: "settings.Split", run: Run, prints: dict) -> None:

@@ -1,7 +1,7 @@
 """report.html: one file that opens offline, built only from the tables and plots in a report folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -57,7 +57,8 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     page = _template().render(
         title="ICH Detector: comparison of networks", research_only=record.RESEARCH_ONLY, protocol=protocol,
         answers=answers or ["Only one run is finished: train another to compare."],
-        reading=READING[protocol] + _several_scans(data) + display.seeds(_read(folder, "repeats")),
+        reading="".join([READING[protocol], _on_trust(facts["trained"]), _several_scans(data),
+                         display.seeds(_read(folder, "repeats"))]),
         first=display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
         meanings=meanings(display.EXPLAINED[protocol]),
         comparison=Table.turned(comparison, "All columns of comparison.csv", "run"),
@@ -78,6 +79,12 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     path = folder / "report.html"
     write_text(path, page)
     return path
+
+
+def _on_trust(trained: Sequence[Mapping[str, object]]) -> str:
+    """What the program can't know of masks that were given."""
+    names = ", ".join(str(run["run"]) for run in trained if verdict.is_given(run))
+    return f" That {names} never saw the patients either is taken on trust: its masks were given." if names else ""
 
 
 def _several_scans(data: Path) -> str:

@@ -45,6 +45,7 @@ def verdicts(tests: pd.DataFrame, trained: Sequence[Mapping[str, object]]) -> li
         answer, reason = _by_slice(folds, len(pairs)) if patients is None else _by_patient(patients, folds, len(pairs))
         if unlike := differences(runs.get(a, {}), runs.get(b, {})):
             reason += f"; not trained alike ({unlike})"
+        reason += "".join(f"; masks of {name} were given" for name in (a, b) if is_given(runs.get(name, {})))
         found.append(Verdict(f"Is {a} better than {b}?", answer, f"{reason}; {_seeds(runs, a, b)}"))
     return found
 
@@ -52,6 +53,7 @@ def verdicts(tests: pd.DataFrame, trained: Sequence[Mapping[str, object]]) -> li
 def differences(a: Mapping[str, object], b: Mapping[str, object]) -> str:
     """In what two runs were not trained alike: `epochs 60 and 120, precision float32 and mixed_bfloat16`."""
     names = [name for name in a if name in b and name not in OF_ITS_OWN and a[name] != b[name]]
+    names = [name for name in names if None not in (a[name], b[name])]  # of masks that were given nothing is known
     return ", ".join(f"{name} {a[name]} and {b[name]}" for name in names)
 
 
@@ -69,6 +71,11 @@ def _by_patient(patients: pd.Series, folds: pd.Series, pairs: int) -> tuple[str,
     if patients["mean_difference"] * folds["mean_difference"] < 0:
         return NOT_SHOWN, f"{reason}, the other way round"
     return (YES if folds["p_holm"] < ALPHA else PROBABLY), reason
+
+
+def is_given(run: Mapping[str, object]) -> bool:
+    """Whether the masks of a run were given; `run` is one of `trained`."""
+    return str(run.get("network", "")).startswith("given ")
 
 
 def _by_slice(folds: pd.Series, pairs: int) -> tuple[str, str]:

@@ -197,13 +197,15 @@ def _note_disagreement(image: nib.Nifti1Image) -> None:
     """Warn where qform and sform are both set and put the voxels in different places."""
     header = image.header
     if header["qform_code"] and header["sform_code"]:
-        shift = _shift(image.shape, header.get_qform(), header.get_sform())
-        if shift > AFFINE_TOLERANCE_MM:
+        distance = shift(image.shape, header.get_qform(), header.get_sform())
+        if distance > AFFINE_TOLERANCE_MM:
             path = image.get_filename()
-            warnings.warn(f"{path}: its qform and sform differ by up to {shift:.2f} mm; the sform counts", stacklevel=2)
+            warnings.warn(
+                f"{path}: its qform and sform differ by up to {distance:.2f} mm; the sform counts", stacklevel=2
+            )
 
 
-def _shift(shape: tuple[int, ...], one: np.ndarray, other: np.ndarray) -> float:
+def shift(shape: tuple[int, ...], one: np.ndarray, other: np.ndarray) -> float:
     """How far (mm) two affines put a corner voxel apart at most."""
     corners = np.array([[*corner, 1] for corner in itertools.product(*((0, n - 1) for n in shape))]).T
     return float(np.abs((one - other) @ corners).max())
@@ -220,9 +222,9 @@ def check_mask(ct: nib.Nifti1Image, mask: nib.Nifti1Image) -> None:
         raise InputError(f"{mask.get_filename()}: mask has shape {mask.shape}, its CT has {ct.shape}")
     if not has_orientation(mask) or not has_orientation(ct):
         return
-    shift = _shift(ct.shape, ct.affine, mask.affine)
-    if not shift <= AFFINE_TOLERANCE_MM:  # NaN too
-        raise InputError(f"{mask.get_filename()}: mask lies {shift:.2f} mm off its CT (affines differ)")
+    distance = shift(ct.shape, ct.affine, mask.affine)
+    if not distance <= AFFINE_TOLERANCE_MM:  # NaN too
+        raise InputError(f"{mask.get_filename()}: mask lies {distance:.2f} mm off its CT (affines differ)")
 
 
 def check_binary(voxels: np.ndarray, name: str) -> np.ndarray:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from ich.data.pixels import Slices
 from ich.data.table import scan_of
-from ich.score import metrics, operating
+from ich.score import calibration, metrics, operating
 from ich.score.operating import FIXED, Point
 from ich.score.patient import joined, patient_row
 
@@ -25,6 +25,25 @@ def predicted(slices: Slices, prob: np.ndarray, point: Point) -> np.ndarray:
     for places in _scans(slices.table):
         masks[places] = operating.predicted(prob[places], _voxel_mm3(slices.table, places), point)
     return masks
+
+
+def tables(
+    slices: Slices, prob: np.ndarray, whole_scans: bool, has_probabilities: bool = True
+) -> dict[str, pd.DataFrame]:
+    """All tables of a validation part, by the name of their file in `paths.Training`.
+
+    `has_probabilities` false: `prob` are masks, 0 and 1; then there are no thresholds and no `score`.
+    """
+    made = {"slices": slice_scores(slices, prob)}
+    if whole_scans:
+        made["patients"] = patient_scores(slices, prob)
+    if not has_probabilities:
+        return {name: table.assign(score=np.nan) for name, table in made.items()}
+    made["calibration"] = calibration.pixel_bins(slices.masks.astype(bool), prob)
+    if whole_scans:
+        made["thresholds"] = threshold_counts(slices, prob)
+        made["operating"] = operating_counts(slices, prob)
+    return made
 
 
 def slice_scores(slices: Slices, prob: np.ndarray, point: Point = FIXED) -> pd.DataFrame:

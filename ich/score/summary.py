@@ -84,9 +84,9 @@ def _detection(prefix: str, table: pd.DataFrame) -> dict[str, float]:
 
     blood = table["tp"] + table["fn"] > 0
     alarm = table["tp"] + table["fp"] > 0
-    two_classes = blood.nunique() == 2
+    ranked = blood.nunique() == 2 and table["score"].notna().all()  # masks have no score
     return {
         f"{prefix}_sensitivity": float(alarm[blood].mean()),
         f"{prefix}_specificity": float((~alarm[~blood]).mean()),
-        f"{prefix}_auroc": float(roc_auc_score(blood, table["score"])) if two_classes else float("nan"),
+        f"{prefix}_auroc": float(roc_auc_score(blood, table["score"])) if ranked else float("nan"),
     }

@@ -11,7 +11,7 @@ from ich.base.files import atomic, write_csv
 from ich.data import origin
 from ich.data.pixels import Pairs, Slices
 from ich.draw import plots
-from ich.score import calibration, evaluation
+from ich.score import evaluation
 from ich.train import device, loop, prediction
 from ich.train.batches import TrainingBatches
 from ich.train.jobs import Job
@@ -76,12 +76,8 @@ def validated_epochs(job: Job) -> set[int]:
 def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
     """Write the validation tables."""
     prob = prediction.predict(network.exact.predictor, valid, job.recipe.batch_size)
-    write_csv(job.files.slices, evaluation.slice_scores(valid, prob))
-    write_csv(job.files.calibration, calibration.pixel_bins(valid.masks.astype(bool), prob))
-    if whole_scans:
-        write_csv(job.files.patients, evaluation.patient_scores(valid, prob))
-        write_csv(job.files.thresholds, evaluation.threshold_counts(valid, prob))
-        write_csv(job.files.operating, evaluation.operating_counts(valid, prob))
+    for name, table in evaluation.tables(valid, prob, whole_scans).items():
+        write_csv(getattr(job.files, name), table)
 
 
 def estimate_seconds(job: Job, network: Network, train: Slices | Pairs, valid: Slices) -> float:
