@@ -22,7 +22,7 @@ TEMPLATE = """# The shipped network
 * Trained on {heads} phantom heads of style `{style}`, seed {seed}, {size} px, {training} slices in training and {valid}
   in validation (fold 1 of 10, by head): recipe `{recipe}`, {epochs} epochs, {minutes:.0f} minutes in {precision}.
 * Command `{command}`, code of commit `{commit}`, {keras}.
-* `last.keras` is stored with 10 bits of fraction, as float16 has, and packed: probabilities of phantom slices change by
+* `last.keras` is stored with 14 bits of fraction, and packed: probabilities of phantom slices change by
   {difference:.1e} at most.
 * License: that of the project. There are no patient data in it that anyone could object to.
 

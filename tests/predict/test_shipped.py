@@ -56,11 +56,11 @@ def scan(tmp_path: Path) -> Path:
     return write_nifti(tmp_path / "head.nii.gz", made.hu, made.affine)
 
 
-def test_rounding_keeps_ten_bits_and_packs():
+def test_rounding_keeps_fourteen_bits():
     values = np.random.default_rng(0).normal(size=10_000).astype(np.float32)
     rounded = shipped.rounded(values)
-    assert np.abs(rounded / values - 1).max() <= 2**-11
-    assert np.array_equal(rounded, rounded.astype(np.float16))
+    assert 2**-16 < np.abs(rounded / values - 1).max() <= 2**-15
+    assert not (rounded.view(np.int32) & 511).any()
     assert np.array_equal(shipped.rounded(rounded), rounded)
     assert shipped.rounded(np.float32([0, -1, 1e-30, 70000])) == pytest.approx([0, -1, 1e-30, 70000], rel=1e-3)
 
@@ -72,7 +72,7 @@ def test_a_packed_network_is_smaller_and_predicts_the_same(tmp_path: Path):
     difference = shipped.pack_network(tmp_path / "whole.keras", tmp_path / "packed.keras")
     assert 0 < difference <= shipped.MOST_DIFFERENCE
     whole, packed = ((tmp_path / f"{name}.keras").stat().st_size for name in ("whole", "packed"))
-    assert packed < 0.7 * whole
+    assert packed < 0.85 * whole
     image = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 1)).astype(np.float32)
     loaded = keras.models.load_model(tmp_path / "packed.keras", compile=False)
     assert np.abs(loaded.predict(image, verbose=0) - network.predict(image, verbose=0)).max() < 0.01
