@@ -71,6 +71,6 @@ def test_the_card_shows_what_was_measured_of_this_network(heads: pd.DataFrame, t
     write_json(tmp_path / shipped_card.MEASURED, measured)
     shipped_card.write(tmp_path)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "| plain | 2 | 0.25 (0.00 to 0.50) | 0.25 | 100% of 1 | 1.50 ml (3.0 ml) in 2 |" in card
+    assert "| plain | 2 | 0.25 (0.00 to 0.50) | 0.25 | 100% of 1 | 1.50 ml (3.0 ml) | 50% of 2 |" in card
     assert "800 phantom heads of style `calibrated`, seed 16, 256 px" in card
     assert "never seen a patient" in card

@@ -85,7 +85,7 @@ def write_patient(numbered: tuple[int, ct_ich.Case], folder: Path, labelled: int
 
 def _chosen(case: ct_ich.Case) -> pd.DataFrame:
     """All slices with blood, and some without from the middle half of the head."""
-    flags = case.flags
+    flags = pd.DataFrame(case.flags)  # which CT-ICH always has
     blood = flags[list(TYPES)].max(axis=1) > 0
     clean = flags[~blood & flags["slice"].between(len(flags) // 4, 3 * len(flags) // 4)]
     number = HEALTHY_EACH if len(clean) else 0

@@ -24,7 +24,7 @@ TEMPLATE = """# The shipped network
 * Command `{command}`, code of commit `{commit}`, {keras}.
 * `last.keras` is stored with 14 bits of fraction, and packed: probabilities of phantom slices change by
   {difference:.1e} at most.
-* License: that of the project. There are no patient data in it that anyone could object to.
+* License: that of the project. No patient data went into it.
 
 ## How well it does
 
@@ -43,8 +43,8 @@ Training on your own scans goes on from it: [docs/recipes.md](../docs/recipes.md
 
 
 HEADER = (
-    "| style | heads with blood | mean Dice (95 % interval) | median | bleeds above 5 ml found "
-    "| false positives in a clean head, mean (largest) |\n|---|---|---|---|---|---|"
+    "| style | heads with blood | mean Dice (95 % interval) | median | found, of those with more than 5 ml | "
+    "false positives in a clean head, mean (largest) | clean heads without any |\n|---|---|---|---|---|---|---|"
 )
 
 
@@ -73,7 +73,8 @@ def _row(style: dict) -> str:
     return (
         f"| {style['style']} | {style['heads_with_blood']} | {style['dice_mean']:.2f} ({style['ci_low']:.2f} to "
         f"{style['ci_high']:.2f}) | {style['dice_median']:.2f} | {style['large_found']:.0%} of {style['large']} | "
-        f"{style['clean_false_ml_mean']:.2f} ml ({style['clean_false_ml_largest']:.1f} ml) in {style['clean_heads']} |"
+        f"{style['clean_false_ml_mean']:.2f} ml ({style['clean_false_ml_largest']:.1f} ml) | "
+        f"{style['clean_without_any']:.0%} of {style['clean_heads']} |"
     )
 
 

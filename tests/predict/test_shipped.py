@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import nibabel as nib
 import numpy as np
 import pytest
 from conftest import Done, Project
@@ -17,7 +18,8 @@ import predict
 from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import read_json, write_json
-from ich.predict import method, quantize, shipped
+from ich.phantom.head import blood_kinds, make_patient
+from ich.predict import method, quantize, shipped, shipped_card
 
 FACTS = {
     "note": "", "backend": "tensorflow", "precision": "float32", "parameters": 2, "training_seconds": 1,
@@ -173,3 +175,25 @@ def test_flags_of_train_weights(given: list[str], status: int, line: str, tmp_pa
     assert done.returncode == status
     assert (done.stderr if status else done.stdout).startswith(line)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_one_of_the_project_finds_blood_in_a_plain_head(tmp_path: Path, capsys: pytest.CaptureFixture):
+    number = next(k for k in range(20) if blood_kinds(5, k) == ("epidural",))
+    made = make_patient(5, number, 128)
+    scan = write_nifti(tmp_path / "head.nii.gz", made.hu, made.affine)
+    predict.main([str(scan), "--run", "phantoms", "--engine", "keras", "--out", str(tmp_path / "out")])
+    found = nib.load(tmp_path / "out" / "head" / "mask.nii.gz").get_fdata() > 0
+    both = found & (made.mask > 0)
+    assert 2 * both.sum() / (found.sum() + (made.mask > 0).sum()) > 0.5
+    assert (
+        f"trained on {read_json(paths.shipped().run)['phantoms']['patients']} phantom heads" in capsys.readouterr().out
+    )
+
+
+def test_the_card_of_the_project_is_of_its_network():
+    measured = read_json(paths.SHIPPED / shipped_card.MEASURED)["result"]
+    assert measured["network"] == record.fingerprint(paths.shipped().last)
+    card = (paths.SHIPPED / "README.md").read_text(encoding="utf-8")
+    for row in measured["rows"]:
+        assert f"| {row['style']} | {row['heads_with_blood']} | {row['dice_mean']:.2f} (" in card
+    assert sum(path.stat().st_size for path in paths.shipped().folder.iterdir() if path.is_file()) < 8e6
