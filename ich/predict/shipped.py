@@ -37,7 +37,8 @@ def predicts(config: "settings.Predict") -> bool:
         return not paths.of_folds(config.runs / config.protocol / config.run)
     if config.run or any(getattr(config, name) != getattr(type(config)(), name) for name in ASKS):
         return False
-    return not paths.fold_trainings(config.runs, config.protocol)
+    found = paths.fold_trainings(config.runs, config.protocol)
+    return all(folds.Run(name, trainings).given for name, trainings in found.items())
 
 
 def run() -> folds.Run:

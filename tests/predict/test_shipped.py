@@ -114,6 +114,14 @@ def test_a_network_trained_here_comes_first_and_the_shipped_one_has_a_name(
     assert "shipped" not in capsys.readouterr().out
 
 
+def test_masks_of_another_method_are_no_network_trained_here(weights: Path, scan: Path, capsys: pytest.CaptureFixture):
+    (run,) = write_run(Path("runs"), [bright_is_blood(100)], name="nnunet").rglob("run.json")
+    facts = read_json(run)
+    write_json(run, {**facts, "identity": {**facts["identity"], "given": "masks"}})
+    predict.main([str(scan), "--engine", "keras"])
+    assert "note: no network is trained in runs yet: using the shipped network" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "flags", [["--runs", "rusn"], ["--run", "dunet"], ["--protocol", "slice"], ["--fold", "2"], ["--weights", "best"]]
 )
