@@ -1,5 +1,6 @@
 """EfficientNet for one grey slice: six outputs, with or without ImageNet weights, compiled once for many trainings."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of RGB in 0..1
 IMAGENET_SD = np.array([0.229, 0.224, 0.225])
+PUBLISHED = "https://storage.googleapis.com/keras-applications"
 DROPOUT = dict(zip("01234567", (0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5), strict=True))  # as published for B0 to B7
 OUTPUTS = 6
 
@@ -75,17 +77,29 @@ def _downloaded(name: str) -> keras.Model:
     try:
         return getattr(keras.applications, name)(include_top=False, weights="imagenet", pooling="avg")
     except Exception as error:  # Keras raises a bare Exception when a download fails
-        first = str(error).strip().splitlines()[0]
+        first, file = str(error).strip().splitlines()[0], f"{name.lower()}_notop.h5"
         raise InputError(
-            f"ImageNet weights of {name} could not be downloaded ({first}); give --weights none, or --weights FILE "
-            f"with {name.lower()}_notop.h5 from storage.googleapis.com/keras-applications"
+            f"ImageNet weights of {name} could not be downloaded ({first}); download {PUBLISHED}/{file} where there is "
+            f"a network and put it into {keras_models()}, or name it with --weights FILE; --weights none starts from "
+            "nothing"
         ) from None
+
+
+def keras_models() -> Path:
+    """Where Keras keeps what it has downloaded, and looks before it downloads."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
 
 
 def _load(network: keras.Model, backbone: keras.Model, path: Path) -> None:
     """A .keras or .weights.h5 file is of the whole network, a plain .h5 of the part before the top, as published."""
     published = path.suffix == ".h5" and not path.name.endswith(".weights.h5")
-    load_weights(backbone if published else network, path)
+    try:
+        load_weights(backbone if published else network, path)
+    except InputError as error:
+        raise InputError(
+            f"{error}; expected {network.name.lower()}_notop.h5 as Keras publishes it, without the top, or a .keras or "
+            ".weights.h5 file of a training here with the same --network"
+        ) from None
     if published and has_imagenet_input(backbone):  # a whole network was saved with the rescaling in it
         rescale_as_imagenet(backbone)
 

@@ -1,5 +1,6 @@
 """The classifier: networks, where their weights come from, schedule and loss."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -86,8 +87,20 @@ def test_own_weights_are_taken_as_they_are(small: None, tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit(small: None, tmp_path: Path) -> None:
     (tmp_path / "bad.h5").write_text("no weights")
-    with pytest.raises(InputError, match="do not fit this network"):
+    with pytest.raises(InputError, match=r"do not fit this network.*; expected efficientnetb0_notop\.h5 as Keras publ"):
         classifier.build(configured(tmp_path / "bad.h5"))
+    inputs = keras.Input((3,))
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(tmp_path / "other.keras")
+    with pytest.raises(InputError, match="a training here with the same --network"):
+        classifier.build(configured(tmp_path / "other.keras"))
+
+
+def test_weights_of_a_training_with_neighbours_fit_one_without(small: None, tmp_path: Path) -> None:
+    with_neighbours = classifier.build(dataclasses.replace(configured("none"), neighbours=1))
+    with_neighbours.save(tmp_path / "best.keras")
+    loaded = classifier.build(configured(tmp_path / "best.keras"))
+    for a, b in zip(with_neighbours.get_weights(), loaded.get_weights(), strict=True):
+        assert np.array_equal(a, b)
 
 
 def test_without_a_network_the_two_other_ways_are_named(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +108,9 @@ def test_without_a_network_the_two_other_ways_are_named(small: None, monkeypatch
         raise Exception("URL fetch failure on https://...: None -- no route")
 
     monkeypatch.setattr(keras.applications, "EfficientNetB0", offline)
-    with pytest.raises(InputError, match=r"URL fetch failure.*--weights none, or --weights FILE.*efficientnetb0_notop"):
+    with pytest.raises(
+        InputError, match=r"URL fetch failure.*efficientnetb0_notop.h5 .*\.keras/models, or .*--weights FILE"
+    ):
         classifier.build(configured("imagenet"))
 
 
