@@ -4,7 +4,7 @@
 
 reads   <runs>/rsna/*/predictions.csv and their repeats
 writes  <reports>/rsna/: comparison.csv differences.csv per_class.csv confusion_<variant>.csv
-        answer.png confusion.png run.json
+        per_scan.csv answer.png confusion.png per_scan.png run.json
 """
 
 import sys
@@ -23,7 +23,7 @@ from ich.base import flags, lock, paths, record, script
 from ich.base.files import write_csv, write_json
 from ich.data import origin
 from ich.draw.plots import label_all
-from ich.rsna import compare, doubts, plots, split
+from ich.rsna import compare, doubts, per_scan, plots, split
 from ich.rsna.scores import MEASURES
 from ich.rsna.variants import BASELINE, RUN_NAMES
 
@@ -39,12 +39,14 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     started = time.time()
     folder = paths.rsna_folder(config.reports, config.task)
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
-    for name in ("answer.png", *(f"confusion_{variant}.csv" for variant in RUN_NAMES)):
+    for name in ("answer.png", "per_scan.png", *(f"confusion_{variant}.csv" for variant in RUN_NAMES)):
         (folder / name).unlink(missing_ok=True)  # also of variants that are not compared any more
     table, differences = compare.comparison(results), compare.differences(results)
     write_csv(folder / "comparison.csv", table)
     write_csv(folder / "differences.csv", differences)
     write_csv(folder / "per_class.csv", compare.per_class(results, config.task))
+    scans = per_scan.table(results, config.seed)
+    write_csv(folder / "per_scan.csv", scans)
     source = results[0].origin
     label_all(origin.banner(source))
     matrices = compare.confusion(results, config.task)
@@ -60,9 +62,12 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     plots.confusion(folder / "confusion.png", matrices, about)
     if len(differences):
         plots.answer(folder / "answer.png", table, differences, about, no_answer, compare.by_seed(results))
+    if len(scans):
+        plots.scans(folder / "per_scan.png", scans[scans["score"] == per_scan.HIGHEST], config.task)
     facts = {"variants": list(table["variant"]), "no_answer": no_answer, "origin": source}
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     _tell(table, differences, no_answer, about, folder)
+    _tell_scans(scans, folder)
     if results[0].lacking:
         print(f"note: {split.lacking_line(results[0].lacking)}; means over classes leave them out")
     origin.tell(source)
@@ -82,6 +87,20 @@ def _tell(table: pd.DataFrame, differences: pd.DataFrame, no_answer: dict[str, s
         print(f"no answer about {names}: {reason}")
     answer = "answer.png " if len(differences) else ""
     print(f"-> {folder}: {answer}confusion.png comparison.csv differences.csv per_class.csv")
+
+
+def _tell_scans(scans: pd.DataFrame, folder: Path) -> None:
+    """How well any blood in a whole scan is found, or why that is unknown."""
+    rows = scans[(scans["type"] == "any") & (scans["score"] == per_scan.HIGHEST)]
+    if rows.empty:
+        print("note: no scores of whole scans, since no training has recorded the series of its slices; run "
+              "rsna_preprocess.py and rsna_train.py again")  # fmt: skip
+        return
+    first = rows.iloc[0]
+    print(f"\n{first['scans']} whole scans, {first['with_it']} with blood; AUROC of any blood by the highest slice:")
+    shown = rows[["variant", "auroc", "auroc_low", "auroc_high"]]
+    print(shown.to_string(index=False, float_format="%.3f", na_rep="-"))
+    print(f"-> {folder}: per_scan.csv per_scan.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Which preprocessing is best? Tables over variants, with intervals over patients, from finished trainings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -40,6 +40,7 @@ class Result(NamedTuple):
     drawn: pd.DataFrame
     origin: str = ""  # see ich.data.origin
     lacking: Mapping[str, list[str]] = MappingProxyType({})  # by part the classes that it has no slices of
+    series: np.ndarray = np.array([], str)  # of each slice; "" where it is unknown
 
 
 def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Result]:
@@ -60,10 +61,11 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
     for training in tables:
         _refuse_copy(training)
     drawn = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
+    series = _series(tables.values())
     lacking = split.lacking(tables[first], task, ("test",)) | read_json(first.run).get("lacking", {})
     return [
         _result(name, [_predicted(tables[training], task) for training in trainings], drawn)._replace(
-            origin=origin.read(trainings[0].folder), lacking=lacking
+            origin=origin.read(trainings[0].folder), lacking=lacking, series=series
         )
         for name, trainings in finished.items()
     ]
@@ -109,6 +111,13 @@ def _refuse_copy(training: paths.Classification) -> None:
                 f"{training.folder}: was trained as {name} {identity.get(name)}; is it a copy of another? "
                 "Delete it and run rsna_train.py again"
             )
+
+
+def _series(tables: Collection[pd.DataFrame]) -> np.ndarray:
+    """The series of each test slice, from any training that has recorded it: they have the same slices."""
+    known = next((table["series"] for table in tables if "series" in table), None)
+    slices = len(next(iter(tables)))
+    return np.full(slices, "") if known is None else known.fillna("").to_numpy(str)
 
 
 def _columns(task: str) -> list[str]:

@@ -90,6 +90,26 @@ def _verdict(low: float, high: float, measure: str) -> str:
     return BETTER if (low > 0) != (measure == LOWER_IS_BETTER) else WORSE
 
 
+def scans(path: Path, table: pd.DataFrame, task: str) -> None:
+    """A panel a type: AUROC over whole scans of each variant with its interval; `table` as of per_scan.table."""
+    types, names = list(dict.fromkeys(table["type"])), list(dict.fromkeys(table["variant"]))
+    figure, panels = new_figure(15, 0.4 * len(names) + 2, len(types))
+    for axes, kind in zip(panels, types, strict=True):
+        axes.axvline(0.5, color=GREY, linestyle=":")
+        rows = table[table["type"] == kind].reset_index(drop=True)
+        for line, row in rows.iterrows():
+            axes.plot([row["auroc_low"], row["auroc_high"]], [line, line], color=BLACK, linewidth=2)
+            axes.plot(row["auroc"], line, "o", color=BLACK)
+        counts = f"{rows['with_it'].iloc[0]} of {rows['scans'].iloc[0]} scans"
+        axes.set(title=f"{kind}\n{counts}", xlabel="AUROC", xlim=(0, 1))
+        axes.set_yticks(range(len(names)), names if axes is panels[0] else [""] * len(names))
+        axes.set_ylim(len(names) - 0.5, -0.5)
+    figure.suptitle(
+        f"Is it in the scan? The highest probability of its slices, {task}; 95 % interval over patients; 0.5 is chance"
+    )
+    save(figure, path)
+
+
 def confusion(path: Path, tables: dict[str, pd.DataFrame], subtitle: str) -> None:
     """A panel a variant: slices in numbers, share of the row as colour."""
     columns = min(4, len(tables))

@@ -113,6 +113,8 @@ def _predictions(job: Job, classifier: Classifier, part: str) -> pd.DataFrame:
     with contextlib.closing(job.batches(part)) as batches:
         prob = classifier.predict(batches)
     table = rows[["id", "patient", "split", "class", *LABELS]].reset_index(drop=True)
+    if job.data.series.exists():  # for scores of whole scans
+        table["series"] = table["id"].map(read_csv(job.data.series, ("id", "series"), "").set_index("id")["series"])
     return table.assign(**{f"prob_{name}": prob[:, k] for k, name in enumerate(names)})
 
 

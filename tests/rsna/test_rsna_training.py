@@ -100,7 +100,10 @@ def test_the_comparison_has_a_row_a_variant(work: Work) -> None:
     differences = pd.read_csv(folder / "differences.csv")
     assert differences["variant"].tolist() == list(variants.VARIANTS)[1:]
     assert len(pd.read_csv(folder / "per_class.csv")) == 7 * 6
-    for picture in ("answer.png", "confusion.png"):
+    scans = pd.read_csv(folder / "per_scan.csv")
+    assert len(scans) == 7 * 6 * 2
+    assert scans["scans"].min() >= 1
+    for picture in ("answer.png", "confusion.png", "per_scan.png"):
         assert (folder / picture).stat().st_size > 10_000
 
 
@@ -108,7 +111,13 @@ def test_every_column_is_explained(work: Work) -> None:
     work.compare()
     classes = {f"prob_{name}" for name in layouts.names_of(work.task)} | set(layouts.names_of(work.task))
     tables = [*work.root.rglob("*.csv"), *work.data.slices.parent.glob("*.csv")]
-    assert {table.name for table in tables} >= {"slices.csv", "predictions.csv", "differences.csv", "per_class.csv"}
+    assert {table.name for table in tables} >= {
+        "slices.csv",
+        "predictions.csv",
+        "differences.csv",
+        "per_class.csv",
+        "per_scan.csv",
+    }
     assert {each for each in undocumented(tables) if each.partition(": ")[2] not in classes} == set()
 
 
