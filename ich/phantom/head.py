@@ -54,11 +54,14 @@ class Scene:
     crack: Field | None
 
 
-def make_patient(seed: int, patient: int, size: int, style: styles.Name = "plain") -> Patient:
-    """Phantom number `patient` (from 0) of a seed, `size` pixels wide (32 to 512); the same at each call."""
+def make_patient(seed: int, patient: int, size: int, style: styles.Name = "plain", without: str = "") -> Patient:
+    """Phantom number `patient` (from 0) of a seed, `size` pixels wide (32 to 512); the same at each call.
+
+    `without`: a group of style.GROUPS, or style.BLOOD, that is as in `plain` heads.
+    """
     if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
         raise InputError(f"phantom size {size}: expected {SMALLEST_SIZE} to {LARGEST_SIZE} pixels")
-    scene = make_scene(seed, patient, style)
+    scene = make_scene(seed, patient, style, without)
     rng = np.random.default_rng([seed, patient, 4])
     hu, blood = _render(scene, size, rng)
     axes = FLIPS[rng.integers(len(FLIPS))]
@@ -68,14 +71,15 @@ def make_patient(seed: int, patient: int, size: int, style: styles.Name = "plain
     return Patient(_to_file(hu, axes), _to_file(mask, axes), affine, _flags(blood, scene), scene.head.age, scene.sex)
 
 
-def make_scene(seed: int, patient: int, style: styles.Name = "plain") -> Scene:
+def make_scene(seed: int, patient: int, style: styles.Name = "plain", without: str = "") -> Scene:
     """The head of a phantom as fields, before any pixel is drawn: the same for every image size."""
     rng = np.random.default_rng([seed, patient])
     head, sex = _random_head(rng)
-    look = styles.look(style, head.age, np.random.default_rng([seed, patient, 5]))
+    look = styles.look(style, head.age, np.random.default_rng([seed, patient, 5]), without)
     head = _restyle(head, look)
-    plan = plan_blood if style == "plain" else trauma.plan_trauma
-    plans = [plan(kind, rng) for kind in blood_kinds(seed, patient, style)]
+    of_blood: styles.Name = "plain" if without == styles.BLOOD else style
+    plan = plan_blood if of_blood == "plain" else trauma.plan_trauma
+    plans = [plan(kind, rng) for kind in blood_kinds(seed, patient, of_blood)]
     space = grid(head, COARSE_CELLS)
     swollen = swelling(plans, space)
     fields = skull_fields(space, look, swollen, rng)

@@ -3,7 +3,7 @@
 The percentiles of `calibrated` are chosen so that `benchmarks/phantom_figures.py` finds those of CT-ICH 1.3.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +56,15 @@ class Look:
 
 
 PLAIN = Look()
+# Figures that belong together: any group can be left as it is in `plain`, to learn what it is worth.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "density": ("brain_hu", "contrast", "vein_hu", "tentorium_hu", "falx_hu"),
+    "shape": ("sulci", "ventricles_mm", "skull", "scalp_mm", "wide", "gap_mm"),
+    "scanner": ("noise_hu", "grain_mm", "blur_mm", "cupping_hu", "streaks", "band_hu", "moved_mm"),
+    "place": ("shift_mm", "turn"),
+    "surroundings": ("rest_mm", "rest_radius", "rest_from", "fingers", "face_blur_mm"),
+}
+BLOOD = "blood"  # one more group: kinds, places, sizes and densities of bleedings (trauma.py)
 
 
 def draw(rng: np.random.Generator, percentiles: Percentiles) -> float:
@@ -65,10 +74,15 @@ def draw(rng: np.random.Generator, percentiles: Percentiles) -> float:
     return float(np.interp(rng.random(), (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1), (ends[0], *p, ends[1])))
 
 
-def look(style: Name, age: int, rng: np.random.Generator) -> Look:
-    """The look of a head of `age` years; `plain` draws nothing."""
+def look(style: Name, age: int, rng: np.random.Generator, without: str = "") -> Look:
+    """The look of a head of `age` years; `plain` draws nothing, and neither is what the group `without` holds."""
     if style == "plain":
         return PLAIN
+    return replace(_drawn(age, rng), **{name: getattr(PLAIN, name) for name in GROUPS.get(without, ())})
+
+
+def _drawn(age: int, rng: np.random.Generator) -> Look:
+    """A calibrated look: every figure of its own."""
     child = min(age / CHILD, 1.0)  # below 1 in a child
     sharp = rng.random() < SHARP_ODDS
     turned = rng.random() < TURNED_ODDS
