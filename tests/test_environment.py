@@ -59,7 +59,7 @@ def test_variables_of_libraries_that_are_no_numbers(variable: str, tmp_path: Pat
     command = [sys.executable, str(ROOT / "create_data_set.py"), "--data", str(tmp_path), "--raw", str(tmp_path)]
     done = subprocess.run(command, env={**os.environ, variable: "abc"}, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "hemorrhage_diagnosis_raw_ct.csv: not found" in done.stderr
+    assert "holds no known data set" in done.stderr
 
 
 @pytest.mark.parametrize(

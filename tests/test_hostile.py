@@ -64,7 +64,7 @@ def test_paths_in_slices_csv_stay_in_their_folders(column: str, value: str, tmp_
 def test_another_patients_volume_is_no_source(tmp_path: Path) -> None:
     content = fuzz_targets.slices_bytes().replace(b"../raw/ct_scans/049.nii", b"../raw/ct_scans/103.nii")
     (tmp_path / "slices.csv").write_bytes(content)
-    with pytest.raises(InputError, match=r"source must be ct_scans/PATIENT\.nii"):
+    with pytest.raises(InputError, match=r"source must be the scan"):
         read_slices(tmp_path)
 
 

@@ -69,7 +69,8 @@ def test_image_and_mask_move_together(recipe: str, square: tuple[np.ndarray, np.
         bright = image[..., 0] >= 100
         wrong = np.count_nonzero(bright != (mask == 1))
         assert wrong <= 6, f"{wrong} of about 44 rim pixels"
-        assert 80 < mask.sum() < 160  # 120, by factors 0.9 and 1.1 squared
+        least, most = (120 * (1 + sign * how.scale) ** 2 for sign in (-1, 1))
+        assert least - 17 < mask.sum() < most + 15
 
 
 def test_known_turn_and_shift() -> None:
