@@ -9,7 +9,7 @@ from ich.base.files import read_json
 
 PHANTOMS, CT_ICH, OWN_SCANS, OWN_PNGS = "phantoms", "CT-ICH", "own scans", "own PNGs"
 PHANTOM_BANNER = "PHANTOM DATA: shows that the program works, says nothing about patients"
-PHANTOM_NETWORKS = "phantom-trained network: never trained on a patient's scan, may miss most of the blood in one"
+PHANTOM_NETWORKS = "phantom-trained network: has never seen a patient's scan"
 CT_ICH_SIZE = (75, 2814)  # volumes and slices of CT-ICH 1.3.1
 
 
