@@ -27,13 +27,7 @@ raw=""
 laptop=${2:-}
 cd "$(dirname "$0")"
 source ./environment.sh
-if command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null 2>&1; then
-    make_environment requirements-gpu.txt requirements-predict.txt
-else
-    make_environment requirements.txt requirements-predict.txt
-fi
-export ICH_DEMO=1  # each command is shown here, and the next one follows
-step() { echo; echo "== python $*"; python "$@"; }
+make_training_environment
 
 demo() {
     local data=(--data demo/data) runs=(--runs demo/runs) reports=(--reports demo/reports)

@@ -1,4 +1,4 @@
-# Sourced by demo.sh and test.sh: makes .venv with what the requirement files given as arguments name.
+# Sourced by demo.sh, train_weights.sh and test.sh: makes .venv with what the requirement files given as arguments name.
 
 find_python() {
     local candidate
@@ -25,3 +25,15 @@ make_environment() {
     fi
     export PATH="$PWD/.venv/bin:$PATH"
 }
+
+# For scripts that call the numbered ones: with the packages for a GPU where there is one.
+make_training_environment() {
+    if command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null 2>&1; then
+        make_environment requirements-gpu.txt requirements-predict.txt
+    else
+        make_environment requirements.txt requirements-predict.txt
+    fi
+    export ICH_DEMO=1  # `step` shows each command, and the next one follows
+}
+
+step() { echo; echo "== python $*"; python "$@"; }

@@ -16,13 +16,7 @@ mkdir -p "${1:-phantom_weights}"
 folder=$(cd "${1:-phantom_weights}" && pwd) heads=${2:-800} epochs=${3:-30}
 cd "$(dirname "$0")"
 source ./environment.sh
-if command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null 2>&1; then
-    make_environment requirements-gpu.txt requirements-predict.txt
-else
-    make_environment requirements.txt requirements-predict.txt
-fi
-export ICH_DEMO=1  # each command is shown here, and the next one follows
-step() { echo; echo "== python $*"; python "$@"; }
+make_training_environment
 
 data=(--data "$folder/data")
 step make_demo_data.py --style calibrated --scans-only --patients "$heads" --size 256 --seed 16 --out "$folder"

@@ -43,7 +43,6 @@ ARMS: dict[str, tuple[Name, str]] = {
     **{f"without {group}": ("calibrated", group) for group in (*GROUPS, BLOOD)},
 }
 TESTS: tuple[Name, ...] = ("calibrated", "plain")
-ORIENTED = ["--quiet", "--raw"]
 
 
 def main() -> None:
@@ -77,7 +76,7 @@ def trained(flags: argparse.Namespace, arm: str) -> paths.Training:
 
     folder = flags.work / arm.replace(" ", "_")
     cut(folder, flags.heads, flags.size, flags.seed, *ARMS[arm])
-    create_data_set.main([*ORIENTED, str(folder), "--data", str(folder / "data"), "--test-share", "0",
+    create_data_set.main(["--quiet", "--raw", str(folder), "--data", str(folder / "data"), "--test-share", "0",
                           "--folds", str(flags.folds)])  # fmt: skip
     config = Changed(
         data=folder / "data", runs=folder / "runs", models={"dunet": flags.filters}, recipe="phantoms", fold=1,
@@ -103,7 +102,7 @@ def cut(folder: Path, heads: int, size: int, seed: int, style: Name, without: st
         return
     write = functools.partial(write_head, folder, size, seed, style, without)
     spread(write, range(heads), 0, "phantom heads", quiet=True)
-    split_raw_data.main([*ORIENTED, str(folder), "--data", str(folder / "data"), "--image-size", str(size)])
+    split_raw_data.main(["--quiet", "--raw", str(folder), "--data", str(folder / "data"), "--image-size", str(size)])
 
 
 def write_head(folder: Path, size: int, seed: int, style: Name, without: str, number: int) -> None:

@@ -85,9 +85,9 @@ def pack_network(source: Path, target: Path) -> float:
     import keras
 
     network = keras.models.load_model(source, compile=False, safe_mode=True)
-    before = _on_noise(network)
+    before = _on_phantom(network)
     network.set_weights([rounded(values) for values in network.get_weights()])
-    difference = float(np.abs(_on_noise(network) - before).max())
+    difference = float(np.abs(_on_phantom(network) - before).max())
     if difference > MOST_DIFFERENCE:
         raise InputError(f"{source}: rounded weights change probabilities by {difference:.4f}, expected at most "
                          f"{MOST_DIFFERENCE}; train again with another seed")  # fmt: skip
@@ -106,8 +106,8 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return ((bits >> DROPPED_BITS) << DROPPED_BITS).view(np.float32)
 
 
-def _on_noise(network: "keras.Model") -> np.ndarray:
-    """Probabilities of phantom slices: a smooth head, so that both answers occur."""
+def _on_phantom(network: "keras.Model") -> np.ndarray:
+    """Probabilities of the slices of a phantom."""
     from ich.phantom.head import make_patient
     from ich.scans.window import Window, square
 
