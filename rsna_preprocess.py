@@ -89,7 +89,7 @@ def _process(config: settings.RsnaPreprocess, files: pd.DataFrame, journal: Jour
         return
     if more := sorted({name for task in todo for name in task.names} - {*how.names}):
         print(f"note: what changed since is made anew under {', '.join(more)} too")
-    if any(task.anew for task in todo):
+    if any(task.is_new for task in todo):
         paths.Rsna(config.data).slices.unlink(missing_ok=True)
     work = functools.partial(preprocessing.process, how=how)
     if config.engine == "ray":

@@ -32,7 +32,7 @@ class How:
     folder: Path  # data/rsna
     window: Window | None  # None: each file's own window tags
     names: tuple[str, ...]  # of the variants to write
-    anew: bool = True  # it was not read before, or has changed since
+    is_new: bool = True  # it was not read before, or has changed since
 
     def key(self) -> dict:
         """What every PNG depends on; a journal with another key is ignored."""
@@ -49,7 +49,7 @@ class Task(NamedTuple):
     id: str
     source: str  # path relative to the raw folder
     names: tuple[str, ...]  # of the variants to write
-    anew: bool = True  # it was not read before, or has changed since
+    is_new: bool = True  # it was not read before, or has changed since
 
 
 def process(task: Task, how: How) -> Note:
@@ -113,7 +113,7 @@ def check_same(files: pd.DataFrame, journal: Journal, how: How) -> None:
 def missing(files: pd.DataFrame, journal: Journal, how: How) -> list[Task]:
     """The files that were not read before or have changed since, and those that lack a PNG of `how.names`.
 
-    A file that is read anew gets all the PNGs that it had, so that none is of its former content. What was rejected is
+    A file that is read again gets all the PNGs that it had, so that none is of its former content. What was rejected is
     not read again until it changes.
     """
     there = pngs_there(files["id"], how.folder)
@@ -127,7 +127,7 @@ def missing(files: pd.DataFrame, journal: Journal, how: How) -> list[Task]:
         elif not note.reason:
             lacking = tuple(variant for variant in how.names if variant not in has)
             if lacking or note.series is None:
-                todo.append(Task(name, source, lacking, anew=False))
+                todo.append(Task(name, source, lacking, is_new=False))
     return todo
 
 
