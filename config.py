@@ -283,7 +283,7 @@ class RsnaTrain(Engine, Runs, Data):
 
 
 @dataclass
-class RsnaCompare(Reports, Runs):
+class RsnaCompare(Reports, Runs, Data):
     """rsna_compare.py"""
 
     task: Literal["multiclass", "multilabel"] = "multiclass"  # which trainings to compare

@@ -41,7 +41,7 @@ demo() {
     step rsna_preprocess.py --raw demo/rsna/classes "${data[@]}" --valid-share 0.2 --test-share 0.25
     step rsna_train.py "${data[@]}" "${runs[@]}" --network EfficientNetB0 --image-size 64 --weights none \
         --epochs 3 --batch-size 16 --learning-rates 1e-3 3e-4
-    step rsna_compare.py "${runs[@]}" "${reports[@]}"
+    step rsna_compare.py "${data[@]}" "${runs[@]}" "${reports[@]}"
     step predict.py demo/unseen/scan.nii demo/unseen/dicom "${data[@]}" "${runs[@]}" --out demo/predicted --view
     step predict.py demo/unseen/scan.nii --run phantoms --out demo/predicted_by_shipped
 }

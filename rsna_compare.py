@@ -2,8 +2,8 @@
 
     python rsna_compare.py
 
-reads   <runs>/rsna/*/predictions.csv and their repeats
-writes  <reports>/rsna/: comparison.csv differences.csv per_class.csv confusion_<variant>.csv
+reads   <runs>/rsna/*/predictions.csv and their repeats; slices to show from <data>/rsna
+writes  <reports>/rsna/: report.html comparison.csv differences.csv per_class.csv confusion_<variant>.csv
         per_scan.csv answer.png confusion.png per_scan.png run.json
 """
 
@@ -23,7 +23,7 @@ from ich.base import flags, lock, paths, record, script
 from ich.base.files import write_csv, write_json
 from ich.data import origin
 from ich.draw.plots import label_all
-from ich.rsna import compare, doubts, per_scan, plots, split
+from ich.rsna import compare, doubts, page, per_scan, plots, split, verdict
 from ich.rsna.scores import MEASURES
 from ich.rsna.variants import BASELINE, RUN_NAMES
 
@@ -39,14 +39,15 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     started = time.time()
     folder = paths.rsna_folder(config.reports, config.task)
     (folder / paths.RUN).unlink(missing_ok=True)  # written last: until then the files may be of two calls
-    for name in ("answer.png", "per_scan.png", *(f"confusion_{variant}.csv" for variant in RUN_NAMES)):
+    for name in (paths.PAGE, "answer.png", "per_scan.png", *(f"confusion_{variant}.csv" for variant in RUN_NAMES)):
         (folder / name).unlink(missing_ok=True)  # also of variants that are not compared any more
-    table, differences = compare.comparison(results), compare.differences(results)
-    write_csv(folder / "comparison.csv", table)
-    write_csv(folder / "differences.csv", differences)
-    write_csv(folder / "per_class.csv", compare.per_class(results, config.task))
-    scans = per_scan.table(results, config.seed)
-    write_csv(folder / "per_scan.csv", scans)
+    tables = {
+        "comparison": compare.comparison(results), "differences": compare.differences(results),
+        "per_class": compare.per_class(results, config.task), "per_scan": per_scan.table(results, config.seed),
+    }  # fmt: skip
+    for name, each in tables.items():
+        write_csv(folder / f"{name}.csv", each)
+    table, differences, scans = tables["comparison"], tables["differences"], tables["per_scan"]
     source = results[0].origin
     label_all(origin.banner(source))
     matrices = compare.confusion(results, config.task)
@@ -64,16 +65,22 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
         plots.answer(folder / "answer.png", table, differences, about, no_answer, compare.by_seed(results))
     if len(scans):
         plots.scans(folder / "per_scan.png", scans[scans["score"] == per_scan.HIGHEST], config.task)
+    found = verdict.verdicts(differences, no_answer)
+    if missing := page.write(folder, tables, results, found, config.runs, config.task, config.data):
+        print(f"note: {paths.PAGE} shows no slices: {missing}")
     facts = {"variants": list(table["variant"]), "no_answer": no_answer, "origin": source}
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
-    _tell(table, differences, no_answer, about, folder)
+    _tell(table, differences, no_answer, about)
+    print(*verdict.answers(found, first["patients"], most), sep="\n")
+    print(f"-> {folder}: {paths.PAGE} {'answer.png ' if found else ''}confusion.png comparison.csv differences.csv "
+          "per_class.csv")  # fmt: skip
     _tell_scans(scans, folder)
     if results[0].lacking:
         print(f"note: {split.lacking_line(results[0].lacking)}; means over classes leave them out")
     origin.tell(source)
 
 
-def _tell(table: pd.DataFrame, differences: pd.DataFrame, no_answer: dict[str, str], about: str, folder: Path) -> None:
+def _tell(table: pd.DataFrame, differences: pd.DataFrame, no_answer: dict[str, str], about: str) -> None:
     print(f"\n{about}; 95 % intervals over patients are in the files:")
     print(table[["variant", "repeats", *MEASURES]].to_string(index=False, float_format="%.3f", na_rep="-"))
     if differences.empty:
@@ -82,11 +89,6 @@ def _tell(table: pd.DataFrame, differences: pd.DataFrame, no_answer: dict[str, s
         interval = f"{row.balanced_accuracy_low:+.3f} to {row.balanced_accuracy_high:+.3f}"
         print(f"{row.variant} - {row.minus}: balanced accuracy {row.balanced_accuracy:+.3f} (95 % interval {interval})"
               f", McNemar p = {row.mcnemar_p:.2g}, by Holm {row.mcnemar_p_holm:.2g}")  # fmt: skip
-    for reason in dict.fromkeys(no_answer.values()):
-        names = ", ".join(name for name, why in no_answer.items() if why == reason)
-        print(f"no answer about {names}: {reason}")
-    answer = "answer.png " if len(differences) else ""
-    print(f"-> {folder}: {answer}confusion.png comparison.csv differences.csv per_class.csv")
 
 
 def _tell_scans(scans: pd.DataFrame, folder: Path) -> None:

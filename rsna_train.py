@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cluster.train(functools.partial(train, config=config), trainings, config)
     else:
         training.run_all(config, names, slices)
-    steps.tell_next("rsna_compare.py", config, "runs", "task", "seed")
+    steps.tell_next("rsna_compare.py", config, "data", "runs", "task", "seed")
 
 
 def train(which: tuple[str, int], config: settings.RsnaTrain) -> None:

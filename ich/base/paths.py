@@ -5,6 +5,7 @@ from pathlib import Path
 
 SLICES = "slices.csv"
 RUN = "run.json"
+PAGE = "report.html"
 PHANTOM_MARKER = "phantom.json"  # in a folder of phantoms
 LONGEST_NAME = 200  # bytes; file systems allow 255
 PART_COLUMN = {"holdout": "split", "kfold": "fold"}  # file stem -> the column that says which part a slice is in

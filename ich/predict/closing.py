@@ -41,7 +41,7 @@ def main(data: Path, reports: Path, demo: Path | None = None) -> None:
     if demo:
         print(f"* Unseen phantom head: {_unseen(demo)}")
     best = tables["comparison"].sort_values("dice_mean", ascending=False)["run"].iloc[0]
-    files = [folder / "report.html", folder / f"test_{best}" / "patients.png"]
+    files = [folder / paths.PAGE, folder / f"test_{best}" / "patients.png"]
     files.append(demo / "predicted" / "dicom" / "view.html" if demo else data / PROTOCOL / "preview.png")
     print("Open these", *(f"  {path}" for path in files if path.exists()), sep="\n")
 

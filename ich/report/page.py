@@ -1,21 +1,19 @@
 """report.html: one file that opens offline, built only from the tables and plots in a report folder."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
-from ich.base import paths, record
-from ich.base.files import read_csv, read_json, write_text
+from ich.base import paths
+from ich.base.files import read_csv, read_json
 from ich.data import audit, origin
 from ich.data.table import read_slices, scan_of
-from ich.report import cautions, display, gallery, published, verdict
+from ich.report import cautions, display, gallery, published, render, verdict
 from ich.report.display import Table
 from ich.report.words import meanings
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = Path(__file__).parent / "report.html.j2"
 PAIRED = {
     "patient": "Dice of every patient with blood under each network, out of fold; means with 95 % intervals",
     "slice": "Mean Dice of the slices with blood of each fold under each network",
@@ -36,11 +34,6 @@ READING = {
     "blood, at threshold 0.5; a missed patient counts as 0. Intervals: 95 %, bootstrap over patients.",
     "slice": "Slices of the same patient are on both sides of this split, so scores are too high for new patients.",
 }
-CITE = "Cite ICH Detector (CITATION.cff)"
-CITE_CT_ICH = (
-    ", and the data set: Hssayeni et al., Intracranial Hemorrhage Segmentation Using a Deep Convolutional Model, "
-    "Data 2020, 5(1), 14"
-)
 
 
 def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ()) -> Path:
@@ -54,30 +47,29 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
     answers = [str(each) for each in verdict.verdicts(statistics, facts["trained"])]
     tests = gallery.test_sets(folder, data)
-    page = _template().render(
-        title="ICH Detector: comparison of networks", research_only=record.RESEARCH_ONLY, protocol=protocol,
+    path = folder / paths.PAGE
+    render.write(
+        path, TEMPLATE, title="ICH Detector: comparison of networks", protocol=protocol,
         answers=answers or ["Only one run is finished: train another to compare."],
         reading="".join([READING[protocol], _on_trust(facts["trained"]), _several_scans(data),
                          display.seeds(_read(folder, "repeats"))]),
         first=display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
         meanings=meanings(display.EXPLAINED[protocol]),
         comparison=Table.turned(comparison, "All columns of comparison.csv", "run"),
-        figure=_figure(folder, "paired_fig.png", PAIRED[protocol]),
+        figure=render.figure(folder / "paired_fig.png", PAIRED[protocol]),
         cautions=cautions.of_report(comparison, _read(folder, "folds")),
         banner=origin.banner(facts.get("origin", "")),
         published=_published() if is_ct_ich else None,
         comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
         audit=audit.sentence(facts["leak_audit"], audit.whose(facts)),
         warnings=[*facts["warnings"], *warnings],
-        trained=display.settings(facts["trained"]), settings=_settings(facts),
+        trained=display.settings(facts["trained"]), settings=render.as_text(facts),
         statistics=display.statistics(statistics), all_statistics=Table.of(statistics, "All columns of statistics.csv"),
         plots=_plots(folder), by_type=_by_type(folder), subgroups=_subgroups(folder),
         patients=display.patients(patients) if len(patients) else None,
         test_table=_test_table(tests, protocol), test_sets=[_test_set(test) for test in tests],
-        legend=gallery.legend(), citation=CITE + CITE_CT_ICH * is_ct_ich + ".",
+        legend=gallery.legend(), citation=render.CITE + render.CITE_CT_ICH * is_ct_ich,
     )  # fmt: skip
-    path = folder / "report.html"
-    write_text(path, page)
     return path
 
 
@@ -95,11 +87,6 @@ def _several_scans(data: Path) -> str:
         return ""
     return (f" The {patients} patients have {scans} scans: those of a patient count together, and a patient is called "
             "bleeding where any of them is.")  # fmt: skip
-
-
-def _settings(facts: dict) -> str:
-    names = ("identity", "packages", "python", "git_commit", "git_changed")
-    return json.dumps({name: facts.get(name) for name in names}, indent=2)
 
 
 def _published() -> Table:
@@ -124,12 +111,7 @@ def _test_set(test: dict) -> dict:
 
 
 def _plots(folder: Path) -> list[dict[str, str]]:
-    return [figure for name, text in PLOTS.items() if (figure := _figure(folder, name, text))]
-
-
-def _figure(folder: Path, name: str, text: str) -> dict[str, str] | None:
-    path = folder / name
-    return {"source": gallery.data_url(path.read_bytes()), "text": text} if path.exists() else None
+    return [figure for name, text in PLOTS.items() if (figure := render.figure(folder / name, text))]
 
 
 def _by_type(folder: Path) -> Table | None:
@@ -155,9 +137,3 @@ def _columns(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
 def _read(folder: Path, name: str) -> pd.DataFrame:
     path = folder / f"{name}.csv"
     return read_csv(path, (), "trials.py") if path.exists() else pd.DataFrame()
-
-
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    # Everything is escaped, since ids and file names are user input.
-    return jinja2.Environment(loader=loader, autoescape=True).get_template(TEMPLATE)

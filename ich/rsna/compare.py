@@ -41,6 +41,7 @@ class Result(NamedTuple):
     origin: str = ""  # see ich.data.origin
     lacking: Mapping[str, list[str]] = MappingProxyType({})  # by part the classes that it has no slices of
     series: np.ndarray = np.array([], str)  # of each slice; "" where it is unknown
+    ids: np.ndarray = np.array([], str)  # of each slice
 
 
 def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Result]:
@@ -65,7 +66,10 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
     lacking = split.lacking(tables[first], task, ("test",)) | read_json(first.run).get("lacking", {})
     return [
         _result(name, [_predicted(tables[training], task) for training in trainings], drawn)._replace(
-            origin=origin.read(trainings[0].folder), lacking=lacking, series=series
+            origin=origin.read(trainings[0].folder),
+            lacking=lacking,
+            series=series,
+            ids=tables[first]["id"].to_numpy(str),
         )
         for name, trainings in finished.items()
     ]

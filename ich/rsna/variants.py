@@ -108,9 +108,14 @@ def run_name(variant: str, neighbours: int) -> str:
     return variant + NEIGHBOURS * bool(neighbours)
 
 
+def of_run(run: str) -> str:
+    """The variant that the trainings in a folder of `run_name` read."""
+    return run.removesuffix(NEIGHBOURS)
+
+
 def compared_with(run: str) -> str:
     """What a run is compared with: with neighbours the same without, otherwise BASELINE."""
-    return run.removesuffix(NEIGHBOURS) if run.endswith(NEIGHBOURS) else BASELINE
+    return of_run(run) if run.endswith(NEIGHBOURS) else BASELINE
 
 
 def chosen(names: Sequence[str]) -> list[str]:

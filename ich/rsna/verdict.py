@@ -1,0 +1,75 @@
+"""Does a preprocessing help, and do neighbouring slices? One word for each comparison, one sentence for all."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ich.report.verdict import ALPHA, NOT_SHOWN, PROBABLY, YES
+from ich.rsna.variants import NEIGHBOURS
+
+WORSE, NO_ANSWER = "No, worse", "No answer"
+MAIN = "balanced_accuracy"  # of MEASURES the one that answers
+QUESTIONS = {False: "Does preprocessing help?", True: "Do neighbouring slices help?"}
+GROUPS = {YES: "better", PROBABLY: "probably better", WORSE: "worse", NOT_SHOWN: "no difference shown",
+          NO_ANSWER: "no answer"}  # fmt: skip
+
+
+class Verdict(NamedTuple):
+    """A run, what it is compared with, the answer, the difference in MAIN, and what to know about it."""
+
+    variant: str
+    minus: str
+    answer: str
+    difference: float
+    note: str
+
+
+def verdicts(differences: pd.DataFrame, no_answer: Mapping[str, str]) -> list[Verdict]:
+    """One for each row of compare.differences, by balanced accuracy.
+
+    YES where the interval over patients is above zero and McNemar's test, corrected by Holm, finds more slices right as
+    well; PROBABLY where that test does not confirm it; WORSE where the interval is below zero.
+    """
+    rows: list[Any] = [*differences.itertuples()]
+    return [Verdict(row.variant, row.minus, *_judged(row, no_answer)) for row in rows]
+
+
+def _judged(row: Any, no_answer: Mapping[str, str]) -> tuple[str, float, str]:
+    difference, low, high = (getattr(row, MAIN + end) for end in ("", "_low", "_high"))
+    if row.variant in no_answer:
+        return NO_ANSWER, difference, no_answer[row.variant]
+    if not (low > 0 or high < 0):  # NaN too
+        return NOT_SHOWN, difference, ""
+    more_right = row.only_this_right > row.only_baseline_right
+    confirmed = row.mcnemar_p_holm < ALPHA and more_right == (low > 0)
+    note = "" if confirmed else f"McNemar's test over slices does not confirm it (p = {row.mcnemar_p_holm:.2g} by Holm)"
+    if high < 0:
+        return WORSE, difference, note
+    return (YES if confirmed else PROBABLY), difference, note
+
+
+def answers(found: Sequence[Verdict], patients: int, repeats: int) -> list[str]:
+    """A sentence for each question that was asked: `Does preprocessing help? Better: 1_roi (+0.081); worse: ...`."""
+    sure = f"{patients} test patients, " + (
+        f"means over {repeats} trainings" if repeats > 1 else "one training each, so chance in training is not counted"
+    )
+    sentences = []
+    for is_neighbours, question in QUESTIONS.items():
+        asked = [one for one in found if one.variant.endswith(NEIGHBOURS) == is_neighbours]
+        parts = [_part(words, [one for one in asked if one.answer == name]) for name, words in GROUPS.items()]
+        if said := "; ".join(filter(None, parts)):
+            sentences.append(f"{question} {said[0].upper()}{said[1:]}. By balanced accuracy, {sure}.")
+    return sentences
+
+
+def _part(words: str, group: Sequence[Verdict]) -> str:
+    """`worse: 1_roi (-0.051), 4_roi_noblank (-0.043)`; the largest difference first. Of no answer the reasons."""
+    if not group:
+        return ""
+    if group[0].answer == NO_ANSWER:
+        reasons = dict.fromkeys(one.note for one in group)
+        return "; ".join(f"{words} about {', '.join(one.variant for one in group if one.note == why)}: {why}"
+                         for why in reasons)  # fmt: skip
+    ordered = sorted(group, key=lambda one: -abs(one.difference))
+    return f"{words}: " + ", ".join(f"{one.variant} ({one.difference:+.3f})" for one in ordered)
