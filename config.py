@@ -80,6 +80,8 @@ class DemoData(Common):
     out: Path = Path("demo")  # folder to write; the scans go to <out>/ct-ich
     patients: int = 30  # number of phantom heads, about half of them with blood
     size: int = 256  # pixels per side of a slice
+    rsna_patients: int = 240  # heads of which slices are written as DICOM, for the rsna_ scripts
+    rsna_size: int = 128  # pixels per side of these
     style: Literal["plain", "calibrated"] = "plain"  # alike and easy, or as varied as real heads (docs/phantoms.md)
     scans_only: bool = False  # write ct-ich and the contact sheet only: no DICOM slices, no unseen head
 
@@ -251,9 +253,9 @@ class RsnaPreprocess(Engine, Data):
     workers: int = 0  # processes that read files; 0: one per CPU core
 
 
-EfficientNet = Literal[
+Backbone = Literal[
     "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
-    "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
+    "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "MobileNetV3Small", "MobileNetV3Large",
 ]  # fmt: skip
 
 
@@ -261,17 +263,22 @@ EfficientNet = Literal[
 class RsnaTrain(Engine, Runs, Data):
     """rsna_train.py"""
 
-    LIMITS: ClassVar[dict[str, tuple[float, float]]] = {**Common.LIMITS, "image_size": (32, 1024), "neighbours": (0, 1)}
+    LIMITS: ClassVar[dict[str, tuple[float, float]]] = {
+        **Common.LIMITS, "image_size": (32, 1024), "neighbours": (0, 1), "balance": (0.0, 1.0),
+        "batch_norm_momentum": (0.0, 0.9999),
+    }  # fmt: skip
 
     variant: str = "all"  # the preprocessing to train on, such as 2_roi_clahe; all: each of the seven
     task: Literal["multiclass", "multilabel"] = "multiclass"  # one of six classes, or any number of five types
     neighbours: int = 0  # 1: the slices below and above are red and blue, instead of the same grey three times
-    network: EfficientNet = "EfficientNetB7"  # of keras.applications; B0 is the smallest
+    network: Backbone = "EfficientNetB7"  # of keras.applications; MobileNetV3Small is the smallest
     image_size: int = 600  # pixels per side that the network sees
     weights: str = "imagenet"  # to start from: imagenet (downloaded), none, or a file
     epochs: int = 25  # passes over the training slices
     learning_rates: tuple[float, ...] = (6e-5, 3e-5, 1e-5, 8e-6, 1e-6)  # of Adam, one after another in equal shares
     batch_size: int = 8  # slices per step
+    balance: float = 0.0  # 0: each slice once an epoch; 1: drawn so that all classes come equally often
+    batch_norm_momentum: float = 0.0  # 0: as published, for long trainings; 0.9 for some hundred steps
     rotation_deg: float = 20.0  # augmentation: angles from -x to +x
     shift_px: float = 2.0  # augmentation: shifts from -x to +x, pixels of the network's input
     repeats: int = 1  # trainings of each variant, with the seeds seed, seed + 1, ...

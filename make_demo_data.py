@@ -3,7 +3,7 @@
     python make_demo_data.py --out demo --patients 30 --size 256 --seed 0
 
 writes  <out>/ct-ich/ct_scans/NNN.nii  masks/NNN.nii  hemorrhage_diagnosis_raw_ct.csv  Patient_demographics.csv
-        <out>/rsna/classes/<class>/*.dcm, test/*.dcm  slices of the same heads as DICOM, in folders by class
+        <out>/rsna/classes/<class>/*.dcm, test/*.dcm  slices of many heads as DICOM, in folders by class
         <out>/rsna/kaggle/stage_2_train.csv, stage_2_train/ID_*.dcm  the same in the layout of the RSNA competition
         <out>/unseen/scan.nii, unseen/dicom/*.dcm  one more head, for predict.py
         <out>/phantoms.png, a contact sheet
@@ -44,8 +44,11 @@ def _write(config: settings.DemoData) -> None:
         return
     series.write_unseen(config.out / "unseen", config.patients, config.size, config.seed, config.style)
     print(f"one more head, as NIfTI and as a DICOM series -> {config.out / 'unseen'}")
-    rsna.write_rsna(config.out / "rsna", config.out / "ct-ich", quiet=config.quiet)
-    print(f"slices of them as DICOM -> {config.out / 'rsna' / 'classes'} and {config.out / 'rsna' / 'kaggle'}")
+    rsna.write_rsna(
+        config.out / "rsna", config.rsna_patients, config.rsna_size, config.seed, config.style, quiet=config.quiet
+    )
+    print(f"slices of {config.rsna_patients} heads of {config.rsna_size} px as DICOM -> "
+          f"{config.out / 'rsna' / 'classes'} and {config.out / 'rsna' / 'kaggle'}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ VARIANT = "0_dicom2png"
 def main() -> None:
     on_gpu = machine.gpu() is not None
     flags = common.arguments(  # few filters are the harder test
-        __doc__, {"network": typing.get_args(settings.EfficientNet)}, backends=common.installed(), size=256,
+        __doc__, {"network": typing.get_args(settings.Backbone)}, backends=common.installed(), size=256,
         filters=32 if on_gpu else 8, patients=75 if on_gpu else 12, rounds=6, network="EfficientNetB0", image_size=224,
         batch_size=settings.RsnaTrain().batch_size, png_size=512, steps=50 if on_gpu else 12, classifier_rounds=2,
     )  # fmt: skip

@@ -63,7 +63,8 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Twelve phantoms as 32 px PNGs with both splits. Read only: a test that changes files copies them."""
     made = Project(tmp_path_factory.mktemp("project"))
-    make_demo_data.main(["--out", str(made.root), "--patients", "12", "--size", "64", "--quiet"])
+    make_demo_data.main(["--out", str(made.root), "--patients", "12", "--size", "64", "--rsna-patients", "12",
+                         "--rsna-size", "64", "--quiet"])  # fmt: skip
     size = ["--image-size", str(IMAGE_SIZE), "--workers", "1"]
     split_raw_data.main([*made.slice_flags, *size, "--quiet"])
     for protocol in ("patient", "slice"):

@@ -44,7 +44,8 @@ TINY = ["--models", "dunet=2", "--validate-every", "1", *SHORT]
 R_TINY = ["--network", "EfficientNetB0", "--image-size", "32", "--weights", "none", "--learning-rates", "1e-3",
           *SHORT]  # fmt: skip
 STEPS = {
-    "demo": ["make_demo_data.py", "--out", "demo", "--patients", "4", "--size", "32"],
+    "demo": ["make_demo_data.py", "--out", "demo", "--patients", "4", "--size", "32", "--rsna-patients", "4",
+             "--rsna-size", "32"],
     "preprocess": ["rsna_preprocess.py", "--raw", "rsna/classes", *DATA, "--valid-share", "0.2", "--test-share", "0.2",
                    "--workers", "2", "--variants", "0_dicom2png", "1_roi"],
     "holdout": ["main.py", *DATA, *RUNS, *TINY],

@@ -29,14 +29,16 @@ class Batches(EpochBatches):
 
     One channel, or three with `near`, the ids below and above each slice: below, itself, above.
 
-    With a `change`: shuffled and augmented; what an epoch holds follows from (seed, epoch), how a slice is changed from
-    (seed, epoch, its row), so that the number of workers and a restart change nothing. Without: in order, as they are,
-    all `n` of them; the last batch may hold some again.
+    With a `change`: shuffled and augmented, and drawn with `balance` (see `shares`). What an epoch holds follows from
+    (seed, epoch), how a slice is changed from (seed, epoch, its row, how often it came before), so that the number of
+    workers and a restart change nothing. Without: in order, as they are, all `n` of them; the last batch may hold some
+    again.
     """
 
     def __init__(
         self, table: pd.DataFrame, files: Rsna, variant: str, task: str, size: int, batch_size: int,
         change: Change | None = None, seed: int = 0, workers: int = 0, near: pd.DataFrame | None = None,
+        balance: float = 0.0,
     ) -> None:  # fmt: skip
         ids = table["id"]
         channels = [ids] if near is None else [near.loc[ids, "below"], ids, near.loc[ids, "above"]]
@@ -44,21 +46,38 @@ class Batches(EpochBatches):
         self.n = len(self.paths)
         self.targets = targets(table, task)
         self.size, self.change, self.seed = size, change, seed
+        self.shares = shares(self.targets, balance) if balance else None
         super().__init__(batch_size, -(-self.n // batch_size), 0, workers, ends=change is None)
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.change:
             return np.arange(self.n)
-        return np.random.default_rng([self.seed, epoch]).permutation(self.n)
+        rng = np.random.default_rng([self.seed, epoch])
+        if self.shares is None:
+            return rng.permutation(self.n)
+        drawn = pd.Series(rng.choice(self.n, self.n, p=self.shares))
+        return (drawn + self.n * drawn.groupby(drawn).cumcount()).to_numpy()  # each time changed in another way
 
     def _read(self, epoch: int, rows: np.ndarray) -> Batch:
-        return np.stack([self._image(epoch, row) for row in rows]), self.targets[rows]
+        return np.stack([self._image(epoch, row) for row in rows]), self.targets[rows % self.n]
 
     def _image(self, epoch: int, row: int) -> np.ndarray:
-        image = np.dstack([read_image(path, 1, self.size) for path in self.paths[row]])
+        image = np.dstack([read_image(path, 1, self.size) for path in self.paths[row % self.n]])
         if not self.change:
             return image
         return augment(image, self.change, np.random.default_rng([self.seed, epoch, int(row)]))
+
+
+def shares(targets: np.ndarray, balance: float) -> np.ndarray:
+    """How often each slice is drawn (n,), in sum 1; `targets` 0/1 (n, labels).
+
+    In proportion to the frequency of its rarest label, or of having none, to the power of -`balance`: with 1 six
+    exclusive classes come equally often.
+    """
+    labels = np.column_stack([targets > 0, ~(targets > 0).any(1)])
+    rarest = np.where(labels, labels.sum(0), np.inf).min(1)
+    weight = rarest**-balance
+    return weight / weight.sum()
 
 
 def augment(image: np.ndarray, change: Change, rng: np.random.Generator) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""EfficientNet for one grey slice: six outputs, with or without ImageNet weights, compiled once for many trainings."""
+"""A published network for one grey slice: six outputs, with or without ImageNet weights, compiled once."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
@@ -13,15 +13,36 @@ from ich.rsna.batches import Batches
 from ich.rsna.scores import ANY_WEIGHT
 from ich.train import checkpoint, device
 from ich.train.network import Exact, load_weights
+from ich.train.prediction import flat_layers
 
 if TYPE_CHECKING:
     import config as settings
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of RGB in 0..1
 IMAGENET_SD = np.array([0.229, 0.224, 0.225])
-PUBLISHED = "https://storage.googleapis.com/keras-applications"
-DROPOUT = dict(zip("01234567", (0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5), strict=True))  # as published for B0 to B7
+EFFICIENTNETS = "https://storage.googleapis.com/keras-applications"
+MOBILENETS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v3/weights_mobilenet_v3"
 OUTPUTS = 6
+
+
+class Published(NamedTuple):
+    """A network of keras.applications: dropout before its outputs, where its weights without the top are."""
+
+    dropout: float
+    url: str
+
+    @property
+    def file(self) -> str:
+        """The name under which Keras keeps the weights."""
+        return self.url.rsplit("/", 1)[1]
+
+
+NETWORKS = {
+    **{f"EfficientNetB{k}": Published(dropout, f"{EFFICIENTNETS}/efficientnetb{k}_notop.h5")
+       for k, dropout in enumerate((0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5))},
+    **{f"MobileNetV3{size}": Published(0.2, f"{MOBILENETS}_{size.lower()}_224_1.0_float_no_top_v2.h5")
+       for size in ("Small", "Large")},
+}  # fmt: skip
 
 
 def build(config: "settings.RsnaTrain") -> keras.Model:
@@ -34,20 +55,25 @@ def build(config: "settings.RsnaTrain") -> keras.Model:
     inputs = keras.Input((config.image_size, config.image_size, 3 if config.neighbours else 1))
     # In place of red, green and blue.
     features = backbone(inputs if config.neighbours else layers.Concatenate()([inputs] * 3))
-    features = layers.Dropout(DROPOUT[config.network[-1]])(features)
+    features = layers.Dropout(NETWORKS[config.network].dropout)(features)
     activation = "softmax" if config.task == "multiclass" else "sigmoid"
     outputs = layers.Dense(OUTPUTS, activation=activation, dtype="float32")(features)
     network = keras.Model(inputs, outputs, name=config.network)
     if config.weights == "imagenet":
         backbone.set_weights(_downloaded(config.network).get_weights())
-        rescale_as_imagenet(backbone)
+        if _normalization(backbone):
+            rescale_as_imagenet(backbone)
     elif config.weights != "none":
         _load(network, backbone, Path(config.weights))
+    if config.batch_norm_momentum:
+        for layer in flat_layers(backbone):
+            if isinstance(layer, layers.BatchNormalization):
+                layer.momentum = config.batch_norm_momentum
     return network
 
 
 def backbone_of(name: str, image_size: int) -> keras.Model:
-    """An EfficientNet without its top, not yet trained."""
+    """A network without its top, not yet trained; it takes grey levels 0..255 and scales them as its own."""
     shape = (image_size, image_size, 3)
     return getattr(keras.applications, name)(include_top=False, weights=None, input_shape=shape, pooling="avg")
 
@@ -59,29 +85,33 @@ def rescale_as_imagenet(backbone: keras.Model) -> None:
     the layer before: (x - mean) / sqrt(variance * sd), so that the network is the same wherever its weights are from.
     """
     normalization = _normalization(backbone)
+    assert normalization
     normalization.adapt_variance.assign(keras.ops.convert_to_numpy(normalization.adapt_variance) * IMAGENET_SD)
     normalization.finalize_state()
 
 
 def has_imagenet_input(backbone: keras.Model) -> bool:
-    """Whether the normalisation takes off ImageNet's mean, as the published weights do."""
-    mean = np.ravel(keras.ops.convert_to_numpy(_normalization(backbone).adapt_mean))
+    """Whether the normalisation takes off ImageNet's mean, as the published weights of an EfficientNet do."""
+    if not (normalization := _normalization(backbone)):
+        return False
+    mean = np.ravel(keras.ops.convert_to_numpy(normalization.adapt_mean))
     return np.allclose(mean, IMAGENET_MEAN, atol=1e-3)
 
 
-def _normalization(backbone: keras.Model) -> layers.Layer:
-    return next(layer for layer in backbone.layers if isinstance(layer, layers.Normalization))
+def _normalization(backbone: keras.Model) -> layers.Layer | None:
+    """The layer that an EfficientNet begins with; a MobileNet has none."""
+    return next((layer for layer in backbone.layers if isinstance(layer, layers.Normalization)), None)
 
 
 def _downloaded(name: str) -> keras.Model:
     try:
         return getattr(keras.applications, name)(include_top=False, weights="imagenet", pooling="avg")
     except Exception as error:  # Keras raises a bare Exception when a download fails
-        first, file = str(error).strip().splitlines()[0], f"{name.lower()}_notop.h5"
+        first = str(error).strip().splitlines()[0]
         raise InputError(
-            f"ImageNet weights of {name} could not be downloaded ({first}); download {PUBLISHED}/{file} where there is "
-            f"a network and put it into {keras_models()}, or name it with --weights FILE; --weights none starts from "
-            "nothing"
+            f"ImageNet weights of {name} could not be downloaded ({first}); download {NETWORKS[name].url} where there "
+            f"is a network and put it into {keras_models()}, or name it with --weights FILE; --weights none starts "
+            "from nothing"
         ) from None
 
 
@@ -97,7 +127,7 @@ def _load(network: keras.Model, backbone: keras.Model, path: Path) -> None:
         load_weights(backbone if published else network, path)
     except InputError as error:
         raise InputError(
-            f"{error}; expected {network.name.lower()}_notop.h5 as Keras publishes it, without the top, or a .keras or "
+            f"{error}; expected {NETWORKS[network.name].file} as Keras publishes it, without the top, or a .keras or "
             ".weights.h5 file of a training here with the same --network"
         ) from None
     if published and has_imagenet_input(backbone):  # a whole network was saved with the rescaling in it

@@ -14,6 +14,7 @@ from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
 from ich.data import origin
 from ich.rsna import scores, split
+from ich.rsna.identity import common
 from ich.rsna.layouts import LABELS, names_of, targets
 from ich.rsna.scores import MEASURES, Draws, Predicted
 from ich.rsna.variants import RUN_NAMES, compared_with
@@ -22,9 +23,6 @@ from ich.score import statistics
 DRAWS = 1000  # of patients: the ends of a 95 % interval then rest on 25 draws each; more only takes longer
 PERCENTILES = [0.025, 0.975]
 TRUTH = ["id", "patient", "class", *LABELS]
-OF_ONE = dict.fromkeys(
-    ("variant", "repeat", "seed", "steps", "neighbours", "series"), ""
-)  # may differ between trainings that are compared
 
 
 class Result(NamedTuple):
@@ -100,7 +98,7 @@ def _refuse_mixture(
             "and run rsna_train.py"
         )
     own, other = (read_json(each.run, ("identity",))["identity"] for each in (training, first))
-    if pairs := record.differences(own | OF_ONE, other | OF_ONE):
+    if pairs := record.differences(common(own), common(other)):
         changes = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)
         raise InputError(f"{training.run}: was trained otherwise than {first.run}: {changes}; they can't be compared")
 

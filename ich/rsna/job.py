@@ -14,12 +14,11 @@ from ich.base.files import read_json
 from ich.base.paths import Classification, Rsna
 from ich.rsna import neighbours
 from ich.rsna.batches import Batches, Change
+from ich.rsna.identity import LATER, SAME
 from ich.rsna.variants import chosen, run_name
 
 if TYPE_CHECKING:
     import config as settings
-
-SAME = ("task", "network", "image_size", "epochs", "learning_rates", "batch_size", "rotation_deg", "shift_px", "seed")
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,14 @@ class Job:
     def identity(self) -> dict:
         """What makes a training this one. A folder that was begun with another identity is refused."""
         settings = {name: getattr(self.config, name) for name in SAME}
+        settings |= {name: value for name, usual in LATER.items() if (value := getattr(self.config, name)) != usual}
         return {**settings, "variant": self.files.variant, "repeat": self.files.repeat, **self.inputs}
 
     def batches(self, part: str, change: Change | None = None) -> Batches:
         """The slices of a part under this variant."""
         config, rows = self.config, self.table[self.table["split"] == part]
         return Batches(rows, self.data, self.variant, config.task, config.image_size, config.batch_size,
-                       change, self.seed, config.workers, self.near)  # fmt: skip
+                       change, self.seed, config.workers, self.near, config.balance)  # fmt: skip
 
 
 def make(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> Job:

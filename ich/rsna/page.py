@@ -13,7 +13,7 @@ from ich.report.display import Table
 from ich.report.words import heading, meanings
 from ich.rsna import examples, split
 from ich.rsna.compare import Result
-from ich.rsna.job import SAME
+from ich.rsna.identity import common
 from ich.rsna.variants import MEANING
 from ich.rsna.verdict import MAIN, Verdict, answers
 
@@ -136,8 +136,9 @@ def _data(files: paths.Rsna) -> dict:
 def _trained(first: Mapping[str, Mapping], comparison: pd.DataFrame) -> list[dict]:
     """A dict a run: what it was trained with."""
     repeats = comparison.set_index("variant")["repeats"]
+    measured = ("backend", "device", "precision", "parameters", "training_seconds")
     return [
-        {"run": name, **{key: run["identity"].get(key) for key in ("steps", *SAME)}, "trainings": int(repeats[name]),
-         **{key: run.get(key) for key in ("backend", "device", "precision", "parameters", "training_seconds")}}
+        {"run": name, "steps": run["identity"].get("steps"), **common(run["identity"]), "trainings": int(repeats[name]),
+         **{key: run.get(key) for key in measured}}
         for name, run in first.items()
     ]  # fmt: skip

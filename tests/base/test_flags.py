@@ -24,7 +24,7 @@ READ_BY = {
     settings.MainKfold: {"--data", "--runs", "--protocol"}, settings.Predict: {"--data", "--runs", "--protocol"},
     settings.Trials: PLACES - {"--raw"}, settings.Tests: PLACES - {"--raw"},
     settings.RsnaPreprocess: {"--raw", "--data"}, settings.RsnaTrain: {"--data", "--runs"},
-    settings.RsnaCompare: {"--runs", "--reports"},
+    settings.RsnaCompare: {"--data", "--runs", "--reports"},
 }  # fmt: skip
 
 

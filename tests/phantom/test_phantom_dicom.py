@@ -1,4 +1,4 @@
-"""DICOM phantoms: the heads of the CT-ICH phantoms, in both layouts, as different scanners write them."""
+"""DICOM phantoms: slices of phantom heads, in both layouts, as different scanners write them."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from conftest import Project
 
 from ich.base import record
 from ich.base.errors import InputError
-from ich.data import ct_ich
 from ich.phantom import rsna
 from ich.phantom.rsna import FORMS, WINDOWS
 from ich.rsna import layouts
@@ -33,9 +32,8 @@ def test_what_a_scanner_writes_is_read_back_as_the_same_hu(form: rsna.Form, tmp_
     assert (found.patient, found.repaired, found.window.level) == ("049", form.wrapped, 36)
 
 
-def test_slices_are_those_of_the_heads(project: Project, classes: Path) -> None:
-    case = next(case for case in ct_ich.survey(project.raw)[0] if case.patient == "049")
-    image = nifti.read_nifti(case.ct)
+def test_slices_are_those_of_the_heads_upright(project: Project, classes: Path) -> None:
+    image = nifti.read_nifti(project.raw / "ct_scans" / "049.nii")  # the same head at the same size
     path = sorted(classes.glob("*/049_*.dcm"))[0]
     place = int(path.stem[-3:]) - 1
     upright = nifti.grid(image).upright(nifti.read_hu(image)[:, :, place])
@@ -68,8 +66,10 @@ def test_labels_of_the_competitions_table_are_the_folders(project: Project, clas
 def test_a_second_call_leaves_all_as_it_is_and_other_folders_alone(project: Project, tmp_path: Path) -> None:
     path = next((project.root / "rsna").rglob("*.dcm"))
     before = path.stat().st_mtime_ns
-    rsna.write_rsna(project.root / "rsna", project.raw, workers=1, quiet=True)
+    rsna.write_rsna(project.root / "rsna", 12, 64, 0, workers=1, quiet=True)
     assert path.stat().st_mtime_ns == before
     (tmp_path / "own.dcm").write_text("a user's file")
     with pytest.raises(InputError, match="holds other files"):
-        rsna.write_rsna(tmp_path, project.raw, workers=1, quiet=True)
+        rsna.write_rsna(tmp_path, 12, 64, 0, workers=1, quiet=True)
+    with pytest.raises(InputError, match="2 phantom patients for RSNA slices: expected 3 or more"):
+        rsna.write_rsna(tmp_path / "few", 2, 64, 0, workers=1, quiet=True)

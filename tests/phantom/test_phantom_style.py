@@ -20,6 +20,7 @@ from ich.scans.nifti import Grid
 from ich.scans.window import Window
 
 SIZE, SEED, PATIENTS = 128, 11, 16
+RSNA = ("--rsna-patients", "3", "--rsna-size", "32")
 
 
 @pytest.fixture(scope="module")
@@ -184,15 +185,16 @@ def test_the_unseen_head_bleeds():
 
 
 def test_heads_unseen_head_and_sheet_of_the_script_follow_the_style(tmp_path):
-    flags = ["--patients", "2", "--size", "32", "--quiet", "--style"]
+    flags = ["--patients", "2", "--size", "32", *RSNA, "--quiet", "--style"]
     for name in ("plain", "calibrated"):
         make_demo_data.main(["--out", str(tmp_path / name), *flags, name])
-    for part in ("ct-ich/ct_scans/049.nii", "unseen/scan.nii", "phantoms.png"):
+    parts = ("ct-ich/ct_scans/049.nii", "unseen/scan.nii", "phantoms.png", "rsna/classes/healthy/049_013.dcm")
+    for part in parts:
         assert (tmp_path / "plain" / part).read_bytes() != (tmp_path / "calibrated" / part).read_bytes(), part
 
 
 def test_scans_only_leaves_out_dicom_and_the_unseen_head(tmp_path):
-    flags = ["--patients", "2", "--size", "32", "--quiet", "--out", str(tmp_path)]
+    flags = ["--patients", "2", "--size", "32", *RSNA, "--quiet", "--out", str(tmp_path)]
     make_demo_data.main([*flags, "--scans-only"])
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == ["ct-ich", "phantoms.png"]
     made = (tmp_path / "ct-ich/ct_scans/049.nii").read_bytes()

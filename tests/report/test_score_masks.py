@@ -32,7 +32,7 @@ from ich.score import evaluation
 def native(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Eight phantoms cut at the size of their voxels, so that the way there and back changes nothing."""
     made = Project(tmp_path_factory.mktemp("native"))
-    make_demo_data.main(["--out", str(made.root), "--patients", "8", "--size", "32", "--quiet"])
+    make_demo_data.main(["--out", str(made.root), "--patients", "8", "--size", "32", "--scans-only", "--quiet"])
     split = ["--image-size", "32", "--folds", "2", "--test-share", "0.2", "--quiet"]
     create_data_set.main([*made.slice_flags, *split])
     return made

@@ -18,6 +18,7 @@ from ich.base import paths
 from ich.base.errors import InputError
 from ich.rsna import classifier, scores
 from ich.train import device
+from ich.train.prediction import flat_layers
 
 SIZE = 32
 
@@ -133,3 +134,49 @@ def test_an_efficientnet_trains(project: Project, tmp_path: Path) -> None:
     files = paths.Classification(tmp_path / "runs", "multiclass", "1_roi")
     assert json.loads(files.run.read_text())["parameters"] == 4_049_571 + 6 * (1280 + 1)
     assert np.isfinite(pd.read_csv(files.history)["val_loss"]).all()
+
+
+@pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNetV3Small"])
+def test_a_network_scales_grey_levels_itself_and_momentum_reaches_all_normalisations(name: str, tmp_path: Path) -> None:
+    config = dataclasses.replace(configured("none"), network=name, batch_norm_momentum=0.9)
+    network = classifier.build(config)
+    norms = [layer for layer in flat_layers(network) if isinstance(layer, layers.BatchNormalization)]
+    assert {layer.momentum for layer in norms} == {0.9}
+    published = classifier.build(dataclasses.replace(config, batch_norm_momentum=0.0))
+    assert 0.9 not in {getattr(layer, "momentum", 0) for layer in flat_layers(published)}
+    backbone = next(layer for layer in network.layers if isinstance(layer, keras.Model))
+    (scaled,) = [layer for layer in backbone.layers if isinstance(layer, layers.Rescaling)]
+    assert scaled.scale in (1 / 255, 1 / 127.5)
+    network.save(tmp_path / "best.keras")
+    loaded = classifier.build(dataclasses.replace(config, weights=str(tmp_path / "best.keras")))
+    image = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 1)).astype(np.float32)
+    both = [keras.ops.convert_to_numpy(each(image, training=False)) for each in (network, loaded)]
+    assert np.array_equal(*both)
+
+
+def test_published_weights_of_a_mobilenet_are_taken_as_they_are(tmp_path: Path) -> None:
+    config = dataclasses.replace(configured("none"), network="MobileNetV3Small")
+    backbone = classifier.backbone_of(config.network, SIZE)
+    backbone.save_weights(tmp_path / "own.weights.h5")
+    path = tmp_path / classifier.NETWORKS["MobileNetV3Small"].file
+    assert path.name == "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"
+    backbone.save(path)
+    network = classifier.build(dataclasses.replace(config, weights=str(path)))
+    loaded = next(layer for layer in network.layers if isinstance(layer, keras.Model))
+    for a, b in zip(backbone.get_weights(), loaded.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", classifier.NETWORKS)
+def test_files_of_published_weights_are_those_that_keras_downloads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def download(file: str, origin: str, **_: object) -> str:
+        asked.append(origin)
+        raise Exception(f"URL fetch failure on {origin}")
+
+    monkeypatch.setattr(keras.utils, "get_file", download)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", download)
+    with pytest.raises(InputError, match="could not be downloaded"):
+        classifier._downloaded(name)
+    assert asked == [classifier.NETWORKS[name].url]
