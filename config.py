@@ -282,6 +282,7 @@ class RsnaTrain(Engine, Runs, Data):
     rotation_deg: float = 20.0  # augmentation: angles from -x to +x
     shift_px: float = 2.0  # augmentation: shifts from -x to +x, pixels of the network's input
     repeats: int = 1  # trainings of each variant, with the seeds seed, seed + 1, ...
+    at_once: int = 1  # trainings at the same time, each in a process of its own, by the local engine
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU
     jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
     deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU

@@ -22,7 +22,6 @@ import ich.base.environment  # noqa: F401
 
 import config as settings
 from ich.base import backend, cluster, flags, parallel, script, steps
-from ich.base.errors import InputError
 from ich.data.split import Split, read_split
 from ich.train import jobs
 
@@ -30,10 +29,6 @@ from ich.train import jobs
 def main(argv: Sequence[str] | None = None) -> None:
     config = flags.parse(settings.MainKfold, __doc__, argv)
     cluster.check(config)
-    if config.engine == "ray" and config.at_once > 1:
-        raise InputError(
-            f"--at-once {config.at_once}: is for --engine local; Ray runs as many as the cluster has room for"
-        )
     split = read_split(config, "kfold")
     folds = jobs.check_folds(split, config.fold)
     if not jobs.all_finished(config, split, folds):  # otherwise without starting Keras

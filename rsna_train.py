@@ -2,6 +2,7 @@
 
     python rsna_train.py --variant 2_roi_clahe
     python rsna_train.py --variant 2_roi_clahe --neighbours 1      (the slices below and above as colours)
+    python rsna_train.py --network MobileNetV3Small --image-size 224 --at-once 2    (small, two at a time)
     python rsna_train.py --repeats 3 --weights none        (all seven variants, three seeds each)
     python rsna_train.py --engine ray --address auto       (all of them on a Ray cluster: docs/cluster.md)
 
@@ -15,7 +16,7 @@ If interrupted, rerun the same command to resume.
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # python -P leaves it out
 import ich.base.environment  # noqa: F401
 
 import config as settings
-from ich.base import backend, cluster, flags, paths, script, steps
+from ich.base import backend, cluster, flags, parallel, paths, script, steps
 from ich.rsna import layouts, split, variants
 
 
@@ -39,22 +40,34 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{left_out} slices of several types are left out: {config.task} knows one class a slice")
     if absent := split.lacking(slices, config.task):
         print(f"note: {split.lacking_line(absent)}")
-    if config.engine == "ray":
+    if config.engine == "local" and config.at_once == 1:
+        training.run_all(config, names, slices)
+    else:
         todo = training.unfinished(config, names, slices)
         trainings = {job.name: (job.variant, job.files.repeat) for job in todo}
         with training.shown(todo):
-            cluster.train(functools.partial(train, config=config), trainings, config)
-    else:
-        training.run_all(config, names, slices)
+            _run_apart(trainings, config)
     steps.tell_next("rsna_compare.py", config, "data", "runs", "task", "seed")
 
 
-def train(which: tuple[str, int], config: settings.RsnaTrain) -> None:
-    """One training (variant, repeat), on whatever machine this is called."""
+def _run_apart(trainings: Mapping[str, tuple[str, int]], config: settings.RsnaTrain) -> None:
+    """In processes of their own; on this computer each takes every so many of them, and compiles its network once."""
+    work = functools.partial(train, config=config)
+    if config.engine == "ray":
+        cluster.train(work, {name: [which] for name, which in trainings.items()}, config)
+    else:
+        backend.share_gpu()
+        names, every = [*trainings], config.at_once
+        shares = {names[k]: [trainings[name] for name in names[k::every]] for k in range(min(every, len(names)))}
+        parallel.apart(work, shares, every)
+
+
+def train(which: Sequence[tuple[str, int]], config: settings.RsnaTrain) -> None:
+    """Trainings (variant, repeat), on whatever machine this is called."""
     with backend.starting():
         from ich.rsna import training
     slices = layouts.usable(split.read(paths.Rsna(config.data)), config.task)
-    training.run_one(config, *which, slices)
+    training.run_apart(config, which, slices)
 
 
 if __name__ == "__main__":

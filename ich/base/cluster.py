@@ -39,6 +39,10 @@ ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_COLOR
 def check(config: "settings.Engine") -> None:
     """Raise InputError when the flags of the engine do not fit together, or Ray is not installed."""
     if config.engine == "ray":
+        if (at_once := getattr(config, "at_once", 1)) > 1:
+            raise InputError(
+                f"--at-once {at_once}: is for --engine local; Ray runs as many as the cluster has room for"
+            )
         _ray(config)
     elif config.address:
         raise InputError(f"--address {config.address}: is for --engine ray; give both or neither")

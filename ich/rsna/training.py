@@ -47,12 +47,14 @@ def shown(todo: Sequence[Job]) -> contextlib.AbstractContextManager[None]:
     return display.shown(expected, any(job.config.quiet for job in todo))
 
 
-def run_one(config: "settings.RsnaTrain", variant: str, repeat: int, table: pd.DataFrame) -> None:
-    """Run one training while others run elsewhere."""
+def run_apart(config: "settings.RsnaTrain", which: Sequence[tuple[str, int]], table: pd.DataFrame) -> None:
+    """Run trainings (variant, repeat), all with one compiled network, while others run elsewhere."""
     device.choose_kernels(config.deterministic)
-    job = make(config, variant, repeat, table)
+    some = [make(config, variant, repeat, table) for variant, repeat in which]
     with device.all_devices(config.batch_size):
-        _run(job, Classifier(config, len(job.batches("train"))))
+        classifier = Classifier(config, len(some[0].batches("train")))
+        for job in some:
+            _run(job, classifier)
 
 
 def unfinished(config: "settings.RsnaTrain", variants: Sequence[str], table: pd.DataFrame) -> list[Job]:

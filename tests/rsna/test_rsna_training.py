@@ -27,6 +27,7 @@ from ich.train import loop
 SIZE = 32
 SMALL = ["--network", "EfficientNetB0", "--image-size", str(SIZE), "--weights", "none", "--batch-size", "8",
          "--learning-rates", "1e-3", "1e-4", "--workers", "1", "--checkpoint-seconds", "0", "--quiet"]  # fmt: skip
+published_backbone = classifier.backbone_of
 FILES = {"config.json", "run.json", "history.csv", "train.log", "best.keras", "predictions.csv", "loss_accuracy.png"}
 
 
@@ -284,3 +285,18 @@ def test_a_validation_loss_that_is_no_number_is_not_called_the_training_loss() -
     plan = loop.Plan(job, None, None, 3, lambda epoch: validated, None, ("loss",), "--learning-rates")
     with pytest.raises(InputError, match="1_roi: the validation loss is nan in epoch 2; lower --learning-rates"):
         loop.Keeper(plan, []).on_epoch_end(1, {"loss": 0.3, "accuracy": 0.5})
+
+
+@pytest.mark.slow
+def test_two_at_once_come_out_as_one_after_the_other(work: Work) -> None:
+    """Three trainings, so that one process has two; networks of their own, since a patch does not reach processes."""
+    flags = ["--variant", "1_roi", "--repeats", "3", "--epochs", "1", "--network", "MobileNetV3Small", "--balance", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "backbone_of", published_backbone)
+        alone = work.train(*flags, runs_folder="alone")
+    apart = work.train(*flags, "--at-once", "2", runs_folder="apart")
+    for repeat in (1, 2, 3):
+        one, two = (pd.read_csv(each("1_roi", repeat).predictions).filter(like="prob_") for each in (alone, apart))
+        assert np.allclose(one, two, atol=1e-4)
+    with pytest.raises(InputError, match=r"^--at-once 2: is for --engine local; "):
+        work.train(*flags, "--at-once", "2", "--engine", "ray")
