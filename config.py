@@ -318,6 +318,6 @@ class Predict(Split, Runs):
     scan_nifti: bool = False  # DICOM: write scan.nii.gz too, the scan in HU, for the mask to lie on
     series: str = ""  # DICOM: number, description or UID of the series to take where a folder holds several, or all
     orientation: str = ""  # axis codes such as RAS or LPS for files whose header has none; empty: trust the header
-    export: Path | None = None  # write the networks there as OpenVINO and ONNX with a model card, and end
+    export: Path | None = None  # write the networks there as ONNX with a model card, and end
 
     POSITIONAL: ClassVar[str] = "scans"  # given without a flag

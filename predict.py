@@ -1,7 +1,7 @@
 """Head CTs in, masks out: NIfTI files, DICOM folders, or folders of them.
 
     python predict.py scan.nii.gz dicom_folder --out predicted --view
-    python predict.py --export exported               (the networks as OpenVINO and ONNX files, with a model card)
+    python predict.py --export exported               (the networks as an ONNX file, with a model card)
     python predict.py dicom_folder --model exported   (predicts with them; needs neither TensorFlow nor Keras)
 
 reads   the scans; <runs>/<protocol>/<run>/fold_*/, or the exported folder
@@ -67,5 +67,10 @@ def _predict(config: settings.Predict, found: inputs.Found) -> Iterator[str]:
             print(f"-> {config.out}: {results.VOLUMES} and a folder for each scan")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command `ich-predict`, where the project is installed."""
     script.run(main)
+
+
+if __name__ == "__main__":
+    run()

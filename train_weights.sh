@@ -25,5 +25,6 @@ step create_data_set.py --raw "$folder/ct-ich" "${data[@]}" --folds 10 --test-sh
 step main_kfold.py "${data[@]}" --runs "$folder/runs" --recipe phantoms --model dunet --run phantoms --fold 1 \
     --epochs "$epochs"
 step -m ich.predict.shipped "$folder/runs" weights
+step predict.py --runs "$PWD/weights" --run phantoms --precision int8 --export weights/patient/phantoms/exported
 step benchmarks/weights.py --work "$folder/check" --results weights
 step -m ich.predict.shipped_card weights

@@ -67,7 +67,7 @@ def main() -> None:
 def usable(work: Path, engine: str) -> bool:
     """Whether the network was exported for it: integers that give other masks are not kept."""
     name, precision = ENGINES[engine]
-    there = name == "keras" or (work / "exported" / engines.files(name, precision)[0]).exists()
+    there = name == "keras" or (work / "exported" / engines.files(precision)[0]).exists()
     if not there:
         print(f"{engine}: left out, its masks differ too much; give a trained --network")
     return there

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import pytest
+from predict_files import write_nifti
 
 from ich.base import environment
+from ich.phantom.head import make_patient
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path for path in (*ROOT.glob("*.py"), *ROOT.glob("benchmarks/*.py")) if "__main__" in path.read_text())
@@ -122,6 +125,18 @@ def test_predict_imports_only_what_it_needs(tmp_path: Path) -> None:
     assert not [name for name in HEAVY if re.search(rf"^{name}", listed, re.MULTILINE)]
     done = run(ROOT / "predict.py", "/nowhere.nii", path=barred(tmp_path, *HEAVY))
     assert "nowhere.nii" in line_of(done)
+
+
+def test_shipped_network_predicts_with_only_what_it_needs(tmp_path: Path) -> None:
+    head = make_patient(5, 0, 128)  # with blood
+    scan = write_nifti(tmp_path / "head.nii.gz", head.hu, head.affine)
+    given = [str(scan), "--out", str(tmp_path / "out"), "--view"]
+    done = run(ROOT / "predict.py", *given, path=barred(tmp_path / "bar", *HEAVY))
+    assert done.returncode == 0, done.stderr
+    assert "using the shipped network" in done.stdout
+    assert "exporting" not in done.stdout
+    assert nib.load(tmp_path / "out" / "head" / "mask.nii.gz").get_fdata().any()
+    assert (tmp_path / "out" / "head" / "view.html").exists()
 
 
 def test_scripts_run_without_their_folder_on_the_path() -> None:

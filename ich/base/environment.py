@@ -50,6 +50,12 @@ def line(error: ImportError) -> str:
     return f"{name or 'a package'} is installed and cannot be loaded ({text}); {advice}"
 
 
+def requirements(*files: str) -> str:
+    """What to give to pip for requirement files of the project; with their folder where pip has installed it."""
+    installed = not (ROOT / "environment.sh").is_file()
+    return " ".join(f"-r {ROOT / file if installed else file}" for file in files)
+
+
 def _another_python() -> str:
     return _activate() or f"make .venv with one of these (cd {ROOT}; python3.13 -m venv .venv), see README.md"
 
@@ -63,8 +69,8 @@ def _install(name: str, how: str = "") -> str:
         text = (ROOT / f"requirements-{kind}.txt").read_text(encoding="utf-8")
         if re.search(rf"^{re.escape(wanted)}\b", text, re.MULTILINE):
             file = "requirements.txt" if kind == "common" else f"requirements-{kind}.txt"
-            return f"pip install {how}-r {file}"
-    return f"pip install {how}{wanted or '-r requirements.txt'}"
+            return f"pip install {how}{requirements(file)}"
+    return f"pip install {how}{wanted or requirements('requirements.txt')}"
 
 
 def _activate() -> str:

@@ -20,9 +20,12 @@ if typing.TYPE_CHECKING:
 Config = typing.TypeVar("Config", bound="settings.Common")
 
 
+INSTALLED = "ich-predict"  # the command of predict.py (pyproject.toml)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> typing.NoReturn:
-        raise InputError(f"{message}; `python {self.prog} --help` lists the flags")
+        raise InputError(f"{message}; `{self.prog} --help` lists the flags")
 
 
 def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Config:
@@ -31,9 +34,10 @@ def parse(cls: type[Config], doc: str, argv: Sequence[str] | None = None) -> Con
     Every field is a flag (`image_size` -> `--image-size`); the comment behind it is the help.
     Raises InputError for unknown flags, wrong types, choices and numbers out of range.
     """
+    program = _program()
     parser = _Parser(
-        prog=Path(sys.argv[0]).name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False, argument_default=argparse.SUPPRESS,
+        prog=program, description=doc.replace("python predict.py", program) if program == INSTALLED else doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, argument_default=argparse.SUPPRESS,
     )  # fmt: skip
     defaults, comments, hints = cls(), _comments(cls), typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
@@ -72,6 +76,12 @@ def check_limits(config: "settings.Common") -> None:
             raise InputError(f"--models {name}={filters}: expected 1 to 1024 filters")
     if (run := getattr(config, "run", "")) and not is_file_name(run):
         raise InputError(f"--run '{run}': expected the name of a folder, without / and no dot in front")
+
+
+def _program() -> str:
+    """What the user runs: `python main.py`, or `ich-predict`."""
+    name = Path(sys.argv[0]).name
+    return name if name == INSTALLED else f"python {name}"
 
 
 def _flag(name: str) -> str:

@@ -21,8 +21,8 @@ from ich.base.paths import ROOT
 if TYPE_CHECKING:
     import config as settings
 
-PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pandas", "nibabel", "pydicom",
-            "opencv-python-headless", "openvino", "onnxruntime", "highdicom", "scikit-learn", "scipy",
+PACKAGES = ("ich-detector", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pandas", "nibabel",
+            "pydicom", "opencv-python-headless", "openvino", "onnxruntime", "highdicom", "scikit-learn", "scipy",
             "surface-distance", "matplotlib")  # fmt: skip
 RESEARCH_ONLY = "For research, not for diagnosis."
 
@@ -108,6 +108,8 @@ def _changed_code() -> list[str] | None:
 
 
 def _git(*command: str) -> str | None:
+    if not (ROOT / ".git").exists():  # installed: the repository around it, if any, is of something else
+        return None
     try:
         answer = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from ich.base.environment import requirements
+
 import numpy as np
 
 from ich.base import backend
@@ -21,9 +23,9 @@ from ich.predict.method import Method
 from ich.scans.window import unsquare
 
 INPUT, OUTPUT = "hu", "probability"  # names of an exported file's tensors
-FILES = {"openvino": "ich.xml", "onnx": "ich.onnx"}  # what each engine reads
-INT8 = "ich_int8.xml"  # what OpenVINO reads for --precision int8
-WRITTEN = ("ich.onnx", "ich.xml", "ich.bin", "ich_int8.xml", "ich_int8.bin")  # all that an export may write
+NETWORK = "ich.onnx"  # what both engines of exported files read
+INT8 = "ich_int8.xml"  # what OpenVINO reads for --precision int8; its weights are beside it
+WRITTEN = (NETWORK, INT8, "ich_int8.bin", "ich.xml", "ich.bin")  # all that an export may write, or once did
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}  # engine -> package; fastest first
 EXPORTERS = ("keras", "tensorflow", "onnx", "tf2onnx")  # packages that write them
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # of integers the rest of the network is float32
@@ -43,14 +45,13 @@ def installed(engine: str) -> bool:
 def lacks_for_export() -> str:
     """What is missing here to write exported files, as text; empty where nothing is."""
     if missing := [name for name in EXPORTERS if not backend.has(name)]:
-        return f"{', '.join(missing)} (pip install -r requirements.txt -r requirements-predict.txt)"
+        return f"{', '.join(missing)} (pip install {requirements('requirements.txt', 'requirements-predict.txt')})"
     return "" if (name := backend.name()) == "tensorflow" else f"KERAS_BACKEND=tensorflow (it is {name})"
 
 
-def files(engine: str, precision: str) -> tuple[str, ...]:
-    """What an engine reads for a precision: the network, and for OpenVINO its weights."""
-    name = INT8 if precision == "int8" else FILES[engine]
-    return (name,) if engine == "onnx" else (name, str(Path(name).with_suffix(".bin")))
+def files(precision: str) -> tuple[str, ...]:
+    """What is read for a precision: the network, and of integers its weights."""
+    return (INT8, str(Path(INT8).with_suffix(".bin"))) if precision == "int8" else (NETWORK,)
 
 
 def choose(wanted: str, precision: str = "float32") -> str:
@@ -76,7 +77,7 @@ def openvino(folder: Path, precision: str = "float32") -> Engine:
     import openvino as ov
 
     core = ov.Core()
-    network = core.read_model(folder / files("openvino", precision)[0])
+    network = core.read_model(folder / files(precision)[0])
     hints = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": HINTS[precision],
@@ -100,7 +101,7 @@ def onnx(folder: Path) -> Engine:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    session = onnxruntime.InferenceSession(folder / FILES["onnx"], options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(folder / NETWORK, options, providers=["CPUExecutionProvider"])
     return lambda hu, near=None: _one_by_one(lambda part: session.run(None, {INPUT: part})[0], hu, near)
 
 

@@ -1,4 +1,4 @@
-"""Trained networks as OpenVINO and ONNX files that need neither TensorFlow nor Keras, with a model card."""
+"""Trained networks as an ONNX file that needs neither TensorFlow nor Keras, with a model card."""
 
 import tempfile
 import warnings
@@ -29,7 +29,7 @@ PROBED = 8  # phantom slices that both predict
 def write(
     folder: Path, method: Method, trainings: list[paths.Training], scores: dict, measured: np.ndarray | None = None
 ) -> None:
-    """Write `ich.onnx`, `ich.xml` and `ich.bin` (with OpenVINO), `model.json` last, and `MODEL_CARD.md`.
+    """Write `ich.onnx`, `MODEL_CARD.md`, and `model.json` last.
 
     `measured`: slices for quantize.write, which adds `ich_int8.xml` and `.bin`; without them there are none.
     Files of an earlier export are removed first. Raises InputError when an exported file disagrees with Keras.
@@ -37,13 +37,8 @@ def write(
     for name in (CARD, CARD_PAGE, *engines.WRITTEN):
         (folder / name).unlink(missing_ok=True)
     networks = [_network(training, method) for training in trainings]
-    with atomic(folder / engines.FILES["onnx"]) as temporary:
+    with atomic(folder / engines.NETWORK) as temporary:
         onnx.save(joined(networks, method.size, method.windows, method.neighbours), temporary)
-    if engines.installed("openvino"):
-        import openvino
-
-        model = openvino.convert_model(folder / engines.FILES["onnx"])
-        engines.save_openvino(model, folder / engines.FILES["openvino"])
     agreement = _agreement(folder, method, trainings)
     int8 = None if measured is None else quantize.write(folder, measured, method.point.threshold)
     card = {
@@ -113,14 +108,14 @@ def _as_onnx(model: keras.Model, slices: int = 1) -> onnx.ModelProto:
 
 
 def _agreement(folder: Path, method: Method, trainings: list[paths.Training]) -> dict[str, float]:
-    """Largest difference of probabilities between Keras and each exported file, on phantom slices."""
+    """Largest difference of probabilities between Keras and each engine with the exported file, on phantom slices."""
     hu = make_patient(seed=0, patient=1, size=min(512, 2 * method.size)).hu
     middle = np.linspace(0, hu.shape[2] - 1, PROBED).astype(int)
     hu = np.ascontiguousarray(hu[:, :, middle].transpose(2, 1, 0))
     near = consecutive(len(hu)) if method.neighbours else None
     expected = engines.keras(trainings, method.facts["weights"], method)(hu, near)
     found = {}
-    for name in filter(engines.installed, engines.FILES):
+    for name in filter(engines.installed, ("openvino", "onnx")):
         found[name] = float(np.abs(engines.exported(name, folder)(hu, near) - expected).max())
         if found[name] > MOST_DIFFERENCE:
             raise InputError(f"{folder}: {name} differs from Keras by {found[name]:.4f}, expected at most "

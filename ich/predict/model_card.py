@@ -26,7 +26,7 @@ Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
 
 ```python
 import numpy as np, openvino
-network = openvino.Core().compile_model("ich.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+network = openvino.Core().compile_model("ich.onnx", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
 hu = np.zeros(({example}, 512, 512), np.float32)  # {yours}
 probability = network(hu)["{output}"]
 blood = probability >= {threshold}

@@ -76,7 +76,7 @@ def prepare(config: "settings.Predict") -> Job:
     elif name == "keras":
         raise InputError(f"--model {config.model}: exported files need openvino or onnxruntime; pip install openvino")
     else:
-        used = method.of_export(config.model, engines.files(name, config.precision))
+        used = method.of_export(config.model, engines.files(config.precision))
         engine = engines.exported(name, config.model, config.precision)
     chosen = used.choice.replaced(config.threshold, config.min_lesion_mm3)
     _report(config, name, used, chosen)
@@ -88,7 +88,7 @@ def _of_run(config: "settings.Predict", name: str, trained: Trained) -> tuple[st
     """The name of the engine that is used in the end, and the engine itself, of a run's trainings."""
     if name != "keras":
         folder = _cache(config, trained.run)
-        if _is_current(config, name, folder, trained):
+        if _is_current(config, folder, trained):
             return name, engines.exported(name, folder, config.precision)
         if not engines.lacks_for_export():
             return name, _newly_exported(config, name, folder, trained)
@@ -106,14 +106,14 @@ def _newly_exported(config: "settings.Predict", name: str, folder: Path, trained
             _export(config, Path(temporary), trained)
             return engines.exported(name, Path(temporary), config.precision)  # it has read them by now
     with lock.writing(folder, wait_s=LONGEST_WAIT_S):
-        if not _is_current(config, name, folder, trained):  # nor exported by the process that had the lock
+        if not _is_current(config, folder, trained):  # nor exported by the process that had the lock
             print(f"{run}: exporting for {name}, once")
             _export(config, folder, trained)
     return engines.exported(name, folder, config.precision)
 
 
-def _is_current(config: "settings.Predict", name: str, folder: Path, trained: Trained) -> bool:
-    return method.is_exported(folder, trained.method, engines.files(name, config.precision))
+def _is_current(config: "settings.Predict", folder: Path, trained: Trained) -> bool:
+    return method.is_exported(folder, trained.method, engines.files(config.precision))
 
 
 def _read_only(folder: Path) -> str:

@@ -6,6 +6,8 @@ The ranges of the integers are measured on slices of the training data, so this 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ich.base.environment import requirements
+
 import numpy as np
 import pandas as pd
 
@@ -43,7 +45,8 @@ def installed() -> bool:
 def check_installed() -> None:
     """Raise InputError unless `installed`."""
     if not installed():
-        raise InputError("--precision int8: needs nncf and openvino; pip install -r requirements-predict.txt")
+        raise InputError("--precision int8: needs nncf and openvino; "
+                         f"pip install {requirements('requirements-predict.txt')}")  # fmt: skip
 
 
 def read_slices(config: "settings.Predict", method: Method) -> np.ndarray:
@@ -85,7 +88,7 @@ def phantom_slices(method: Method) -> np.ndarray:
 
 
 def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
-    """Write `ich_int8.xml` and `.bin` beside the float32 files; return the Dice of its masks with theirs.
+    """Write `ich_int8.xml` and `.bin` beside the float32 file; return the Dice of its masks with theirs.
 
     `hu`: as from `read_slices`. Below LEAST_AGREEMENT nothing is kept.
     """
@@ -93,7 +96,7 @@ def write(folder: Path, hu: np.ndarray, threshold: float) -> float:
     import openvino as ov
 
     nncf.set_log_level("ERROR")
-    network = ov.Core().read_model(folder / engines.FILES["openvino"])
+    network = ov.Core().read_model(folder / engines.NETWORK)
     small = nncf.quantize(
         network, nncf.Dataset([*hu[::2]]), subset_size=len(hu[::2]),
         preset=nncf.QuantizationPreset.MIXED,  # signed ranges where values are signed

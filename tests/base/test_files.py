@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -124,6 +125,20 @@ def test_manifest_is_json_and_says_what_ran() -> None:
     assert made["packages"]["numpy"] == np.__version__
     assert made["seconds"] > 0
     assert "not for diagnosis" in made["note"]
+
+
+def test_manifest_names_no_commit_of_a_repository_around_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that of a user, whose environment has the project installed."""
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "--quiet"], [*identity, "commit", "--quiet", "--allow-empty", "--message", "theirs"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    assert record.manifest(settings.SplitRawData(), 0.0)["git_commit"]
+    monkeypatch.setattr(record, "ROOT", tmp_path / "installed")
+    record.ROOT.mkdir()
+    assert record.manifest(settings.SplitRawData(), 0.0)["git_commit"] is None
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -167,7 +167,7 @@ def test_flags_of_a_prediction_are_refused_beside_export(tmp_path: Path, flags: 
         predict.main(["--export", str(tmp_path / "exported"), *flags])
 
 
-FLOAT32, INT8 = ("ich.onnx", "ich.xml", "ich.bin"), ("ich_int8.xml", "ich_int8.bin")
+FLOAT32, INT8 = ("ich.onnx",), ("ich_int8.xml", "ich_int8.bin")
 HOW = method.Method(SIZE, (Window(40, 120),), Point(0.25, 30), {"networks": ["a"], "folds": ["fold_01"]})
 
 
@@ -196,8 +196,8 @@ def other(**changes: object) -> method.Method:
         (lambda folder: written(folder, FLOAT32 + INT8), "float32", True),
         (lambda folder: [written(folder, FLOAT32 + INT8, other(facts={"networks": ["b"]})), written(folder, FLOAT32)],
          "int8", False),  # integers of an earlier training beside new float32 files
-        (lambda folder: (folder / "ich.bin").write_text("of another training"), "float32", False),
-        (lambda folder: (folder / "ich.xml").unlink(), "float32", False),
+        (lambda folder: (folder / "ich.onnx").write_text("of another training"), "float32", False),
+        (lambda folder: (folder / "ich.onnx").unlink(), "float32", False),
         (lambda folder: (folder / method.CARD).unlink(), "float32", False),
         (lambda folder: (folder / method.CARD).write_text("{}"), "float32", False),
         (lambda folder: written(folder, FLOAT32, other(facts={"networks": ["b"]})), "float32", False),
@@ -212,20 +212,20 @@ def test_what_counts_as_exported(
 ) -> None:
     written(tmp_path, FLOAT32)
     change(tmp_path)
-    assert method.is_exported(tmp_path, HOW, engines.files("openvino", precision)) is expected
+    assert method.is_exported(tmp_path, HOW, engines.files(precision)) is expected
 
 
 @pytest.mark.parametrize(
     ("change", "precision", "reason"),
     [
         (lambda folder: None, "int8", "was exported without ich_int8.xml; .*--export --precision int8"),
-        (lambda folder: (folder / "ich.bin").write_text("other"), "float32", "ich.bin: is missing or is not the one"),
-        (lambda folder: (folder / "ich.xml").unlink(), "float32", "ich.xml: is missing or is not the one"),
+        (lambda folder: (folder / "ich.onnx").write_text("other"), "float32", "ich.onnx: is missing or is not the one"),
+        (lambda folder: (folder / "ich.onnx").unlink(), "float32", "ich.onnx: is missing or is not the one"),
         (lambda folder: (folder / method.CARD).write_text("{}"), "float32", "model.json: lacks 'files'; export again"),
         (lambda folder: changed(folder, windows=[40, 120]), "float32", "model.json: is damaged .*export again"),
         (lambda folder: changed(folder, threshold=None), "float32", "model.json: is damaged .*export again"),
         (lambda folder: changed(folder, min_lesion_mm3="30 mm3"), "float32", "model.json: is damaged .*export again"),
-        (lambda folder: changed(folder, files=["ich.xml"]), "float32", "model.json: is damaged .*export again"),
+        (lambda folder: changed(folder, files=["ich.onnx"]), "float32", "model.json: is damaged .*export again"),
     ],
 )
 def test_folder_of_an_export_that_is_not_whole(

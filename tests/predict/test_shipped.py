@@ -19,7 +19,7 @@ from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import read_json, write_json
 from ich.phantom.head import blood_kinds, make_patient
-from ich.predict import method, quantize, shipped, shipped_card
+from ich.predict import engines, method, networks, quantize, shipped, shipped_card
 
 FACTS = {
     "note": "", "backend": "tensorflow", "precision": "float32", "parameters": 2, "training_seconds": 1,
@@ -196,6 +196,14 @@ def test_the_one_of_the_project_finds_blood_in_a_plain_head(tmp_path: Path, caps
     assert (
         f"trained on {read_json(paths.shipped().run)['phantoms']['patients']} phantom heads" in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_exported_files_of_the_project_are_of_its_network(precision: str):
+    """Otherwise the first prediction exports it again, which needs Keras and TensorFlow."""
+    used, _ = method.of_run(shipped.run(), 0, "last")
+    exported = paths.SHIPPED / "patient" / paths.SHIPPED_RUN / networks.CACHE
+    assert method.is_exported(exported, used, engines.files(precision))
 
 
 def test_the_card_of_the_project_is_of_its_network():
