@@ -187,6 +187,7 @@ class Train(Split, Runs):
     deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU
     workers: int = 0  # threads that augment batches; 0: one per CPU core, 8 at most
     checkpoint_seconds: int = 30  # shortest time between two checkpoints to restart from
+    tensorboard: bool = False  # also write event files, to be watched with `tensorboard --logdir runs`
 
     def resolved_recipe(self) -> Recipe:
         """The chosen recipe with the values that were given instead of its own."""
@@ -288,6 +289,7 @@ class RsnaTrain(Engine, Runs, Data):
     deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU
     workers: int = 2  # threads that read and augment batches
     checkpoint_seconds: int = 30  # shortest time between two checkpoints to restart from
+    tensorboard: bool = False  # also write event files, to be watched with `tensorboard --logdir runs`
 
 
 @dataclass

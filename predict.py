@@ -5,9 +5,9 @@
     python predict.py dicom_folder --model exported   (predicts with them; needs neither TensorFlow nor Keras)
 
 reads   the scans; <runs>/<protocol>/<run>/fold_*/, or the exported folder
-writes  <out>/volumes.csv, and for each scan <out>/<scan>/: mask.nii.gz overlay.png run.json; mask.dcm (DICOM-SEG) of
-        a DICOM scan; mask_upright.nii.gz scan_upright.nii.gz of a scan with gantry tilt; where asked for
-        probabilities.nii.gz, view.html and, of DICOM, scan.nii.gz
+writes  <out>/volumes.csv, and for each scan <out>/<scan>/: mask.nii.gz overlay.png run.json; mask.dcm (DICOM-SEG)
+        and report.dcm (DICOM SR) of a DICOM scan; mask_upright.nii.gz scan_upright.nii.gz of a scan with gantry tilt;
+        where asked for probabilities.nii.gz, view.html and, of DICOM, scan.nii.gz
 The mask lies on the scan's own voxels. Scans that are predicted already are skipped.
 """
 

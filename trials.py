@@ -8,7 +8,7 @@ writes  <reports>/<protocol>/: table.csv comparison.csv repeats.csv statistics.c
         folds.csv patients.csv by_type.csv by_size.csv operating.csv operating_point.csv calibration.csv
         calibration_error.csv agreement.csv roc.csv paired_fig.png loss_fig.png dice_fig.png iou_fig.png
         dice_fig_vs.png iou_fig_vs.png folds_fig.png operating_fig.png calibration_fig.png volume_fig.png
-        roc_fig.png report.html run.json
+        roc_fig.png report.html claim.md run.json
 """
 
 import sys
@@ -70,6 +70,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     trained = [_trained(run) for run in found]
     facts = {
         "trained": trained, "trainings": folds.prints(found),
+        "recipes": {run.name: _recipe(run) for run in found if not run.given},
         "identity": found[0].identity(), "warnings": warnings, "origin": source,
         "leak_audit": split["leak_audit"], **audit.whose(split),
     }  # fmt: skip
@@ -99,6 +100,12 @@ def _trained(run: folds.Run) -> dict:
         "precision": ", ".join(sorted({manifest.get("precision", "unknown") for manifest in manifests})),
         "hours": round(sum(manifest["training_seconds"] for manifest in manifests) / 3600, 2),
     }  # fmt: skip
+
+
+def _recipe(run: folds.Run) -> dict:
+    """How a run was trained, setting by setting, and from which weights."""
+    made_of = run.identity()
+    return {**made_of["recipe"], "init_weights": made_of.get("init_weights")}
 
 
 def _missing(found: list[folds.Run], config: settings.Trials) -> list[str]:
@@ -155,7 +162,7 @@ def _tell(
     for each in verdict.verdicts(tests, trained):
         print(each)
     origin.tell(source)
-    print(f"-> {folder}: report.html comparison.csv statistics.csv folds_fig.png dice_fig_vs.png ...")
+    print(f"-> {folder}: report.html claim.md comparison.csv statistics.csv folds_fig.png ...")
 
 
 if __name__ == "__main__":

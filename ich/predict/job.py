@@ -10,7 +10,7 @@ import numpy as np
 from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import as_json, write_json
-from ich.predict import checks, measure, montage, plausibility, results, segmentation, upright, view
+from ich.predict import checks, measure, montage, plausibility, results, segmentation, structured_report, upright, view
 from ich.predict.engines import Engine
 from ich.predict.inputs import Input
 from ich.predict.method import Method
@@ -111,7 +111,7 @@ def predict(job: Job, item: Input, folder: Path) -> dict:
     found = measure.measures(mask, read)
     facts: dict[str, Any] = {"scan": item.name, "source": item.record}
     write_json(folder / paths.RUN, {**facts, "unfinished": True})
-    written, note = _write(job, folder, read, planes, mask, prob, _title(item.name, found, job.point))
+    written, note = _write(job, folder, read, planes, mask, prob, found)
     notes = [*plausibility.warnings(planes, read.upright(mask), read, found), *read.notes, *note]
     facts |= {"measures": found, "notes": notes, **job.point._asdict(), "files": written}
     write_json(folder / paths.RUN, record.manifest(job.config, started, inputs=inputs, **facts))
@@ -119,13 +119,13 @@ def predict(job: Job, item: Input, folder: Path) -> dict:
 
 
 def _write(
-    job: Job, folder: Path, read: scan.Scan, planes: np.ndarray, mask: np.ndarray, prob: np.ndarray, title: str
+    job: Job, folder: Path, read: scan.Scan, planes: np.ndarray, mask: np.ndarray, prob: np.ndarray, found: dict
 ) -> tuple[list[str], list[str]]:
     """All files of a scan, and none of an earlier call with other settings.
 
     Returns the names of what was written, and notes on what could not be.
     """
-    window = job.method.windows[0]
+    window, title = job.method.windows[0], _title(folder.name, found, job.point)
     for name in results.NAMES:
         (folder / name).unlink(missing_ok=True)
     native.save_like(folder / results.MASK, read.on_grid(mask).astype(np.uint8), read.image, note=job.point.text)
@@ -136,10 +136,19 @@ def _write(
         view.write(folder / results.VIEW, read, mask, window, title, job.method.notice)
     if job.config.scan_nifti and read.sources:
         native.save_hu(folder / results.SCAN, read.on_grid(read.voxels, AIR_HU), read.image)
-    notes = segmentation.write(folder / results.SEGMENTATION, mask, read, job.point) if read.sources else []
+    notes = _write_dicom(job, folder, read, mask, found) if read.sources else []
     if upright.is_sheared(read):
         notes += upright.write(folder, mask, read)
     return [name for name in results.NAMES if (folder / name).exists()], notes
+
+
+def _write_dicom(job: Job, folder: Path, read: scan.Scan, mask: np.ndarray, found: dict) -> list[str]:
+    """The Segmentation of a DICOM scan, and the report that refers to it; notes on what could not be written."""
+    path = folder / results.SEGMENTATION
+    notes = segmentation.write(path, mask, read, job.point)
+    if path.exists():
+        notes += structured_report.write(folder / results.REPORT, path, {1: found}, job.point)
+    return notes
 
 
 def _title(name: str, found: dict, point: Point) -> str:

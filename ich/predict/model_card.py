@@ -1,13 +1,16 @@
 """The page that goes with exported networks: what they learnt from, how well they do, what they are not for."""
 
+import math
+
 from ich.data import origin
+from ich.predict import hub_head
 from ich.predict.engines import INPUT, OUTPUT
 from ich.report import folds
 from ich.report.choice import Choice
 from ich.score import metrics
 
 CARD_PAGE = "MODEL_CARD.md"
-TEMPLATE = """# Model card: {model}, {networks}
+TEMPLATE = """{head}# Model card: {model}, {networks}
 
 **For research, not for diagnosis.**{banner}
 
@@ -60,6 +63,7 @@ Without the hint OpenVINO computes in bfloat16 where the CPU can: faster, and th
 * Adults' non-contrast axial CT, about 5 mm slices, from the scanners of the training data. Nothing is known about other
   scanners, children, contrast agent, surgery or metal.
 * Small and thin bleedings are missed most often. A mask without blood does not mean a head without blood.
+* License: `unknown` at the head of this page, until whoever publishes the networks chooses one that the data allow.
 * Largest difference from Keras on phantom slices: {agreement}.
 * In 8-bit integers (`ich_int8.xml`): {int8}.
 """
@@ -100,12 +104,26 @@ def _protocol_note(facts: dict) -> str:
     return NOTES["unknown" if by_patient and not facts.get("patients_known", True) else facts["protocol"]]
 
 
+def _results(card: dict) -> list[hub_head.Result]:
+    """What a hub may list: the out-of-fold Dice of patients that are known to be unseen; by slice it would flatter."""
+    facts, scores = card["facts"], card["scores"]
+    if facts["protocol"] != "patient" or not facts.get("patients_known", True):
+        return []
+    what = "mean Dice over patients with blood"
+    source = facts.get("origin") or "unknown origin"
+    dataset = f"{source}, {scores.get('patients with blood', 0)} with blood, split by patient"
+    value = float(f"{scores.get(what, math.nan):.3g}")
+    return [hub_head.Result(source.lower().replace(" ", "-"), dataset, f"{what}, single networks out of fold", value)]
+
+
 def page(card: dict, choice: Choice) -> str:
     """The card in Markdown; `choice` is the operating point."""
     banner = origin.banner(source := card["facts"].get("origin", ""))
     shape, example, yours = SEES[card["neighbours"]]
     facts, count, int8 = card["facts"], len(card["facts"]["folds"]), card["int8_dice_with_float32"]
     return TEMPLATE.format(
+        head=hub_head.head(facts["model"], "unknown", "onnx", ("onnx", *[hub_head.PHANTOM_TAG] * bool(banner)),
+                           _results(card)),
         model=facts["model"], networks=f"mean of {count} networks" if count > 1 else "one network", count=count,
         shape=shape, example=example, yours=yours, input=INPUT, output=OUTPUT, threshold=card["threshold"],
         choice=choice.text(count), removal=REMOVAL * (choice.point.min_lesion_mm3 > 0), size=card["image_size"],

@@ -19,9 +19,9 @@ from ich.base.files import read_json, write_csv
 from ich.scans.dicom_choice import first_few
 
 MASK, PROBABILITIES, OVERLAY = "mask.nii.gz", "probabilities.nii.gz", "overlay.png"
-SEGMENTATION, VIEW, VOLUMES = "mask.dcm", "view.html", "volumes.csv"
+SEGMENTATION, REPORT, VIEW, VOLUMES = "mask.dcm", "report.dcm", "view.html", "volumes.csv"
 SCAN, SCAN_UPRIGHT, MASK_UPRIGHT = "scan.nii.gz", "scan_upright.nii.gz", "mask_upright.nii.gz"
-NAMES = (MASK, OVERLAY, SEGMENTATION, PROBABILITIES, VIEW, SCAN, SCAN_UPRIGHT, MASK_UPRIGHT)  # all but run.json
+NAMES = (MASK, OVERLAY, SEGMENTATION, REPORT, PROBABILITIES, VIEW, SCAN, SCAN_UPRIGHT, MASK_UPRIGHT)  # all but run.json
 FOUND = ("volume_ml", "lesions", "lesions_above_0.1_ml", "lesion_ml", "largest_diameter_mm", "slices", "mean_hu")
 SOURCE = ("study_uid", "series_uid", "series_number", "series_description")  # of DICOM
 COLUMNS = ("scan", "path", *FOUND, "threshold", "min_lesion_mm3", "engine", "notes", "files", *SOURCE)

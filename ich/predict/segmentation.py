@@ -19,6 +19,7 @@ from ich.score.operating import Point
 if TYPE_CHECKING:
     import highdicom as hd
 
+ALGORITHM = "ICH Detector"
 NOT_WRITTEN = "mask.dcm (DICOM-SEG) is not written"
 
 
@@ -52,7 +53,7 @@ def _segmentation(mask: np.ndarray, headers: list[pydicom.Dataset], point: Point
         source_images=headers, pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY, segment_descriptions=[_description(point)],
         series_instance_uid=hd.UID(), series_number=9001, sop_instance_uid=hd.UID(), instance_number=1,
-        manufacturer="ICH Detector", manufacturer_model_name="predict.py", software_versions=version(),
+        manufacturer=ALGORITHM, manufacturer_model_name="predict.py", software_versions=version(),
         device_serial_number="none", series_description="Predicted hemorrhage, for research only",
         omit_empty_frames=bool(mask.any()),  # at least one must be there; of an empty mask it writes all
         specific_character_set=None,  # highdicom refuses some that are valid
@@ -77,6 +78,11 @@ def _measure_each_frame(made: pydicom.Dataset, headers: list[pydicom.Dataset]) -
         frame.PixelMeasuresSequence = [own]
 
 
+def parameters(point: Point) -> dict[str, str]:
+    """How a mask was cut, as the parameters of the algorithm."""
+    return {name: f"{value:.9g}" for name, value in point._asdict().items()}
+
+
 def _description(point: Point) -> "hd.seg.SegmentDescription":
     import highdicom as hd
     from pydicom.sr.codedict import codes
@@ -87,8 +93,8 @@ def _description(point: Point) -> "hd.seg.SegmentDescription":
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure, segmented_property_type=blood,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name="ICH Detector", version=version(), family=codes.cid7162.ArtificialIntelligence,
-            parameters={name: f"{value:.9g}" for name, value in point._asdict().items()},
+            name=ALGORITHM, version=version(), family=codes.cid7162.ArtificialIntelligence,
+            parameters=parameters(point),
         ),
         display_color=hd.color.CIELabColor.from_rgb(*PREDICTION),
     )  # fmt: skip

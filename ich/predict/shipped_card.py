@@ -9,9 +9,10 @@ from pathlib import Path
 from ich.base import paths, record, script
 from ich.base.errors import InputError
 from ich.base.files import read_json, write_text
+from ich.predict import hub_head
 
 MEASURED = "weights.json"  # of benchmarks/weights.py
-TEMPLATE = """# The shipped network
+TEMPLATE = """{head}# The shipped network
 
 **For research, not for diagnosis. It has never seen a patient: it was trained on phantoms, invented heads, alone.**
 
@@ -55,7 +56,10 @@ def write(weights: Path) -> None:
     if measured["result"]["network"] != record.fingerprint(training.last):
         raise InputError(f"{weights / MEASURED}: is of another network; run benchmarks/weights.py --results {weights}")
     identity, phantoms = facts["identity"], facts["phantoms"]
+    rows = measured["result"]["rows"]
+    results = [_result(style, measured["config"]["seed"]) for style in rows]
     text = TEMPLATE.format(
+        head=hub_head.head(f"ICH Detector, {identity['model']}", "mit", "keras", (hub_head.PHANTOM_TAG,), results),
         model=identity["model"], filters=identity["n_filters"], parameters=facts["parameters"],
         windows=" ".join(identity["windows"]), size=identity["image_size"], heads=phantoms["patients"],
         style=phantoms.get("style", "plain"), seed=phantoms["seed"], training=facts["training_slices"],
@@ -63,10 +67,16 @@ def write(weights: Path) -> None:
         minutes=facts["training_seconds"] / 60, precision=facts["precision"], command=facts["command"],
         commit=(facts["git_commit"] or "unknown")[:7], keras=f"Keras {facts['packages'].get('keras')}",
         difference=facts["rounding_changes_probabilities_by"], check_seed=measured["config"]["seed"],
-        threshold=measured["result"]["threshold"], rows="\n".join([HEADER, *map(_row, measured["result"]["rows"])]),
+        threshold=measured["result"]["threshold"], rows="\n".join([HEADER, *map(_row, rows)]),
     )  # fmt: skip
     write_text(weights / "README.md", text)
     print(f"-> {weights / 'README.md'}")
+
+
+def _result(style: dict, seed: int) -> hub_head.Result:
+    """As in the table of the card."""
+    dataset = f"phantom heads of style {style['style']}, seed {seed}, {style['heads_with_blood']} with blood"
+    return hub_head.Result("phantoms", dataset, "mean Dice over heads with blood", round(style["dice_mean"], 2))
 
 
 def _row(style: dict) -> str:

@@ -1,1 +1,1 @@
-"""Finished runs to tables, tests between them, and report.html."""
+"""Finished runs to tables, tests between them, report.html and claim.md."""

@@ -1,4 +1,4 @@
-"""report.html: one file that opens offline, built only from the tables and plots in a report folder."""
+"""report.html: one file that opens offline, built only from the tables and plots in a report folder; and claim.md."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from ich.base import paths
 from ich.base.files import read_csv, read_json
 from ich.data import audit, origin
 from ich.data.table import read_slices, scan_of
-from ich.report import cautions, display, gallery, published, render, verdict
+from ich.report import cautions, claim, display, gallery, published, render, verdict
 from ich.report.display import Table
 from ich.report.words import meanings
 
@@ -34,42 +34,51 @@ READING = {
     "blood, at threshold 0.5; a missed patient counts as 0. Intervals: 95 %, bootstrap over patients.",
     "slice": "Slices of the same patient are on both sides of this split, so scores are too high for new patients.",
 }
+HOW_TESTED = {
+    "patient": "By patient: Wilcoxon signed-rank test, bootstrap 95 % interval of the mean difference over patients; "
+    "the variation between repeated trainings is not included. ",
+    "slice": "",
+}
+BY_FOLD = "By fold: corrected resampled t (Nadeau and Bengio 2003). p is corrected for the number of pairs (Holm 1979)."
 
 
 def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ()) -> Path:
-    """Write `report.html` into a protocol's report folder, from what trials.py and tests.py wrote there.
+    """Write `report.html` and `claim.md` into a protocol's report folder, from what trials.py and tests.py wrote there.
 
-    Raises InputError when trials.py has not run.
+    Return the path of the page. Raises InputError when trials.py has not run.
     """
     facts = read_json(folder / paths.RUN, ("leak_audit", "warnings", "trained", "identity", "packages"))
     is_ct_ich = facts.get("origin") == origin.CT_ICH
     comparison = _read(folder, "comparison")
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
+    seeds = display.seeds(_read(folder, "repeats"))
     answers = [str(each) for each in verdict.verdicts(statistics, facts["trained"])]
     tests = gallery.test_sets(folder, data)
+    shown = {
+        "protocol": protocol, "answers": answers or ["Only one run is finished: train another to compare."],
+        "reading": "".join([READING[protocol], _on_trust(facts["trained"]), _several_scans(data), seeds]),
+        "first": display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
+        "meanings": meanings(display.EXPLAINED[protocol]),
+        "comparison": Table.turned(comparison, "All columns of comparison.csv", "run"),
+        "figure": render.figure(folder / "paired_fig.png", PAIRED[protocol]),
+        "cautions": cautions.of_report(comparison, _read(folder, "folds")),
+        "banner": origin.banner(facts.get("origin", "")),
+        "published": _published() if is_ct_ich else None,
+        "comparable": published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
+        "audit": audit.sentence(facts["leak_audit"], audit.whose(facts)),
+        "warnings": [*facts["warnings"], *warnings],
+        "trained": display.settings(facts["trained"]), "settings": render.as_text(facts),
+        "how_tested": HOW_TESTED[protocol] + BY_FOLD,
+        "statistics": display.statistics(statistics),
+        "all_statistics": Table.of(statistics, "All columns of statistics.csv"),
+        "plots": _plots(folder), "by_type": _by_type(folder), "subgroups": _subgroups(folder),
+        "patients": display.patients(patients) if len(patients) else None,
+        "test_table": _test_table(tests, protocol), "test_sets": [_test_set(test) for test in tests],
+        "legend": gallery.legend(), "citation": render.CITE + render.CITE_CT_ICH * is_ct_ich,
+    }  # fmt: skip
     path = folder / paths.PAGE
-    render.write(
-        path, TEMPLATE, title="ICH Detector: comparison of networks", protocol=protocol,
-        answers=answers or ["Only one run is finished: train another to compare."],
-        reading="".join([READING[protocol], _on_trust(facts["trained"]), _several_scans(data),
-                         display.seeds(_read(folder, "repeats"))]),
-        first=display.first_table(comparison, protocol, f"Out of fold, split by {protocol}"),
-        meanings=meanings(display.EXPLAINED[protocol]),
-        comparison=Table.turned(comparison, "All columns of comparison.csv", "run"),
-        figure=render.figure(folder / "paired_fig.png", PAIRED[protocol]),
-        cautions=cautions.of_report(comparison, _read(folder, "folds")),
-        banner=origin.banner(facts.get("origin", "")),
-        published=_published() if is_ct_ich else None,
-        comparable=published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
-        audit=audit.sentence(facts["leak_audit"], audit.whose(facts)),
-        warnings=[*facts["warnings"], *warnings],
-        trained=display.settings(facts["trained"]), settings=render.as_text(facts),
-        statistics=display.statistics(statistics), all_statistics=Table.of(statistics, "All columns of statistics.csv"),
-        plots=_plots(folder), by_type=_by_type(folder), subgroups=_subgroups(folder),
-        patients=display.patients(patients) if len(patients) else None,
-        test_table=_test_table(tests, protocol), test_sets=[_test_set(test) for test in tests],
-        legend=gallery.legend(), citation=render.CITE + render.CITE_CT_ICH * is_ct_ich,
-    )  # fmt: skip
+    render.write(path, TEMPLATE, title="ICH Detector: comparison of networks", **shown)
+    claim.write(folder, data, facts, {**shown, "scores": comparison, "every_patient": patients, "seeds": seeds})
     return path
 
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from ich.data.table import TYPES
+
 
 class Word(NamedTuple):
     """A column in plain words: short name, unit ("" without one), and what it is."""
@@ -38,6 +40,11 @@ WORDS: dict[str, Word] = {
     "seed": Word("Seed"),
     "patient": Word("Patient"),
     "patients": Word("Patients"),
+    "part": Word("Part"),
+    "patients_with_blood": Word("Patients with blood"),
+    "lesion_slices": Word("Slices with blood"),
+    "training_slices": Word("Slices in balanced training"),
+    **{name: Word(name.capitalize()) for name in TYPES},
     "slices": Word("Slices"),
     **MEASURES,
     **{f"pooled_{name}": Word(f"{MEASURES[name].name} of all pixels pooled", "", "large bleeds weigh most")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ich.base import lock, paths
+from ich.base import backend, lock, paths
 from ich.base.errors import InputError
 from ich.base.files import as_json, read_csv, write_json
 from ich.data import identity
@@ -31,7 +31,7 @@ class AnyJob(Protocol):
 
     @property
     def config(self) -> "settings.Train | settings.RsnaTrain":
-        """Settings; `quiet` and `checkpoint_seconds` are read."""
+        """Settings; `quiet`, `checkpoint_seconds` and `tensorboard` are read."""
 
     @property
     def identity(self) -> dict:
@@ -180,6 +180,8 @@ def all_finished(config: "settings.Main | settings.MainKfold", split: Split, par
 
 def unfinished(trainings: list[Kind]) -> list[Kind]:
     """Those still to be run; the others are named. Raises InputError: all refusals before the first hour of work."""
+    if any(training.config.tensorboard for training in trainings) and not backend.has("tensorboard"):
+        raise InputError("--tensorboard: tensorboard is not installed; pip install tensorboard")
     for training in trainings:
         begin(training)
     _note_further_repeats(trainings)

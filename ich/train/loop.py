@@ -19,6 +19,7 @@ from ich.base.files import atomic, write_csv, write_json
 from ich.base.progress import duration
 from ich.train import checkpoint, device, display
 from ich.train.batches import EpochBatches
+from ich.train.event_file import EventFile
 from ich.train.jobs import AnyJob, refuse_other_configuration
 from ich.train.network import Exact
 
@@ -70,7 +71,8 @@ def fit(plan: Plan) -> list[Row]:
     keeper = Keeper(plan, history)
     checkpoint.settle_best(files, keeper.best_epoch)
     plan.network.model.fit(
-        device.feed(plan.batches), epochs=plan.epochs, initial_epoch=epoch, verbose=0, callbacks=[keeper],
+        device.feed(plan.batches), epochs=plan.epochs, initial_epoch=epoch, verbose=0,
+        callbacks=[keeper, *([EventFile(files.folder, history)] if plan.job.config.tensorboard else [])],
         shuffle=False,  # the batches are shuffled; Keras would do it again, from a state that a restart loses
     )  # fmt: skip
     return history

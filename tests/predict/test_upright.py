@@ -176,7 +176,7 @@ def test_tilted_dicom_gets_the_upright_pair_and_a_note(tmp_path: Path) -> None:
     sitk = pytest.importorskip("SimpleITK")
     write_series(tmp_path / "tilted", phantom(), tilt_deg=15, missing=(7,), scout=False)
     files, notes = run(tmp_path / "tilted", tmp_path / "out")
-    assert files - {"mask.dcm"} == UPRIGHT
+    assert files - {"mask.dcm", "report.dcm"} == UPRIGHT
     assert NOTE in notes
     mask = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "tilted" / upright.MASK_UPRIGHT))
     sheared = nib.load(tmp_path / "out" / "tilted" / "mask.nii.gz").get_fdata()
