@@ -80,7 +80,7 @@ class DemoData(Common):
     out: Path = Path("demo")  # folder to write; the scans go to <out>/ct-ich
     patients: int = 30  # number of phantom heads, about half of them with blood
     size: int = 256  # pixels per side of a slice
-    rsna_patients: int = 240  # heads of which slices are written as DICOM, for the rsna_ scripts
+    rsna_patients: int = 400  # heads of which slices are written as DICOM, for the rsna_ scripts
     rsna_size: int = 128  # pixels per side of these
     style: Literal["plain", "calibrated"] = "plain"  # alike and easy, or as varied as real heads (docs/phantoms.md)
     scans_only: bool = False  # write ct-ich and the contact sheet only: no DICOM slices, no unseen head
@@ -282,6 +282,7 @@ class RsnaTrain(Engine, Runs, Data):
     batch_norm_momentum: float = 0.0  # 0: as published, for long trainings; 0.9 for some hundred steps
     rotation_deg: float = 20.0  # augmentation: angles from -x to +x
     shift_px: float = 2.0  # augmentation: shifts from -x to +x, pixels of the network's input
+    mirror: Literal["both", "sides"] = "both"  # augmentation: as published upside down too; or left and right only
     repeats: int = 1  # trainings of each variant, with the seeds seed, seed + 1, ...
     at_once: int = 1  # trainings at the same time, each in a process of its own, by the local engine
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU

@@ -38,9 +38,11 @@ demo() {
         --learning-rate 3e-3 --validate-every 5 --at-once 2 --precision float32
     step trials.py "${data[@]}" "${runs[@]}" "${reports[@]}"
     step tests.py "${data[@]}" "${runs[@]}" "${reports[@]}"
-    step rsna_preprocess.py --raw demo/rsna/classes "${data[@]}" --valid-share 0.2 --test-share 0.25
-    step rsna_train.py "${data[@]}" "${runs[@]}" --network EfficientNetB0 --image-size 64 --weights none \
-        --epochs 3 --batch-size 16 --learning-rates 1e-3 3e-4
+    step rsna_preprocess.py --raw demo/rsna/classes "${data[@]}" --window 40/80 --valid-share 0.15 \
+        --test-share 0.25
+    step rsna_train.py "${data[@]}" "${runs[@]}" --network MobileNetV3Small --image-size 64 --weights none \
+        --epochs 10 --batch-size 32 --learning-rates 2e-3 2e-3 1.5e-3 1e-3 6e-4 3e-4 1e-4 \
+        --batch-norm-momentum 0.9 --balance 0.5 --rotation-deg 10 --mirror sides --at-once 2
     step rsna_compare.py "${data[@]}" "${runs[@]}" "${reports[@]}"
     step predict.py demo/unseen/scan.nii demo/unseen/dicom "${data[@]}" "${runs[@]}" --out demo/predicted --view
     step predict.py demo/unseen/scan.nii --run phantoms --out demo/predicted_by_shipped

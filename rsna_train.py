@@ -57,6 +57,7 @@ def _run_apart(trainings: Mapping[str, tuple[str, int]], config: settings.RsnaTr
         cluster.train(work, {name: [which] for name, which in trainings.items()}, config)
     else:
         backend.share_gpu()
+        backend.share_cores(config.at_once)
         names, every = [*trainings], config.at_once
         shares = {names[k]: [trainings[name] for name in names[k::every]] for k in range(min(every, len(names)))}
         parallel.apart(work, shares, every)

@@ -15,13 +15,14 @@ from ich.train.batches import Batch, EpochBatches
 
 @dataclass(frozen=True)
 class Change:
-    """Augmentation as published: turned, moved, mirrored both ways. An `AffineStrength`."""
+    """Augmentation: turned, moved, mirrored; as published upside down too. An `AffineStrength`."""
 
     rotation_deg: float
     shift: float  # share of the image side
     shear_deg: float = 0.0
     scale: float = 0.0
     flip: bool = True
+    upside_down: bool = True
 
 
 class Batches(EpochBatches):
@@ -84,6 +85,6 @@ def augment(image: np.ndarray, change: Change, rng: np.random.Generator) -> np.n
     """Turn, move and mirror (size, size, channels) uint8; zeros come in from outside."""
     size = image.shape[0]
     moved = cv2.warpAffine(image, random_affine(size, change, rng), (size, size), flags=cv2.INTER_LINEAR)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and change.upside_down:
         moved = moved[::-1]
     return moved.reshape(image.shape)

@@ -1,7 +1,8 @@
 """What a training of a classifier records of its settings, and which of them may differ between trainings compared."""
 
 SAME = ("task", "network", "image_size", "epochs", "learning_rates", "batch_size", "rotation_deg", "shift_px", "seed")
-LATER = {"balance": 0.0, "batch_norm_momentum": 0.0}  # recorded if not so; earlier versions know nothing of them
+# Recorded if not so: earlier versions know nothing of them.
+LATER: dict[str, object] = {"balance": 0.0, "batch_norm_momentum": 0.0, "mirror": "both"}
 OF_ONE = ("variant", "repeat", "seed", "steps", "neighbours", "series")  # may differ
 
 

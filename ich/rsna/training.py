@@ -80,7 +80,7 @@ def _train(job: Job, classifier: Classifier) -> None:
     """Train; then predict test and unlabelled slices with the weights of the lowest validation loss."""
     started, config = time.time(), job.config
     classifier.reset(job.seed)
-    change = Change(config.rotation_deg, config.shift_px / config.image_size)
+    change = Change(config.rotation_deg, config.shift_px / config.image_size, upside_down=config.mirror == "both")
     with contextlib.closing(job.batches("train", change)) as batches, contextlib.closing(job.batches("valid")) as valid:
         history = loop.fit(loop.Plan(
             job, classifier, batches, config.epochs, validate=lambda epoch: validate(classifier, valid, config.task),

@@ -277,6 +277,9 @@ def test_augmentation_brings_in_zeros_and_mirrors_both_ways() -> None:
     still = [batches.augment(image, Change(0, 0), np.random.default_rng(seed))[:, :, 0] for seed in range(40)]
     corners = {tuple(int(place) for place in np.argwhere(each == 255)[0]) for each in still}
     assert corners == {(2, 20), (29, 20), (2, 11), (29, 11)}
+    sides = Change(0, 0, upside_down=False)
+    still = [batches.augment(image, sides, np.random.default_rng(seed))[:, :, 0] for seed in range(40)]
+    assert {tuple(int(place) for place in np.argwhere(each == 255)[0]) for each in still} == {(2, 20), (2, 11)}
 
 
 def test_a_validation_loss_that_is_no_number_is_not_called_the_training_loss() -> None:
