@@ -88,7 +88,7 @@ def _process(config: settings.RsnaPreprocess, files: pd.DataFrame, journal: Jour
     if not todo:
         return
     if more := sorted({name for task in todo for name in task.names} - {*how.names}):
-        print(f"note: what changed since is made anew under {', '.join(more)} too")
+        print(f"note: files that changed are also renewed under {', '.join(more)}")
     if any(task.is_new for task in todo):
         paths.Rsna(config.data).slices.unlink(missing_ok=True)
     work = functools.partial(preprocessing.process, how=how)

@@ -196,7 +196,7 @@ def test_without_a_table_each_scan_is_a_patient_and_the_audit_says_so(
     assert "leak audit: no patient is in two parts, if each scan is of another patient" in printed
 
 
-def test_another_table_of_patients_cuts_anew(tmp_path: Path) -> None:
+def test_another_table_of_patients_cuts_again(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "raw")
     assert split(folder, tmp_path / "data")["patient"].nunique() == 2
     (tmp_path / "p.csv").write_text("id,patient\na,1\nb,1\n")

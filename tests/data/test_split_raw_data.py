@@ -149,7 +149,7 @@ def test_what_is_missing_is_made_again(lost: str, raw: Path, tmp_path: Path) -> 
     assert contents(tmp_path / "data") == before
 
 
-def test_other_settings_and_other_scans_cut_anew(raw: Path, tmp_path: Path) -> None:
+def test_other_settings_and_other_scans_cut_again(raw: Path, tmp_path: Path) -> None:
     split(raw, tmp_path / "data")
     split(raw, tmp_path / "data", size=16)
     assert grey(tmp_path / "data" / "image" / "049_001.png").shape == (16, 16)
@@ -222,7 +222,7 @@ def test_a_damaged_scan_leaves_no_slices_csv(raw: Path, tmp_path: Path) -> None:
 def test_problems_of_headers_and_of_voxels_are_told_together_and_nothing_is_written(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without --check too: all is mended in one go."""
+    """Without --check too: all is repaired in one go."""
     spoil(raw)
     with pytest.raises(InputError, match=r"mask has values \[0 1 2\].*3 problems found"):
         split(raw, tmp_path / "data")

@@ -199,7 +199,7 @@ def test_a_variant_that_is_stopped_leaves_the_others_usable(
     assert "not every slice is there under 0_dicom2png; complete with --variants 0_dicom2png" in capsys.readouterr().out
 
 
-def test_what_changed_is_made_anew_under_all_variants_it_had(
+def test_changed_files_are_renewed_under_all_variants_they_had(
     few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = preprocess(few, tmp_path, "--quiet", "--variants", "0_dicom2png", "1_roi")
@@ -208,11 +208,11 @@ def test_what_changed_is_made_anew_under_all_variants_it_had(
     shutil.copyfile(second, first)
     preprocess(few, tmp_path, "--quiet", "--variants", "1_roi")
     assert files.png("0_dicom2png", first.stem).read_bytes() == pixels
-    assert "made anew under 0_dicom2png too" in capsys.readouterr().out
+    assert "also renewed under 0_dicom2png" in capsys.readouterr().out
     assert made(files) == ["0_dicom2png", "1_roi"]
 
 
-def test_another_window_makes_all_anew(few: Path, tmp_path: Path) -> None:
+def test_another_window_renews_all(few: Path, tmp_path: Path) -> None:
     first = contents(preprocess(few, tmp_path, "--quiet", "--variants", "0_dicom2png", "1_roi"))
     wide = preprocess(few, tmp_path, "--quiet", "--window", "600/2800", "--variants", "1_roi")
     name = read(wide).index[0]
