@@ -21,6 +21,7 @@ import trials
 from ich.data.table import read_parts
 
 ROOT = Path(__file__).parent.parent
+AXE = ROOT / ".axe" / "package" / "axe.min.js"  # `npm pack axe-core`, see .ci/run
 IMAGE_SIZE, FOLDS = 32, 2
 # A suite started in the background of a shell ignores Ctrl-C, and so would the scripts that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -140,6 +141,17 @@ def browser() -> Iterator[object]:
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+def violations(browser: object) -> list:
+    """What axe-core finds on the page that is open, all of it unfolded: contrast, names, landmarks, the keyboard."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not there: npm pack axe-core in .axe/, see .ci/run")
+    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    return browser.execute_async_script(
+        "axe.run().then(found => arguments[0](found.violations.map(each => [each.id, each.nodes[0].html])))"
+    )
 
 
 def undocumented(tables: Iterable[Path]) -> set[str]:

@@ -220,9 +220,7 @@ def test_networks_that_are_asked(
     assert foretold == asked
 
 
-def test_another_threshold_is_tested_again_and_old_pictures_go(
-    done: Done, foretold: list, tmp_path: Path
-) -> None:
+def test_another_threshold_is_tested_again_and_old_pictures_go(done: Done, foretold: list, tmp_path: Path) -> None:
     folder = perfect(done, tmp_path)
     assert any((folder / "overlays").iterdir())
     stale = folder / "overlays" / "000_001.png"

@@ -2,14 +2,12 @@
 
 import base64
 import re
-from pathlib import Path
 
 import pytest
-from conftest import Done
+from conftest import Done, violations
 
 pytestmark = pytest.mark.slow
 
-AXE = Path(__file__).parents[2] / ".axe" / "package" / "axe.min.js"  # `npm pack axe-core`, see .ci/run
 WIDTH_OF_A4 = 718  # CSS pixels between margins of 10 mm
 PROTOCOLS = pytest.mark.parametrize("protocol", ["patient", "slice"])
 
@@ -88,13 +86,5 @@ def test_paper_has_every_column_on_eight_pages(browser: object, done: Done, prot
 @PROTOCOLS
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(browser: object, done: Done, protocol: str, scheme: str) -> None:
-    """Contrast, names, landmarks, and that what scrolls can be reached by keyboard."""
-    if not AXE.exists():
-        pytest.skip("axe-core is not there: npm pack axe-core in .axe/, see .ci/run")
     show(browser, done, protocol, 1400, features=[{"name": "prefers-color-scheme", "value": scheme}])
-    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true })")
-    browser.execute_script(AXE.read_text(encoding="utf-8"))
-    found = browser.execute_async_script(
-        "axe.run().then(found => arguments[0](found.violations.map(each => [each.id, each.nodes[0].html])))"
-    )
-    assert found == []
+    assert violations(browser) == []

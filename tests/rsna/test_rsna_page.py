@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import violations
 from rsna_runs import guesses, trained
 
 import rsna_compare
@@ -120,6 +121,17 @@ def test_page(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for (name, words), row in chosen.items():
         assert f"{name}, {words} under 0_dicom2png: {base.ids[row]}" in page
     assert page.count("<figure") > len(chosen)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(runs: Path, browser: object, scheme: str) -> None:
+    compared(runs, "--data", str(runs / "data"))
+    shown = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": shown})
+    browser.get((runs / "reports" / "rsna" / "report.html").resolve().as_uri())
+    assert violations(browser) == []
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_page_of_other_slices_shows_none(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
