@@ -68,10 +68,11 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     found = verdict.verdicts(differences, no_answer)
     if missing := page.write(folder, tables, results, found, config.runs, config.task, config.data):
         print(f"note: {paths.PAGE} shows no slices: {missing}")
-    facts = {"variants": list(table["variant"]), "no_answer": no_answer, "origin": source}
+    answers = verdict.answers(found, first["patients"], most)
+    facts = {"variants": list(table["variant"]), "answers": answers, "no_answer": no_answer, "origin": source}
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     _tell(table, differences, no_answer, about)
-    print(*verdict.answers(found, first["patients"], most), sep="\n")
+    print(*answers, sep="\n")
     print(f"-> {folder}: {paths.PAGE} {'answer.png ' if found else ''}confusion.png comparison.csv differences.csv "
           "per_class.csv")  # fmt: skip
     _tell_scans(scans, folder)

@@ -100,13 +100,14 @@ def _interval(row: Mapping, name: str, sign: str = "") -> str:
 
 
 def _differences(differences: pd.DataFrame, found: Sequence[Verdict]) -> Table:
-    """A row a comparison: the answer, the differences, McNemar's p. No figures where there is no answer."""
+    """A row a comparison: the answer, the differences, McNemar's p, and a note where one has any."""
+    noted = any(one.note for one in found)
     rows = []
     for row, one in zip(differences.to_dict("records"), found, strict=True):
         rows.append([f"{one.variant} minus {one.minus}", one.answer, *(_interval(row, name, "+") for name in COMPARED),
-                     display.shown(row["mcnemar_p_holm"]), one.note or "-"])  # fmt: skip
-    columns = ["Compared", "Better?", *map(heading, COMPARED), "McNemar's p, corrected", "Note"]
-    return Table("Differences (95 % interval)", columns, rows)
+                     display.shown(row["mcnemar_p_holm"]), *[one.note or "-"] * noted])  # fmt: skip
+    columns = ["Compared", "Better?", *map(heading, COMPARED), "p", *["Note"] * noted]
+    return Table("Differences (95 % interval); p of McNemar's test, corrected by Holm", columns, rows)
 
 
 def _recalls(per_class: pd.DataFrame) -> Table:

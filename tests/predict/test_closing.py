@@ -9,7 +9,7 @@ import pytest
 from conftest import Done
 from scipy import ndimage
 
-from ich.base.files import read_csv, read_json, write_csv
+from ich.base.files import read_csv, read_json, write_csv, write_json
 from ich.phantom.head import blood_kinds, make_patient
 from ich.predict import closing
 
@@ -52,6 +52,15 @@ def test_the_unseen_head_has_its_true_volume_beside_the_predicted_one(
     write_csv(tmp_path / closing.SHIPPED / "volumes.csv", pd.DataFrame(found))
     (line,) = [line for line in told(capsys, done.project.data, done.root / "reports", tmp_path) if "Unseen" in line]
     assert line.endswith("by the shipped network, trained on other phantoms, 9.0 ml in 7 lesions.")
+
+
+def test_the_answer_about_single_slices(done: Done, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "patient").symlink_to(done.report("patient"))
+    write_json(tmp_path / "rsna" / "run.json", {"answers": ["Does preprocessing help? Better: 1_roi (+0.123)."]})
+    (tmp_path / "rsna" / "report.html").write_text("page")
+    lines = told(capsys, done.project.data, tmp_path)
+    assert lines[5] == "* Single slices: Does preprocessing help? Better: 1_roi (+0.123)."
+    assert lines[8] == f"  {tmp_path / 'rsna' / 'report.html'}"
 
 
 @pytest.mark.parametrize(
