@@ -154,7 +154,7 @@ MODELS["mine"] = mine
 @pytest.mark.slow
 def test_a_layer_of_ones_own_through_every_later_step(project: Project, tmp_path: Path) -> None:
     """Each step is a process of its own, which knows the layer from models.py alone."""
-    for path in [*ROOT.glob("*.py"), ROOT / "ich"]:
+    for path in [*ROOT.glob("*.py"), ROOT / "pyproject.toml", ROOT / "ich"]:
         copy = shutil.copytree if path.is_dir() else shutil.copy
         copy(path, tmp_path / path.name)
     with (tmp_path / "models.py").open("a") as file:
