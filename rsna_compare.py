@@ -66,13 +66,14 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     if len(scans):
         plots.scans(folder / "per_scan.png", scans[scans["score"] == per_scan.HIGHEST], config.task)
     found = verdict.verdicts(differences, no_answer)
-    if missing := page.write(folder, tables, results, found, config.runs, config.task, config.data):
-        print(f"note: {paths.PAGE} shows no slices: {missing}")
     answers = verdict.answers(found, first["patients"], most)
+    if missing := page.write(folder, tables, results, found, answers, config.runs, config.task, config.data):
+        print(f"note: {paths.PAGE} shows no slices: {missing}")
     facts = {"variants": list(table["variant"]), "answers": answers, "no_answer": no_answer, "origin": source}
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     _tell(table, differences, no_answer, about)
-    print(*answers, sep="\n")
+    for answer in answers:
+        print(answer)
     print(f"-> {folder}: {paths.PAGE} {'answer.png ' if found else ''}confusion.png comparison.csv differences.csv "
           "per_class.csv")  # fmt: skip
     _tell_scans(scans, folder)

@@ -42,7 +42,8 @@ def main(data: Path, reports: Path, demo: Path | None = None) -> None:
         print(f"* Unseen phantom head: {_unseen(demo)}")
     slices = paths.rsna_folder(reports, "multiclass")
     if (slices / paths.RUN).exists():
-        print(*(f"* Single slices: {answer}" for answer in read_json(slices / paths.RUN).get("answers", [])), sep="\n")
+        for answer in read_json(slices / paths.RUN).get("answers", []):
+            print(f"* Single slices: {answer}")
     best = tables["comparison"].sort_values("dice_mean", ascending=False)["run"].iloc[0]
     files = [folder / paths.PAGE, slices / paths.PAGE, folder / f"test_{best}" / "patients.png"]
     files.append(demo / "predicted" / "dicom" / "view.html" if demo else data / PROTOCOL / "preview.png")

@@ -1,6 +1,7 @@
 """The mask of a DICOM scan as a DICOM Segmentation object, which viewers lay over the series."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,18 +32,32 @@ def write(path: Path, mask: np.ndarray, scan: Scan, point: Point) -> list[str]:
     """
     if not backend.has("highdicom"):
         return [f"{NOT_WRITTEN}: highdicom is not installed"]
+    notes: list[str] = []
+
+    def make() -> pydicom.Dataset:
+        headers, lacking = sources(scan)
+        notes.extend(lacking)
+        return _segmentation(mask, headers, point)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd values in the scan's own headers
+        return save(path, make, NOT_WRITTEN) or notes
+
+
+def save(path: Path, make: Callable[[], pydicom.Dataset], not_written: str) -> list[str]:
+    """Write what `make` returns as a DICOM file, atomically. Returns a note `not_written: why` where that fails.
+
+    Raises OSError when the disk refuses it.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd values in the scan's own headers
-            headers, notes = sources(scan)
-            made = _segmentation(mask, headers, point)
-            with atomic(path) as temporary:
-                made.save_as(temporary)
+        made = make()
+        with atomic(path) as temporary:
+            made.save_as(temporary)
     except OSError:
         raise
     except Exception as error:  # the headers hold no name, so no error's text does
-        return [f"{NOT_WRITTEN}: {dicom_file.one_line(error)}"]
-    return notes
+        return [f"{not_written}: {dicom_file.one_line(error)}"]
+    return []
 
 
 def _segmentation(mask: np.ndarray, headers: list[pydicom.Dataset], point: Point) -> pydicom.Dataset:

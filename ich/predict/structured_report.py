@@ -8,9 +8,7 @@ import pydicom
 from pydicom.uid import generate_uid
 
 from ich.base import record
-from ich.base.files import atomic
-from ich.predict.segmentation import ALGORITHM, parameters
-from ich.scans import dicom_file
+from ich.predict.segmentation import ALGORITHM, parameters, save
 from ich.score.operating import Point
 
 if TYPE_CHECKING:
@@ -25,16 +23,9 @@ def write(path: Path, segmentation: Path, found: Mapping[int, Mapping[str, Any]]
 
     `point` is how the mask was cut. Returns notes: why the report could not be written.
     """
-    try:
-        mask = pydicom.dcmread(segmentation, stop_before_pixels=True)
-        made = _report(mask, found, point)
-        with atomic(path) as temporary:
-            made.save_as(temporary)
-    except OSError:
-        raise
-    except Exception as error:  # the headers hold no name, so no error's text does
-        return [f"{NOT_WRITTEN}: {dicom_file.one_line(error)}"]
-    return []
+    return save(
+        path, lambda: _report(pydicom.dcmread(segmentation, stop_before_pixels=True), found, point), NOT_WRITTEN
+    )
 
 
 def _report(mask: pydicom.Dataset, found: Mapping[int, Mapping[str, Any]], point: Point) -> pydicom.Dataset:

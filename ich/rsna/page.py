@@ -15,7 +15,7 @@ from ich.rsna import examples, split
 from ich.rsna.compare import Result
 from ich.rsna.identity import common
 from ich.rsna.variants import MEANING
-from ich.rsna.verdict import MAIN, Verdict, answers
+from ich.rsna.verdict import MAIN, Verdict
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 PLOTS = {
@@ -31,7 +31,7 @@ COMPARED = (MAIN, "auroc", "log_loss")
 
 def write(
     folder: Path, tables: Mapping[str, pd.DataFrame], results: Sequence[Result], found: Sequence[Verdict],
-    runs: Path, task: str, data: Path,
+    answers: Sequence[str], runs: Path, task: str, data: Path,
 ) -> str:  # fmt: skip
     """Write `report.html` into the folder of the tables and plots (by the names of their files).
 
@@ -40,12 +40,12 @@ def write(
     files = paths.Rsna(data)
     missing = _unlike(files, runs, task, results)
     comparison, differences = tables["comparison"], tables["differences"]
-    repeats, patients = int(comparison["repeats"].max()), int(comparison["patients"].iloc[0])
+    patients = comparison["patients"].iloc[0]
     first = {result.name: read_json(paths.Classification(runs, task, result.name).run) for result in results}
     render.write(
         folder / paths.PAGE, TEMPLATE, title="ICH Detector: comparison of preprocessings",
         banner=origin.banner(results[0].origin),
-        answers=answers(found, patients, repeats) or ["Only one variant is trained: train another to compare."],
+        answers=answers or ["Only one variant is trained: train another to compare."],
         reading=_reading(comparison, len(differences)), steps=MEANING,
         figure=render.figure(folder / "answer.png", ANSWER),
         first=_scores(comparison, f"Test slices: {comparison['slices'].iloc[0]} of {patients} patients, {task}"),

@@ -23,6 +23,7 @@ class EventFile(keras.callbacks.Callback):
         self.writer: Any = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
+        """Begin the file, with the epochs that are there already."""
         from tensorboard.summary import Writer
 
         for path in self.folder.glob(NAMES):
