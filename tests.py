@@ -163,7 +163,7 @@ def _tables(split: Split, prob: np.ndarray, point: Point) -> dict[str, pd.DataFr
 def _summary(
     split: Split, prob: np.ndarray, by_column: dict[str, tuple[Point, dict[str, pd.DataFrame]]], protocol: str
 ) -> pd.DataFrame:
-    """A row a measure, a column an operating point with the tables at it."""
+    """One row per measure, one column per operating point with the tables at it."""
     columns = {}
     for name, (point, tables) in by_column.items():
         columns[name] = {**point._asdict(), **summarize(tables.get("patients"), tables["slices"])}

@@ -132,7 +132,7 @@ def read_only(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
 
 
 def test_read_only_folder(project: Project, tmp_path: Path, read_only: Callable[[Path], None]) -> None:
-    """What is up to date needs no writing, and no lock; what is not is told."""
+    """What is up to date needs no writing, and no lock; what is not is said."""
     data = shutil.copytree(project.data, tmp_path / "data")
     (tmp_path / "ct-ich").symlink_to(project.raw)
     flags = ["--raw", tmp_path / "ct-ich", "--data", data, "--workers", "1"]

@@ -28,7 +28,7 @@ TRUTH = ["id", "patient", "class", *LABELS]
 class Result(NamedTuple):
     """The finished trainings of a variant on the same test slices, one for each seed, and their scores.
 
-    `whole`: a row a training, its MEASURES. `drawn`: (draws, measures), means over trainings, of the same bootstrap
+    `whole`: one row per training, its MEASURES. `drawn`: (draws, measures), means over trainings, of the same bootstrap
     draws of patients for every variant, so that differences between variants are paired.
     """
 

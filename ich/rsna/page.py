@@ -86,7 +86,7 @@ def _reading(comparison: pd.DataFrame, compared: int) -> str:
 
 
 def _scores(comparison: pd.DataFrame, title: str) -> Table:
-    """A row a variant: each score with its interval."""
+    """One row per variant: each score with its interval."""
     rows = [
         [str(row["variant"]), str(row["repeats"]), *(_interval(row, name) for name in FIRST)]
         for row in comparison.to_dict("records")
@@ -100,7 +100,7 @@ def _interval(row: Mapping, name: str, sign: str = "") -> str:
 
 
 def _differences(differences: pd.DataFrame, found: Sequence[Verdict]) -> Table:
-    """A row a comparison: the answer, the differences, McNemar's p, and a note where one has any."""
+    """One row per comparison: the answer, the differences, McNemar's p, and a note where one has any."""
     noted = any(one.note for one in found)
     rows = []
     for row, one in zip(differences.to_dict("records"), found, strict=True):
@@ -135,7 +135,7 @@ def _data(files: paths.Rsna) -> dict:
 
 
 def _trained(first: Mapping[str, Mapping], comparison: pd.DataFrame) -> list[dict]:
-    """A dict a run: what it was trained with."""
+    """One dict per run: what it was trained with."""
     repeats = comparison.set_index("variant")["repeats"]
     measured = ("backend", "device", "precision", "parameters", "training_seconds")
     return [

@@ -22,7 +22,7 @@ VOID = GREY  # whatever its interval
 
 
 def preview(files: Rsna, table: pd.DataFrame, names: Sequence[str]) -> None:
-    """A row a variant, a column a class; of each class the slice in the middle of its list."""
+    """One row per variant, one column per class; of each class the slice in the middle of its list."""
     parts = {name: table.loc[table["class"] == name, "id"] for name in CLASSES}
     shown = {name: ids.iloc[len(ids) // 2] for name, ids in parts.items() if len(ids)}
     rows = {
@@ -51,9 +51,9 @@ def answer(
     path: Path, table: pd.DataFrame, differences: pd.DataFrame, subtitle: str, no_answer: Mapping[str, str],
     by_seed: Mapping[str, pd.DataFrame],
 ) -> None:  # fmt: skip
-    """A panel a measure: each variant's difference to BASELINE with its interval, coloured by whether it helps.
+    """One panel per measure: each variant's difference to BASELINE with its interval, coloured by whether it helps.
 
-    Grey: the variants in `no_answer`, which has the reasons. `by_seed`: of each variant a row a seed, small dots.
+    Grey: the variants in `no_answer`, which has the reasons. `by_seed`: of each variant one row per seed, small dots.
     """
     figure, panels = new_figure(15, 0.55 * len(table) + 2.2, len(SHOWN))
     by_name = table.set_index("variant")
@@ -91,7 +91,7 @@ def _verdict(low: float, high: float, measure: str) -> str:
 
 
 def scans(path: Path, table: pd.DataFrame, task: str) -> None:
-    """A panel a type: AUROC over whole scans of each variant with its interval; `table` as of per_scan.table."""
+    """One panel per type: AUROC over whole scans of each variant with its interval; `table` as of per_scan.table."""
     types, names = list(dict.fromkeys(table["type"])), list(dict.fromkeys(table["variant"]))
     figure, panels = new_figure(15, 0.4 * len(names) + 2, len(types))
     for axes, kind in zip(panels, types, strict=True):
@@ -111,7 +111,7 @@ def scans(path: Path, table: pd.DataFrame, task: str) -> None:
 
 
 def confusion(path: Path, tables: dict[str, pd.DataFrame], subtitle: str) -> None:
-    """A panel a variant: slices in numbers, share of the row as colour."""
+    """One panel per variant: slices in numbers, share of the row as colour."""
     columns = min(4, len(tables))
     lines = -(-len(tables) // columns)
     figure, _ = new_figure(4.1 * columns, 4 * lines + 0.6)
