@@ -7,9 +7,10 @@
 
 Works on the slices of CT-ICH as well. Each lever is a run under --runs; rerun after an interruption, it skips what is
 finished and resumes what is not. `weights` starts `fast` from --init-weights, at half the learning rate; `twice` and
-`four_times` are `fast` for more epochs; `best` is neighbours, patches and more epochs together. Prints one row per
-lever: mean Dice over patients with blood, the difference to `fast` with its bootstrap interval over these patients and
-the p of the Wilcoxon signed-rank test, Dice of all pixels together, and false-positive ml in a clean patient.
+`four_times` are `fast` for more epochs; `best` is neighbours, patches and more epochs together, and `best_half`,
+`best_twice` and `best_four_times` are `best` for fewer and more. Prints one row per lever: mean Dice over patients with
+blood, the difference to the lever --against with its bootstrap interval over these patients and the p of the Wilcoxon
+signed-rank test, Dice of all pixels together, and false-positive ml in a clean patient.
 """
 
 import argparse
@@ -42,17 +43,26 @@ EACH: dict[str, dict] = {
     "negatives": {"negatives_per_positive": 2},
     "augmentation": {"elastic": 0.3, "gamma": 0.3, "blur": 0.2, "low_resolution": 0.2},
 }
+BEST = EACH["neighbours"] | PATCH
 LEVERS: dict[str, dict] = {
     BASE: {},
     **EACH,
-    "neighbours_patch": EACH["neighbours"] | PATCH,
+    "neighbours_patch": BEST,
     "all": {name: value for changes in EACH.values() for name, value in changes.items()},
     "twice": {},
     "four_times": {},
-    "best": EACH["neighbours"] | PATCH,
+    "best": BEST,
+    "best_half": BEST,
+    "best_twice": BEST,
+    "best_four_times": BEST,
 }
 # Epochs as a multiple of --epochs; `best` is as much longer than `fast` as its recipe says.
-LONGER = {"twice": 2, "four_times": 4, "best": settings.RECIPES["best"].epochs // settings.RECIPES[BASE].epochs}
+OF_BEST = settings.RECIPES["best"].epochs // settings.RECIPES[BASE].epochs
+LONGER = {
+    "twice": 2, "four_times": 4, "best": OF_BEST, "best_half": OF_BEST // 2, "best_twice": OF_BEST * 2,
+    "best_four_times": OF_BEST * 4,
+}  # fmt: skip
+CHOICES = [*LEVERS, FROM_WEIGHTS]
 
 
 @dataclass
@@ -68,20 +78,22 @@ class Changed(settings.MainKfold):
 
 def main() -> None:
     flags = common.arguments(
-        __doc__, {"levers": [*LEVERS, FROM_WEIGHTS]}, data=Path("data"), runs=Path("levers"), network="dunet",
-        filters=16, epochs=30, folds=[1], levers=[*EACH, "neighbours_patch", "all"], **PATCH, init_weights="", seed=0,
+        __doc__, {"levers": CHOICES, "against": CHOICES}, data=Path("data"), runs=Path("levers"), network="dunet",
+        filters=16, against=BASE, epochs=30, folds=[1], levers=[*EACH, "neighbours_patch", "all"], **PATCH,
+        init_weights="", seed=0,
     )  # fmt: skip
     split = read_split(settings.Split(data=flags.data), "kfold")
     parts = [part for fold in flags.folds for part in jobs.check_folds(split, fold)]
     with backend.starting():
         import models
         from ich.train import runner
-    names = list(dict.fromkeys([BASE, *flags.levers]))
+    names = list(dict.fromkeys([flags.against, *flags.levers]))
     for name in names:
         runner.run_all(jobs.trainings(configured(flags, name), split, parts), split, models.build)
     table = pd.DataFrame(compared(flags, names))
     write_csv(flags.runs / "levers.csv", table)
-    common.write(flags, {"origin": split.about["origin"], "rows": table.to_dict("records")}, figures(table))
+    about = {"origin": split.about["origin"], "against": flags.against, "rows": table.to_dict("records")}
+    common.write(flags, about, figures(table, flags.against))
     print(described(flags, split))
     print(table.round(3).to_string(index=False))
 
@@ -104,7 +116,7 @@ def configured(flags: argparse.Namespace, name: str) -> Changed:
 def compared(flags: argparse.Namespace, names: list[str]) -> list[dict]:
     """One row per lever."""
     found = {name: _patients(flags, name) for name in names}
-    base = metrics.with_blood(found[BASE])["dice"]
+    base = metrics.with_blood(found[flags.against])["dice"]
     rows = []
     for name, patients in found.items():
         blood = metrics.with_blood(patients)
@@ -112,7 +124,8 @@ def compared(flags: argparse.Namespace, names: list[str]) -> list[dict]:
         of_all = summary.patient_summary(patients)
         pooled = metrics.dice(*(patients[count].sum() for count in ("tp", "fp", "fn")))
         rows.append({
-            "lever": name, "n": of_all["n_with_blood"], "dice": of_all["dice_mean"],
+            "lever": name, "epochs": flags.epochs * LONGER.get(name, 1), "n": of_all["n_with_blood"],
+            "dice": of_all["dice_mean"],
             "difference": test["mean_difference"], "ci_low": test["ci_low"], "ci_high": test["ci_high"],
             "p": test["p_value"], "pooled_dice": float(pooled), "clean_n": of_all["n_clean"],
             "clean_false_ml": of_all["false_positive_ml_per_clean_patient"],
@@ -128,16 +141,16 @@ def _patients(flags: argparse.Namespace, name: str) -> pd.DataFrame:
     return run.table("patients").sort_values("patient").reset_index(drop=True)
 
 
-def figures(table: pd.DataFrame) -> list[dict]:
-    return [common.row(f"{row.lever} against {BASE}, mean Dice", row.difference) for row in table.itertuples()]
+def figures(table: pd.DataFrame, against: str) -> list[dict]:
+    return [common.row(f"{row.lever} against {against}, mean Dice", row.difference) for row in table.itertuples()]
 
 
 def described(flags: argparse.Namespace, split: Split) -> str:
     """What was trained, in one sentence."""
     folds_of = ", ".join(map(str, flags.folds))
     return (
-        f"{flags.network} n={flags.filters}, {split.prints['image_size']} px, patches of {flags.patch}, {flags.epochs} "
-        f"epochs, folds {folds_of} of {split.table['part'].nunique()}, seed {flags.seed}, on "
+        f"{flags.network} n={flags.filters}, {split.prints['image_size']} px, patches of {flags.patch}, "
+        f"folds {folds_of} of {split.table['part'].nunique()}, seed {flags.seed}, on "
         f"{split.about['origin'] or 'own data'}"
     )
 

@@ -31,6 +31,7 @@ def test_each_lever_is_a_run_that_is_compared_with_fast(
     levers.main()
     table = pd.read_csv(tmp_path / "runs" / "levers.csv").set_index("lever")
     assert list(table.index) == ["fast", "neighbours_patch", "weights"]
+    assert list(table["epochs"]) == [1, 1, 1]
     assert table.loc["fast", "difference"] == 0
     for name in table.index:
         patients = pd.concat(map(pd.read_csv, (tmp_path / "runs" / "patient" / name).glob("fold_*/valid_patients.csv")))
@@ -46,8 +47,19 @@ def test_each_lever_is_a_run_that_is_compared_with_fast(
     assert fine_tuned["recipe"]["learning_rate"] == 5e-4
     assert fine_tuned["init_weights"]
     shown = capsys.readouterr().out
-    assert "dunet n=2, 32 px, patches of 16, 1 epochs, folds 1, 2 of 2, seed 0, on phantoms" in shown
+    assert "dunet n=2, 32 px, patches of 16, folds 1, 2 of 2, seed 0, on phantoms" in shown
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.keras")}
     levers.main()
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    keras.config.set_dtype_policy("float32")
+
+
+def test_lengths_of_best_are_compared_with_best(
+    call: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [*call[: call.index("--levers")], "--against", "best", "--levers", "best_half"])
+    levers.main()
+    table = pd.read_csv(tmp_path / "runs" / "levers.csv").set_index("lever")
+    assert dict(table["epochs"]) == {"best": 2, "best_half": 1}
+    assert table.loc["best", "difference"] == 0
     keras.config.set_dtype_policy("float32")

@@ -144,8 +144,10 @@ def _export(config: "settings.Predict", folder: Path, trained: Trained) -> None:
         from ich.predict import export, model_card, quantize
     slices = None
     if config.precision == "int8":
-        ours = trained.trainings[0].folder == paths.shipped().folder
-        slices = quantize.phantom_slices(trained.method) if ours else quantize.read_slices(config, trained.method)
+        of_phantoms = shipped.is_packed(trained.trainings[0])
+        slices = (
+            quantize.phantom_slices(trained.method) if of_phantoms else quantize.read_slices(config, trained.method)
+        )
     export.write(folder, trained.method, trained.trainings, model_card.scores_of(trained.run), slices)
     if slices is not None:
         quantize.report(read_json(folder / method.CARD)["int8_dice_with_float32"])

@@ -57,6 +57,11 @@ def describe() -> str:
     )
 
 
+def is_packed(training: paths.Training) -> bool:
+    """Whether `pack` wrote it: then its training slices are not there, but phantoms like them can be drawn."""
+    return "phantoms" in read_json(training.run)
+
+
 def pack(runs: Path, weights: Path) -> None:
     """Copy the finished run `phantoms` of `runs` to `weights`, small, and without the paths of this machine."""
     trained = folds.gather(runs, "patient", (paths.SHIPPED_RUN,))[0].trainings[0]

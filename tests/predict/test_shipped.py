@@ -1,6 +1,7 @@
 """The shipped network: packed from a training, used where none is trained here, and a start for further training."""
 
 import dataclasses
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -175,6 +176,8 @@ def test_its_integers_are_measured_on_phantoms(weights: Path):
         (["--help"], 0, "Trains the shipped network on phantom heads alone"),
         (["--colour"], 2, "error: --colour: unknown flag; `bash train_weights.sh --help` says what there is"),
         (["a", "1", "2", "b"], 2, "error: a 1 2 b: expected three arguments at most"),
+        (["a", "19"], 2, "error: HEADS: 19; expected 20 or more"),
+        (["a", "many"], 2, "error: HEADS: many; expected 20 or more"),
     ],
 )
 def test_flags_of_train_weights(given: list[str], status: int, line: str, tmp_path: Path):
@@ -183,6 +186,37 @@ def test_flags_of_train_weights(given: list[str], status: int, line: str, tmp_pa
     assert done.returncode == status
     assert (done.stderr if status else done.stdout).startswith(line)
     assert not list(tmp_path.iterdir())
+
+
+NEW_FILE_EACH_STEP = """#!/bin/bash
+# Every step that names the folder of the new weights leaves a file there, but for one, which fails.
+case "$*" in *"$FAILS"*) exit 2 ;; *trained/weights*) mkdir -p trained/weights; touch trained/weights/new ;; esac
+"""
+
+
+@pytest.mark.parametrize("fails", ["--export", "benchmarks/weights.py", "shipped_card", "nothing"])
+def test_weights_are_replaced_as_a_whole_and_last(fails: str, tmp_path: Path):
+    for path in (
+        *paths.ROOT.glob("requirements*.txt"),
+        *map(paths.ROOT.joinpath, ("train_weights.sh", "environment.sh")),
+    ):
+        shutil.copy(path, tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(NEW_FILE_EACH_STEP, encoding="utf-8")
+    no_gpu = tmp_path / "nvidia-smi"
+    no_gpu.write_text("#!/bin/bash\nexit 1\n", encoding="utf-8")
+    for command in (python, no_gpu):
+        command.chmod(0o755)
+    stamp = 'echo "requirements.txt requirements-predict.txt $(cat requirements*.txt | cksum)" > .venv/installed'
+    subprocess.run(["bash", "-c", stamp], cwd=tmp_path, check=True)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "old").touch()
+    command = ["bash", "train_weights.sh", "trained"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin", "FAILS": fails}, check=False)
+    replaced = fails == "nothing"
+    assert done.returncode == (0 if replaced else 2)
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["new" if replaced else "old"]
 
 
 def test_the_one_of_the_project_finds_blood_in_a_plain_head(tmp_path: Path, capsys: pytest.CaptureFixture):
