@@ -138,6 +138,7 @@ class Recipe:
     gamma: float = 0  # share of slices whose grey levels are raised to a power of 0.7 to 1.5
     blur: float = 0  # share of slices that are smoothed (Gaussian, 0.5 to 1 pixels)
     low_resolution: float = 0  # share of slices that lose detail: made smaller by up to one half, and large again
+    test_time_flip: bool = False  # scored and predicted with the mean over each slice and its mirror image
     fine_tune_rate: float = 0  # learning rate that starts from --init-weights; 0: the same as from nothing
     n_filters: int = 0  # of the first level of each network, instead of those in `models`
 
@@ -314,7 +315,7 @@ class Predict(Split, Runs):
     engine: Literal["auto", "openvino", "onnx", "keras"] = "auto"  # auto: the first of them that is installed
     precision: Literal["float32", "bfloat16", "int8"] = "float32"  # of OpenVINO: each faster and less exact
     threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions
-    flip: bool = False  # average with the prediction of the left-right mirrored slice; takes twice as long
+    flip: bool = False  # average with the prediction of the mirrored slice, as `test_time_flip`; takes twice as long
     min_lesion_mm3: float | None = None  # smaller lesions are removed; 0: keep all; none: as chosen out of fold
     probabilities: bool = False  # write probabilities.nii.gz too
     view: bool = False  # write view.html, a page to scroll through the scan with the mask on it; opens offline

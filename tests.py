@@ -61,7 +61,8 @@ def _write(config: settings.Tests, found: list[folds.Run]) -> None:
             from ich.train import prediction
         for run in todo:
             _refuse_size(config, split, _choice(config, run).point)
-            prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices)
+            members, flip = run.members(config.fold), run.recipe.get("test_time_flip", False)
+            prob = prediction.predict_mean(members, config.weights, split.slices, flip)
             _test(config, run, split, prob)
     origin.tell(origin.read(config.data))
 

@@ -51,7 +51,7 @@ BEST = ("--recipe", "best")
 PATCH = (("patch", 16),)
 LEVERS = (
     ("ema", 0.9), ("clean_weight", 0.2), ("negatives_per_positive", 2), ("elastic", 1), ("gamma", 1), ("blur", 1),
-    ("low_resolution", 1),
+    ("low_resolution", 1), ("test_time_flip", 1),
 )  # fmt: skip
 WAYS = [
     Way("bfloat16", ("--precision", "mixed_bfloat16")),
@@ -175,10 +175,20 @@ def test_exported_folder_predicts_without_the_run(trained: Trained, scan: Path) 
     folder = trained.root / "exported"
     flags = ["--runs", str(trained.root / "runs"), *trained.way.predict, "--quiet"]
     predict.main(["--export", str(folder), *flags])
+    said = "mirrored slices" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert said == (("test_time_flip", 1) in trained.way.levers)
     out = ["--out", str(trained.root / "from_export"), "--threshold", "0.5", "--quiet"]
     predict.main([str(scan), "--model", str(folder), *out])
     found = nib.load(trained.root / "from_export" / "scan" / "mask.nii.gz").get_fdata()
     assert (found != trained.predict(scan, "run")).mean() < 1e-3
+
+
+def test_predicts_with_the_mirror_where_it_was_scored_with_it(trained: Trained, scan: Path) -> None:
+    found = trained.predict(scan, "as_trained", what="probabilities")
+    flipped = trained.predict(scan, "flipped", "--flip", what="probabilities")
+    on = ("test_time_flip", 1) in trained.way.levers
+    assert np.array_equal(found, flipped) == on
+    assert read_json(trained.root / "as_trained" / "scan" / "run.json")["inputs"]["flip"] == on
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
 
 def with_flip(engine: Engine) -> Engine:
     """The mean of an engine's answers to the slices and to their left-right mirror images."""
-    return lambda hu, near=None: (engine(hu, near) + engine(np.ascontiguousarray(hu[:, :, ::-1]), near)[:, :, ::-1]) / 2
+    return lambda hu, *near: (engine(hu, *near) + engine(np.ascontiguousarray(hu[:, :, ::-1]), *near)[:, :, ::-1]) / 2
 
 
 def save_openvino(model: object, path: Path) -> None:

@@ -43,7 +43,7 @@ def write(
     int8 = None if measured is None else quantize.write(folder, measured, method.point.threshold)
     card = {
         "note": record.RESEARCH_ONLY, "image_size": method.size, "windows": method.window_pairs,
-        "neighbours": method.neighbours,
+        "neighbours": method.neighbours, "test_time_flip": method.flip,
         **method.point._asdict(), "facts": method.facts, "scores": scores,
         "largest_difference_from_keras": agreement, "int8_dice_with_float32": int8,
         "files": record.fingerprints(folder / name for name in engines.WRITTEN),

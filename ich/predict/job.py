@@ -11,7 +11,7 @@ from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import as_json, write_json
 from ich.predict import checks, measure, montage, plausibility, results, segmentation, structured_report, upright, view
-from ich.predict.engines import Engine
+from ich.predict.engines import Engine, with_flip
 from ich.predict.inputs import Input
 from ich.predict.method import Method
 from ich.predict.results import Result
@@ -34,11 +34,20 @@ class Job:
     engine: Engine
     facts: dict
 
+    @property
+    def flip(self) -> bool:
+        """Whether the mean is taken with the mirrored slices: asked for, or part of the method."""
+        return self.config.flip or self.method.flip
+
+    def probabilities(self, read: scan.Scan, planes: np.ndarray) -> np.ndarray:
+        """Of blood, float32, the shape of `planes`: upright HU (slices, rows, columns) of the scan `read`."""
+        engine = with_flip(self.engine) if self.flip else self.engine
+        return engine(planes, read.near) if self.method.neighbours else engine(planes)
+
     def inputs(self, item: Input) -> dict:
         """Everything that the results of a scan depend on, so that a second call can skip finished scans."""
-        wanted = {name: getattr(self.config, name) for name in (
-            "flip", "probabilities", "view", "scan_nifti", "orientation")}  # fmt: skip
-        return as_json({"scan": item.content, **self.point._asdict(), **wanted, **self.facts})
+        wanted = {name: getattr(self.config, name) for name in ("probabilities", "view", "scan_nifti", "orientation")}
+        return as_json({"scan": item.content, **self.point._asdict(), "flip": self.flip, **wanted, **self.facts})
 
     def is_done(self, item: Input, before: Result | None) -> bool:
         """Whether an earlier call wrote exactly these results, and none is missing."""
@@ -106,7 +115,7 @@ def predict(job: Job, item: Input, folder: Path) -> dict:
     read = item.read()
     planes = read.upright()
     checks.check_head_ct(planes, read.grid.spacing_mm, str(item.path))
-    prob = job.engine(planes, read.near) if job.method.neighbours else job.engine(planes)
+    prob = job.probabilities(read, planes)
     mask = measure.without_specks(read.as_filed(prob >= job.point.threshold), read, job.point.min_lesion_mm3)
     found = measure.measures(mask, read)
     facts: dict[str, Any] = {"scan": item.name, "source": item.record}

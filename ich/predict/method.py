@@ -27,6 +27,7 @@ class Method:
     point: Point
     facts: dict
     neighbours: int = 0  # 1: the networks take the slices below and above too
+    flip: bool = False  # the threshold was chosen for the mean over each slice and its mirror image
 
     @property
     def choice(self) -> choice.Choice:
@@ -73,15 +74,15 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
         "run": run.name, "protocol": identity["protocol"], "folds": [training.label for training in members],
         "weights": weights, "model": identity["model"], "n_filters": identity["n_filters"],
         "data": identity["data_fingerprint"], "training_slices": read_json(members[0].run).get("training_slices"),
-        "recipe": identity["recipe_name"], "epochs": identity["recipe"]["epochs"],
+        "recipe": identity["recipe_name"], "epochs": run.recipe["epochs"],
         "networks": [record.fingerprint(getattr(training, weights)) for training in members],
         "windows": _text(windows).split(),
         "windows_are": "those of the training" if identity["windows"] else "given with --windows",
         **run.about(),
         "threshold_is": chosen.threshold_is, "min_lesion_is": chosen.size_is,
     }  # fmt: skip
-    neighbours = identity["recipe"].get("neighbours", 0)
-    return Method(identity["image_size"], windows, chosen.point, facts, neighbours), members
+    levers = run.recipe.get("neighbours", 0), run.recipe.get("test_time_flip", False)
+    return Method(identity["image_size"], windows, chosen.point, facts, *levers), members
 
 
 def parsed(texts: tuple[str, ...]) -> tuple[Window, ...]:
@@ -116,8 +117,8 @@ def of_export(folder: Path, files: Iterable[str]) -> Method:
         written = dict(card["files"])
         windows = tuple(Window(*map(float, pair)) for pair in card["windows"])
         point = Point(float(card["threshold"]), float(card.get("min_lesion_mm3", 0)))
-        neighbours = int(card.get("neighbours", 0))
-        method = Method(int(card["image_size"]), windows, point, dict(card["facts"]), neighbours)
+        levers = int(card.get("neighbours", 0)), bool(card.get("test_time_flip", False))
+        method = Method(int(card["image_size"]), windows, point, dict(card["facts"]), *levers)
     except KeyError as error:
         raise InputError(f"{path}: lacks {error}; {again}") from None
     except (TypeError, ValueError) as error:

@@ -21,7 +21,7 @@ Segments intracranial hemorrhage on axial, non-contrast head CT, slice by slice.
 * Input `{input}`: float32 (slices, rows, columns), Hounsfield units; anterior at the top, the patient's right on
   the left.
 * Output `{output}`: float32, {shape}, 0 to 1. Blood is where it is >= **{threshold}**.
-* Operating point: {choice}.{removal}
+* Operating point: {choice}.{flip}{removal}
 * Inside: window {windows} (level/width in HU, {windows_are}), padding to a square, area averaging
   to {size} x {size} pixels, the mean of {count} network(s), linear resampling to the input's pixels.
 
@@ -81,6 +81,10 @@ NOTES = {
     "unknown": "which slices are of one patient is unknown, so scores may be too high for new patients.",
     "slice": "slices of one patient are on both sides of the split, so scores flatter; kept to repeat a publication.",
 }
+FLIP = (
+    "\n  It is for the mean with the probability of the left-right mirrored slices, mirrored back, which "
+    "`predict.py` takes;\n  the network itself does not."
+)
 REMOVAL = "\n  `predict.py` removes the components (3-D, 26-connected); the network itself does not."
 SCORES_NOTE = (
     "Out-of-fold, at threshold 0.5: each slice is scored by a network that did not learn from it. "
@@ -126,7 +130,8 @@ def page(card: dict, choice: Choice) -> str:
                            _results(card)),
         model=facts["model"], networks=f"mean of {count} networks" if count > 1 else "one network", count=count,
         shape=shape, example=example, yours=yours, input=INPUT, output=OUTPUT, threshold=card["threshold"],
-        choice=choice.text(count), removal=REMOVAL * (choice.point.min_lesion_mm3 > 0), size=card["image_size"],
+        choice=choice.text(count), flip=FLIP * card["test_time_flip"],
+        removal=REMOVAL * (choice.point.min_lesion_mm3 > 0), size=card["image_size"],
         windows=", ".join(f"{level:g}/{width:g}" for level, width in card["windows"]),
         windows_are=facts.get("windows_are", "those of the training"), filters=facts["n_filters"],
         recipe=facts["recipe"], epochs=facts["epochs"], weights=facts["weights"], data=facts["data"],

@@ -81,7 +81,7 @@ def prepare(config: "settings.Predict") -> Job:
     chosen = used.choice.replaced(config.threshold, config.min_lesion_mm3)
     _report(config, name, used, chosen)
     facts = {"engine": name, "precision": config.precision, "method": used.facts}
-    return Job(config, used, chosen.point, engines.with_flip(engine) if config.flip else engine, facts)
+    return Job(config, used, chosen.point, engine, facts)
 
 
 def _of_run(config: "settings.Predict", name: str, trained: Trained) -> tuple[str, engines.Engine]:

@@ -28,7 +28,7 @@ def paper_table(runs: list[Run]) -> pd.DataFrame:
     rows = []
     for run in (each for each in runs if not each.given):
         history = run.mean_history().dropna(subset=["val_dice_mean"]).set_index("epoch")
-        recipe = run.identity()["recipe"]
+        recipe = run.recipe
         every = recipe["checkpoint_every"] or max(1, recipe["epochs"] // 5)
         kinds = {epoch: "checkpoint" for epoch in history.index if epoch % every == 0}
         kinds |= {history.index[-1]: "last"}

@@ -57,6 +57,11 @@ class Run:
         return identity.read(self.trainings[0].run)
 
     @property
+    def recipe(self) -> dict:
+        """The recipe's fields, as far as they existed when it was trained: a lever that is missing is off."""
+        return self.identity()["recipe"]
+
+    @property
     def given(self) -> str:
         """`masks` or `probabilities` where another method gave them (score_masks.py); empty for networks."""
         return str(self.identity().get("given", ""))

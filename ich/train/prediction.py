@@ -1,6 +1,7 @@
 """What networks say of slices: one network, or the mean of a run's folds."""
 
 import contextlib
+import dataclasses
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +22,15 @@ OWN_LAYERS = "models"  # what registers layers of the user's own, which a saved 
 DAMAGED = "cannot be loaded", "; delete its folder and run main_kfold.py again"
 
 
-def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE) -> np.ndarray:
+def predict(model: keras.Model, slices: Slices, batch_size: int = BATCH_SIZE, flip: bool = False) -> np.ndarray:
     """Probabilities of blood, float32 (n, size, size), in the order of the rows.
 
-    A network that takes three times the channels of a slice is given those of its neighbours too.
+    A network that takes three times the channels of a slice is given those of its neighbours too. With `flip` the mean
+    with the answers to the left-right mirrored slices.
     """
+    if flip:
+        mirrored = dataclasses.replace(slices, images=np.ascontiguousarray(slices.images[:, :, ::-1]))
+        return (predict(model, slices, batch_size) + predict(model, mirrored, batch_size)[:, :, ::-1]) / 2
     near = slices.near if model.input_shape[-1] == THREE * slices.images.shape[-1] else None
     prob = model.predict(device.feed(PlainBatches(slices.images, batch_size, near)), verbose=0)
     return np.asarray(prob, np.float32)[: len(slices.images), ..., 0]
@@ -84,8 +89,11 @@ def reading(path: Path, problem: str, advice: str = "") -> Iterator[None]:
         raise InputError(f"{path}: {problem} ({first}){advice}") from None
 
 
-def predict_mean(trainings: list[Training], weights: str, slices: Slices) -> np.ndarray:
-    """Mean of the networks' probabilities, float32 (n, size, size). One network is in memory at a time."""
+def predict_mean(trainings: list[Training], weights: str, slices: Slices, flip: bool = False) -> np.ndarray:
+    """Mean of the networks' probabilities, float32 (n, size, size). One network is in memory at a time.
+
+    `flip`: as for `predict`.
+    """
     keras.backend.clear_session()
     network = load(trainings[0], weights)
     expected, actual = network.input_shape[1:], slices.images.shape[1:]
@@ -94,8 +102,8 @@ def predict_mean(trainings: list[Training], weights: str, slices: Slices) -> np.
             f"{getattr(trainings[0], weights)}: its network takes slices of {expected}, here are slices of {actual} "
             "(rows, columns, channels); it is of another run: train this one again"
         )
-    total = predict(network, slices)
+    total = predict(network, slices, flip=flip)
     for training in trainings[1:]:  # folds of a run are one network: only its weights change, nothing is compiled again
         load_weights(network, training, weights)
-        total += predict(network, slices)
+        total += predict(network, slices, flip=flip)
     return total / len(trainings)

@@ -75,7 +75,7 @@ def validated_epochs(job: Job) -> set[int]:
 
 def score(job: Job, network: Network, valid: Slices, whole_scans: bool) -> None:
     """Write the validation tables."""
-    prob = prediction.predict(network.exact.predictor, valid, job.recipe.batch_size)
+    prob = prediction.predict(network.exact.predictor, valid, job.recipe.batch_size, job.recipe.test_time_flip)
     for name, table in evaluation.tables(valid, prob, whole_scans).items():
         write_csv(getattr(job.files, name), table)
 
@@ -84,7 +84,8 @@ def estimate_seconds(job: Job, network: Network, train: Slices | Pairs, valid: S
     """Seconds that this training will take on this device, from a few steps; the network is reset before it is used."""
     with contextlib.closing(training_batches(job, train, 0)) as batches:
         step = loop.seconds_per_step(network.model, batches)
-    seen = (len(validated_epochs(job)) + 1) * len(valid.images)  # once more for the tables
+    of_tables = 2 if job.recipe.test_time_flip else 1
+    seen = (len(validated_epochs(job)) + of_tables) * len(valid.images)
     return job.recipe.epochs * job.steps * step + seen * _seconds_per_slice(job, network, valid)
 
 

@@ -31,7 +31,8 @@ def parsed(page: str) -> dict:
 def card(scores: dict, **facts: object) -> dict:
     """The head of the card of an export with these scores and facts."""
     made = {
-        "facts": FACTS | facts, "neighbours": 0, "threshold": 0.5, "image_size": 32, "windows": [(40, 120)],
+        "facts": FACTS | facts, "neighbours": 0, "test_time_flip": False, "threshold": 0.5,
+        "image_size": 32, "windows": [(40, 120)],
         "scores": scores, "largest_difference_from_keras": {}, "int8_dice_with_float32": None,
     }  # fmt: skip
     return parsed(model_card.page(made, Choice(FIXED, "default", "default")))

@@ -153,6 +153,19 @@ def test_what_is_kept_are_the_averaged_weights(split: Split, tmp_path: Path) -> 
     np.testing.assert_array_equal(net.exact.predictor.predict(images, verbose=0), kept.predict(images, verbose=0))
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_tables_are_of_the_mean_with_the_mirror_images(split: Split, tmp_path: Path, flip: bool) -> None:
+    net, each = compiled(split, tmp_path), job(split, tmp_path, test_time_flip=flip)
+    each.files.folder.mkdir(parents=True)
+    training.score(each, net, split.slices, whole_scans=True)
+    images = split.slices.images
+    plain, mirrored = (net.bare.predict(x, verbose=0)[..., 0] for x in (images, np.flip(images, 2)))
+    expected = (plain + np.flip(mirrored, 2)) / 2 if flip else plain
+    assert not np.allclose(plain, np.flip(mirrored, 2), atol=1e-3)
+    found = pd.read_csv(each.files.slices)["score"]
+    np.testing.assert_allclose(found, expected.max((1, 2)), atol=1e-5)
+
+
 class Stop(Exception):
     """Stands for a power cut."""
 
