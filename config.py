@@ -80,7 +80,7 @@ class DemoData(Common):
     out: Path = Path("demo")  # folder to write; the scans go to <out>/ct-ich
     patients: int = 30  # number of phantom heads, about half of them with blood
     size: int = 256  # pixels per side of a slice
-    rsna_patients: int = 400  # heads of which slices are written as DICOM, for the rsna_ scripts
+    rsna_patients: int = 600  # heads of which slices are written as DICOM, for the rsna_ scripts
     rsna_size: int = 128  # pixels per side of these
     style: Literal["plain", "calibrated"] = "plain"  # alike and easy, or as varied as real heads (docs/phantoms.md)
     scans_only: bool = False  # write ct-ich and the contact sheet only: no DICOM slices, no unseen head

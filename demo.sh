@@ -41,7 +41,7 @@ demo() {
     step rsna_preprocess.py --raw demo/rsna/classes "${data[@]}" --window 40/80 --valid-share 0.15 \
         --test-share 0.25
     step rsna_train.py "${data[@]}" "${runs[@]}" --network MobileNetV3Small --image-size 64 --weights none \
-        --epochs 10 --batch-size 32 --learning-rates 2e-3 2e-3 1.5e-3 1e-3 6e-4 3e-4 1e-4 \
+        --epochs 7 --batch-size 32 --learning-rates 2e-3 2e-3 1.5e-3 1e-3 6e-4 3e-4 1e-4 \
         --batch-norm-momentum 0.9 --balance 0.5 --rotation-deg 10 --mirror sides --at-once 2
     step rsna_compare.py "${data[@]}" "${runs[@]}" "${reports[@]}"
     step predict.py demo/unseen/scan.nii demo/unseen/dicom "${data[@]}" "${runs[@]}" --out demo/predicted --view

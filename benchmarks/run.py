@@ -21,7 +21,7 @@ import ich.base.environment  # noqa: F401
 from benchmarks import common, machine
 from ich.base.files import read_json, write_text
 
-NAMES = ("split", "rsna_preprocess", "predict", "train_step", "loader", "memory", "experiment")
+NAMES = ("split", "rsna_preprocess", "rsna_size", "predict", "train_step", "loader", "memory", "experiment")
 FOR_GPU = "experiment"  # without a GPU it runs on tiny networks, as a check; its figures mean nothing
 PAGE = common.ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"

@@ -52,6 +52,11 @@ def test_rsna_preprocess(tmp_path: Path) -> None:
     assert result["one_variant_share_of_bare"] == pytest.approx(rates[1] / rates[0])
 
 
+def test_rsna_size(tmp_path: Path) -> None:
+    result = results_of("rsna_size", tmp_path, "--files", "50")
+    assert {name: found["files"] for name, found in result.items()} == {"finding": 50, "journal": 50, "resuming": 50}
+
+
 @pytest.mark.slow
 def test_train_step(tmp_path: Path) -> None:
     tiny = ["--backends", "tensorflow", "--networks", "dunet", "--cases", "2x32x2", "--rounds", "1"]

@@ -3,6 +3,7 @@
 A pipeline gives its network and batches, and says how an epoch is validated and which one is best.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ich.train.network import Exact
 
 Row = dict[str, float]  # one epoch of history.csv
 LONG_S = 12 * 3600
+UNMEASURED_STEPS, MEASURED_STEPS, MEASURED_S = 3, 30, 5.0  # to estimate how long a training takes
 
 
 class Compiled(Protocol):
@@ -105,13 +107,18 @@ def tell_duration(number: int, measure: Callable[[], float], advice: str) -> Non
 
 
 def seconds_per_step(model: keras.Model, batches: EpochBatches) -> float:
-    """Time of a training step on this device, measured on two; the network is reset before it is used."""
-    images, targets = batches[0]
-    model.train_on_batch(images, targets)  # compiles
-    started = time.perf_counter()
-    for _ in range(2):
-        model.train_on_batch(images, targets)
-    return (time.perf_counter() - started) / 2
+    """Time of a training step on this device, reading included; the network is reset before it is used.
+
+    Measured on 2 to MEASURED_STEPS steps, as many as MEASURED_S has time for, after the slower first ones.
+    """
+    steps = itertools.cycle(range(len(batches)))
+    for _ in range(UNMEASURED_STEPS):
+        model.train_on_batch(*batches[next(steps)])
+    started, number = time.perf_counter(), 0
+    while number < 2 or (number < MEASURED_STEPS and time.perf_counter() < started + MEASURED_S):
+        model.train_on_batch(*batches[next(steps)])
+        number += 1
+    return (time.perf_counter() - started) / number
 
 
 class Keeper(keras.callbacks.Callback):
