@@ -59,13 +59,15 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
         about += "; too few patients for an answer"
     if (most := table["repeats"].max()) > 1:
         about += f"; means over {most} trainings (small dots: each)"
-    no_answer = doubts.no_answer(results)
+    else:
+        about += "; one training each"
+    no_answer, by_seed = doubts.no_answer(results), compare.by_seed(results)
     plots.confusion(folder / "confusion.png", matrices, about)
     if len(differences):
-        plots.answer(folder / "answer.png", table, differences, about, no_answer, compare.by_seed(results))
+        plots.answer(folder / "answer.png", table, differences, about, no_answer, by_seed)
     if len(scans):
         plots.scans(folder / "per_scan.png", scans[scans["score"] == per_scan.HIGHEST], config.task)
-    found = verdict.verdicts(differences, no_answer)
+    found = verdict.verdicts(differences, no_answer, by_seed)
     answers = verdict.answers(found, first["patients"], most)
     if missing := page.write(folder, tables, results, found, answers, config.runs, config.task, config.data):
         print(f"note: {paths.PAGE} shows no slices: {missing}")

@@ -7,10 +7,10 @@
 
 Works on the slices of CT-ICH as well. Each lever is a run under --runs; rerun after an interruption, it skips what is
 finished and resumes what is not. `weights` starts `fast` from --init-weights, at half the learning rate; `twice` and
-`four_times` are `fast` for more epochs; `best` is neighbours, patches and more epochs together, and `best_half`,
-`best_twice` and `best_four_times` are `best` for fewer and more. Prints one row per lever: mean Dice over patients with
-blood, the difference to the lever --against with its bootstrap interval over these patients and the p of the Wilcoxon
-signed-rank test, Dice of all pixels together, and false-positive ml in a clean patient.
+`four_times` are `fast` for more epochs; `best` is neighbours, patches, mirror and more epochs together, and
+`best_quarter`, `best_half` and `best_twice` are `best` for fewer and more. Prints one row per lever: mean Dice over
+patients with blood, the difference to the lever --against with its bootstrap interval over these patients and the p of
+the Wilcoxon signed-rank test, Dice of all pixels together, and false-positive ml in a clean patient.
 """
 
 import argparse
@@ -41,26 +41,27 @@ EACH: dict[str, dict] = {
     "ema": {"ema": 0.999},
     "clean_weight": {"clean_weight": 0.2},
     "negatives": {"negatives_per_positive": 2},
+    "mirror": {"test_time_flip": True},
     "augmentation": {"elastic": 0.3, "gamma": 0.3, "blur": 0.2, "low_resolution": 0.2},
 }
-BEST = EACH["neighbours"] | PATCH
+BEST = EACH["neighbours"] | PATCH | EACH["mirror"]
 LEVERS: dict[str, dict] = {
     BASE: {},
     **EACH,
-    "neighbours_patch": BEST,
+    "neighbours_patch": EACH["neighbours"] | PATCH,
     "all": {name: value for changes in EACH.values() for name, value in changes.items()},
     "twice": {},
     "four_times": {},
     "best": BEST,
+    "best_quarter": BEST,
     "best_half": BEST,
     "best_twice": BEST,
-    "best_four_times": BEST,
 }
 # Epochs as a multiple of --epochs; `best` is as much longer than `fast` as its recipe says.
 OF_BEST = settings.RECIPES["best"].epochs // settings.RECIPES[BASE].epochs
 LONGER = {
-    "twice": 2, "four_times": 4, "best": OF_BEST, "best_half": OF_BEST // 2, "best_twice": OF_BEST * 2,
-    "best_four_times": OF_BEST * 4,
+    "twice": 2, "four_times": 4, "best": OF_BEST, "best_quarter": OF_BEST // 4, "best_half": OF_BEST // 2,
+    "best_twice": OF_BEST * 2,
 }  # fmt: skip
 CHOICES = [*LEVERS, FROM_WEIGHTS]
 

@@ -8,11 +8,13 @@ import pandas as pd
 from ich.report.verdict import ALPHA, NOT_SHOWN, PROBABLY, YES
 from ich.rsna.variants import NEIGHBOURS
 
-WORSE, NO_ANSWER = "No, worse", "No answer"
+WORSE, PROBABLY_WORSE, NO_ANSWER = "No, worse", "Probably worse", "No answer"
 MAIN = "balanced_accuracy"  # of MEASURES the one that answers
 QUESTIONS = {False: "Does preprocessing help?", True: "Do neighbouring slices help?"}
-GROUPS = {YES: "better", PROBABLY: "probably better", WORSE: "worse", NOT_SHOWN: "no difference shown",
-          NO_ANSWER: "no answer"}  # fmt: skip
+GROUPS = {
+    YES: "better", PROBABLY: "probably better", WORSE: "worse", PROBABLY_WORSE: "probably worse",
+    NOT_SHOWN: "no difference shown", NO_ANSWER: "no answer",
+}  # fmt: skip
 
 
 class Verdict(NamedTuple):
@@ -25,28 +27,36 @@ class Verdict(NamedTuple):
     note: str
 
 
-def verdicts(differences: pd.DataFrame, no_answer: Mapping[str, str]) -> list[Verdict]:
-    """One for each row of compare.differences, by balanced accuracy.
+def verdicts(
+    differences: pd.DataFrame, no_answer: Mapping[str, str], by_seed: Mapping[str, pd.DataFrame]
+) -> list[Verdict]:
+    """One for each row of compare.differences, by balanced accuracy; `by_seed` as of compare.by_seed.
 
-    YES where the interval over patients is above zero and McNemar's test, corrected by Holm, finds more slices right as
-    well; PROBABLY where that test does not confirm it; WORSE where the interval is below zero.
+    YES where the interval over patients is above zero, McNemar's test, corrected by Holm, finds more slices right as
+    well, and each of several seeds is above zero too; PROBABLY where only the interval is. WORSE and PROBABLY_WORSE
+    where it is below zero. A single training can't rule out that chance in training made the difference.
     """
     rows: list[Any] = [*differences.itertuples()]
-    return [Verdict(row.variant, row.minus, *_judged(row, no_answer)) for row in rows]
+    return [Verdict(row.variant, row.minus, *_judged(row, no_answer, by_seed[row.variant][MAIN])) for row in rows]
 
 
-def _judged(row: Any, no_answer: Mapping[str, str]) -> tuple[str, float, str]:
+def _judged(row: Any, no_answer: Mapping[str, str], seeds: pd.Series) -> tuple[str, float, str]:
     difference, low, high = (getattr(row, MAIN + end) for end in ("", "_low", "_high"))
     if row.variant in no_answer:
         return NO_ANSWER, difference, no_answer[row.variant]
     if not (low > 0 or high < 0):  # NaN too
         return NOT_SHOWN, difference, ""
-    more_right = row.only_this_right > row.only_baseline_right
-    confirmed = row.mcnemar_p_holm < ALPHA and more_right == (low > 0)
-    note = "" if confirmed else f"McNemar's test over slices does not confirm it (p = {row.mcnemar_p_holm:.2g} by Holm)"
-    if high < 0:
-        return WORSE, difference, note
-    return (YES if confirmed else PROBABLY), difference, note
+    better, doubts = low > 0, []
+    if not (row.mcnemar_p_holm < ALPHA and (row.only_this_right > row.only_baseline_right) == better):
+        doubts.append(f"McNemar's test over slices does not confirm it (p = {row.mcnemar_p_holm:.2g} by Holm)")
+    if against := int(((seeds > 0) != better).sum()):
+        doubts.append(f"{against} of {len(seeds)} seeds say otherwise")
+    is_sure = not doubts and len(seeds) > 1
+    return (
+        (YES if better else WORSE) if is_sure else (PROBABLY if better else PROBABLY_WORSE),
+        difference,
+        "; ".join(doubts),
+    )
 
 
 def answers(found: Sequence[Verdict], patients: int, repeats: int) -> list[str]:

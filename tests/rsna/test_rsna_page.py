@@ -17,7 +17,7 @@ from ich.report.verdict import NOT_SHOWN, PROBABLY, YES
 from ich.rsna import compare, examples, verdict
 from ich.rsna.layouts import CLASSES
 from ich.rsna.scores import Predicted
-from ich.rsna.verdict import NO_ANSWER, WORSE
+from ich.rsna.verdict import NO_ANSWER, PROBABLY_WORSE, WORSE
 from ich.scans.png import write_png
 
 NAMES = ("0_dicom2png", "1_roi", "2_roi_clahe")
@@ -31,24 +31,34 @@ def row(low: float, high: float, p: float = 0.001, this: int = 20, other: int = 
 
 
 @pytest.mark.parametrize(
-    ("found", "answer", "note"),
+    ("found", "seeds", "answer", "note"),
     [
-        (row(0.02, 0.1), YES, ""),
-        (row(0.02, 0.1, p=0.2), PROBABLY, "does not confirm it (p = 0.2 by Holm)"),
-        (row(0.02, 0.1, this=5, other=20), PROBABLY, "does not confirm it"),  # McNemar's is the other way round
-        (row(-0.02, 0.1), NOT_SHOWN, ""),
-        (row(0.0, 0.1), NOT_SHOWN, ""),
-        (row(float("nan"), float("nan")), NOT_SHOWN, ""),
-        (row(-0.1, -0.02, this=5, other=20), WORSE, ""),
-        (row(-0.1, -0.02, p=0.2, this=5, other=20), WORSE, "does not confirm it"),
+        (row(0.02, 0.1), (0.05, 0.07), YES, ""),
+        (row(0.02, 0.1), (0.06,), PROBABLY, ""),  # one training: chance in training is not counted
+        (row(0.02, 0.1), (0.14, -0.02), PROBABLY, "1 of 2 seeds say otherwise"),
+        (row(0.02, 0.1, p=0.2), (0.05, 0.07), PROBABLY, "does not confirm it (p = 0.2 by Holm)"),
+        (
+            row(0.02, 0.1, this=5, other=20),
+            (0.06,),
+            PROBABLY,
+            "does not confirm it",
+        ),  # McNemar's is the other way round
+        (row(-0.02, 0.1), (0.03, 0.05), NOT_SHOWN, ""),
+        (row(0.0, 0.1), (0.04, 0.06), NOT_SHOWN, ""),
+        (row(float("nan"), float("nan")), (float("nan"),), NOT_SHOWN, ""),
+        (row(-0.1, -0.02, this=5, other=20), (-0.07, -0.05), WORSE, ""),
+        (row(-0.1, -0.02, this=5, other=20), (-0.06,), PROBABLY_WORSE, ""),
+        (row(-0.1, -0.02, this=5, other=20), (-0.13, 0.01), PROBABLY_WORSE, "1 of 2 seeds say otherwise"),
+        (row(-0.1, -0.02, p=0.2, this=5, other=20), (-0.07, -0.05), PROBABLY_WORSE, "does not confirm it"),
     ],
 )
-def test_one_comparison_in_a_word(found: dict, answer: str, note: str) -> None:
-    (judged,) = verdict.verdicts(pd.DataFrame([found]), {})
+def test_one_comparison_in_a_word(found: dict, seeds: tuple[float, ...], answer: str, note: str) -> None:
+    by_seed = {"1_roi": pd.DataFrame({"balanced_accuracy": seeds})}
+    (judged,) = verdict.verdicts(pd.DataFrame([found]), {}, by_seed)
     assert judged.answer == answer
     assert note in judged.note
     assert bool(note) == bool(judged.note)
-    (grey,) = verdict.verdicts(pd.DataFrame([found]), {"1_roi": "3 test patients"})
+    (grey,) = verdict.verdicts(pd.DataFrame([found]), {"1_roi": "3 test patients"}, by_seed)
     assert (grey.answer, grey.note) == (NO_ANSWER, "3 test patients")
 
 
