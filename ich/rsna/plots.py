@@ -76,7 +76,7 @@ def answer(
         axes.set_ylim(len(differences) - 0.5, -0.5)
     verdicts = {"no answer": VOID} if no_answer else {}
     if not set(differences["variant"]) <= set(no_answer):
-        verdicts |= {"better": BETTER, "worse": WORSE, "no difference shown": UNCLEAR}
+        verdicts |= {"interval on the better side": BETTER, "on the worse side": WORSE, "across zero": UNCLEAR}
     handles = [panels[0].plot([], [], color=colour, marker="o", label=label)[0] for label, colour in verdicts.items()]
     meaning = "; ".join(f"{step}: {text}" for step, text in MEANING.items())
     figure.legend(handles=handles, loc="outside lower center", ncols=4, title=meaning, title_fontsize=9)
