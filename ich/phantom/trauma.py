@@ -15,7 +15,7 @@ from ich.phantom.skull import SLICE_MM
 DECK = (
     *("epidural",) * 12, *("intraparenchymal",) * 5, *("subdural",) * 4, "intraventricular", *("subarachnoid",) * 2
 )  # fmt: skip
-SECOND_DECK = ("intraventricular", "intraventricular", "epidural", "intraparenchymal", "subdural", "subarachnoid")
+SECOND_DECK = ("intraventricular", "epidural", "epidural", "intraparenchymal", "subdural", "subarachnoid")
 SECOND_KIND_ODDS = 0.25
 TINY_ODDS, TINY = 0.07, (-3.2, -2.3)  # bleedings of a few pixels: their share, and their sizes in deviations
 FRESH_HU, OLD_HU, OLD_ODDS = (61.5, 7.5), (4.0, 32.0), 0.105  # mean and deviation; range; share of old blood
@@ -27,10 +27,10 @@ MIXED, MIXED_ODDS = 1.6, 0.2  # more uneven: blood of different ages in one blee
 LARGEST_MM = 34.0  # thickness of the largest
 SQUEEZE_MM = 14.0  # sulci nearer than this are pressed shut
 LOOSE_MM = (-0.3, 1.3)  # how far outlines lie outside the blood
-JOINED_MM = 5.0  # blood in neighbouring sulci is outlined as one where the gap is smaller
+JOINED_MM = 8.0  # blood in neighbouring sulci is outlined as one where the gap is smaller
 SWELLING_ODDS, BUBBLES_ODDS = 0.35, 0.07
 LOW_CENTERS = ((0, 12, 18), (22, 48, 2), (12, 56, -8), (0, 30, -2))  # mm: brain stem and posterior fossa
-CONTUSION_ODDS = 0.92  # of blood in the brain that lies just below the skull
+CONTUSION_ODDS = 0.96  # of blood in the brain that lies just below the skull
 
 
 def plan_trauma(kind: str, rng: np.random.Generator) -> Plan:
@@ -56,7 +56,7 @@ def plan_trauma(kind: str, rng: np.random.Generator) -> Plan:
 def _plan_epidural(side: int, large: float, rng: np.random.Generator) -> dict:
     thick = min(10 * exp(0.72 * large), LARGEST_MM)
     place = at_table(side, rng.uniform(-1.2, 1.1), rng.uniform(15, 78))
-    return place | {"thick": thick, "length": 26 * exp(0.5 * large) * rng.uniform(0.85, 1.15), "push": 0.35 * thick,
+    return place | {"thick": thick, "length": 28 * exp(0.6 * large) * rng.uniform(0.85, 1.15), "push": 0.35 * thick,
                     "fracture": bool(rng.random() < FRACTURE_ODDS)}  # fmt: skip
 
 
@@ -68,10 +68,10 @@ def _plan_subdural(side: int, large: float, rng: np.random.Generator) -> dict:
 
 def _plan_intraparenchymal(side: int, large: float, rng: np.random.Generator) -> dict:
     """Contusions below the inner table, and clots deep in the brain, its stem and the posterior fossa."""
-    radius = min(7.5 * exp(0.65 * large), 0.8 * LARGEST_MM)
+    radius = min(7.5 * exp(0.65 * large), 0.65 * LARGEST_MM)
     if rng.random() < CONTUSION_ODDS:
         place = at_table(side, rng.uniform(-1.3, 0.9), rng.uniform(25, 70))
-        (x, y, z), inwards = place["center"], radius + rng.uniform(1, 6)
+        (x, y, z), inwards = place["center"], 0.55 * radius + rng.uniform(1, 5)
         place["center"] = (x - inwards * place["outward"][0], y - inwards * place["outward"][1], z)
         return place | {"thick": radius, "length": radius, "below": float(rng.uniform(0.5, 2))}
     x, y, z = (rng.choice(DEEP_CENTERS + LOW_CENTERS) + rng.normal(0, 3, 3)).tolist()
@@ -86,7 +86,7 @@ def _plan_intraventricular(side: int, large: float, rng: np.random.Generator) ->
 
 def _plan_subarachnoid(side: int, large: float, rng: np.random.Generator) -> dict:
     place = at_table(side, rng.uniform(-1.1, 1.1), rng.uniform(40, 80))
-    return place | {"thick": 2.0, "length": 24 * exp(0.3 * large)}
+    return place | {"thick": 2.0, "length": 18 * exp(0.3 * large)}
 
 
 PLAN: dict[str, Callable[[int, float, np.random.Generator], dict]] = {

@@ -33,11 +33,11 @@ Phantom heads of another seed ({check_seed}), predicted by `predict.py` at thres
 
 {rows}
 
-`calibrated` is the style it learned from; it has seen no `plain` head. Phantoms are not patients: only a test on real
-scans says how it does there. **On CT-ICH this network has not been measured.** Earlier ones, trained on plain phantoms
-alone and tested on all slices of its 36 patients with blood: mean Dice 0.20 (n = 8, 96 px, 20 heads) and 0.29 (n = 16,
-128 px, 400 heads; of every five clean slices one had a false positive). Expect it to miss small and thin bleeds and to
-mark bone edges, sinuses and calcium in some heads.
+It learned from the style `calibrated`, as it was at the commit above; it has seen no `plain` head. Phantoms are not
+patients: only a test on real scans says how it does there. **On CT-ICH this network has not been measured.** Earlier
+ones, trained on plain phantoms alone and tested on all slices of its 36 patients with blood: mean Dice 0.20 (n = 8,
+96 px, 20 heads) and 0.29 (n = 16, 128 px, 400 heads; of every five clean slices one had a false positive). Expect it to
+miss small and thin bleeds and to mark bone edges, sinuses and calcium in some heads.
 
 Training on your own scans goes on from it: [docs/recipes.md](../docs/recipes.md#fine-tuning).
 """
