@@ -16,7 +16,7 @@ from ich.base.files import read_json
 def call(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(models, "LEVELS", 2)
     start = tmp_path / "start.keras"
-    models.build("dunet", 32, 1, 2).save(start)
+    models.build("dunet", 32, 3, 2).save(start)
     return [
         "levers.py", "--data", str(project.data), "--runs", str(tmp_path / "runs"), "--results", str(tmp_path),
         "--filters", "2", "--epochs", "1", "--folds", "1", "2", "--patch", "16", "--init-weights", str(start),
