@@ -49,9 +49,10 @@ def write(folder: Path, data: Path, facts: Mapping[str, Any], shown: Mapping[str
         "data": _counted(slices, facts, phantoms), "fingerprint": facts["identity"]["data_fingerprint"],
         "windows": ", ".join(facts["identity"]["windows"]), "size": facts["identity"]["image_size"],
         "negatives": f"{split['negatives_per_positive']:g}", "missing": _missing(slices, summary),
-        "spacing": _spacing(slices), "neighbours": _neighbours(recipes), "dealt": _dealt(slices, split),
-        "parts": Table.of(_parts(summary), "Parts"), "recipes": _recipes(recipes), "software": _software(facts),
-        "initial": _initial(facts["trained"], recipes), "given": _given(facts["trained"]), "code": _code(facts),
+        "spacing": _spacing(slices), "neighbours": _neighbours(recipes), "flipped": _flipped(recipes),
+        "dealt": _dealt(slices, split), "parts": Table.of(_parts(summary), "Parts"), "recipes": _recipes(recipes),
+        "software": _software(facts), "initial": _initial(facts["trained"], recipes), "given": _given(facts["trained"]),
+        "code": _code(facts),
         "points": _points(shown["scores"]), "detection": _detection(shown["scores"], shown["protocol"]),
         "failures": [*shown["cautions"], *_of_tests(shown["test_sets"]), *_missed(shown["every_patient"])],
     }  # fmt: skip
@@ -97,6 +98,14 @@ def _spacing(slices: pd.DataFrame) -> str:
 def _neighbours(recipes: Mapping[str, Mapping[str, Any]]) -> str:
     names = [name for name, recipe in recipes.items() if recipe.get("neighbours")]
     return f", with those of the slices below and above it ({', '.join(names)})" if names else ""
+
+
+def _flipped(recipes: Mapping[str, Mapping[str, Any]]) -> str:
+    names = [name for name, recipe in recipes.items() if recipe.get("test_time_flip")]
+    return (
+        f"\nEach probability is the mean over the slice and its left-right mirror image ({', '.join(names)})."
+        * bool(names)
+    )
 
 
 def _dealt(slices: pd.DataFrame, split: Mapping[str, Any]) -> str:

@@ -102,12 +102,14 @@ def test_by_slice_the_leak_is_said(done: Done) -> None:
 def test_seeds_and_weights_of_each_training(build: Build, done: Done) -> None:
     facts = read_json(done.report("patient") / paths.RUN)
     trained = [run | {"seed": 5, "repeats": 3} for run in facts["trained"]]
-    recipes = facts["recipes"] | {"dunet": facts["recipes"]["dunet"] | {"init_weights": "0a1b", "neighbours": 1}}
+    levers = {"init_weights": "0a1b", "neighbours": 1, "test_time_flip": True}
+    recipes = facts["recipes"] | {"dunet": facts["recipes"]["dunet"] | levers}
     text = build(trained=trained, recipes=recipes)
     assert "unet: random; seed of each fold's trainings: 5, 6, 7" in section(text, "Initial weights")
     assert "dunet: those of the file with the fingerprint `0a1b`" in section(text, "Initial weights")
     assert "below and above it (dunet); no clinical data" in section(text, "Predictors")
     assert "| neighbours | off | 1 |" in section(text, "Training")
+    assert "its left-right mirror image (dunet)." in section(text, "Choice of weights")
 
 
 def test_of_given_masks_nothing_is_said_of_their_training(build: Build, done: Done) -> None:
