@@ -1,4 +1,4 @@
-"""--deterministic: two runs end with the same bits, and each backend is told to take no other way."""
+"""--deterministic: two runs end with the same bits; each backend is set to deterministic kernels."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Which trainings a command stands for, in which order, and what is refused before the first one."""
+"""Which trainings a command starts, in which order, and what is refused before the first one."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -167,7 +167,7 @@ def test_tables_are_of_the_mean_with_the_mirror_images(split: Split, tmp_path: P
 
 
 class Stop(Exception):
-    """Stands for a power cut."""
+    """A power cut, as far as the program can see."""
 
 
 def test_a_stopped_training_with_all_levers_ends_as_an_undisturbed_one(

@@ -134,7 +134,7 @@ def test_best_is_the_epoch_with_the_highest_validation_dice(finished: jobs.Job, 
 
 
 class Stop(Exception):
-    """Stands for a power cut."""
+    """A power cut, as far as the program can see."""
 
 
 def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
