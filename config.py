@@ -166,9 +166,10 @@ RECIPES["best"] = replace(
 )
 # For a night on two CPU cores: half the epochs, and a quarter of the filters' work.
 RECIPES["laptop"] = replace(RECIPES["best"], epochs=120, n_filters=16)
-# For phantoms alone, whose pictures have to stand for those of any scanner: train_weights.sh.
+# For phantoms alone, which must prepare for the pictures of any scanner: train_weights.sh.
 RECIPES["phantoms"] = replace(
-    RECIPES["laptop"], epochs=30, test_time_flip=False, rotation_deg=25, scale=0.2, contrast=0.2, gamma=0.2, blur=0.15, low_resolution=0.1,
+    RECIPES["laptop"], epochs=30, test_time_flip=False, rotation_deg=25, scale=0.2, contrast=0.2, gamma=0.2, blur=0.15,
+    low_resolution=0.1,
 )  # fmt: skip
 
 
