@@ -21,11 +21,14 @@ import split_raw_data
 import tests as test_set
 import trials
 from ich.base.files import read_json
+from ich.data.split import read_split
 from ich.phantom.ct_ich import write_nifti
 from ich.phantom.head import make_patient
 from ich.predict import engines
+from ich.report import folds
 from ich.scans.png import write_png
 from ich.scans.png_file import png_shape
+from ich.train import prediction
 
 AGREEMENT = 1e-3  # between the probabilities of an exported file and of Keras
 ENGINES = [name for name in engines.PACKAGES if engines.installed(name)]
@@ -45,13 +48,18 @@ class Way:
     levers: tuple[tuple[str, float], ...] = ()
     marks: tuple = field(default=(), compare=False)
 
+    @property
+    def flips(self) -> bool:
+        """Whether its recipe takes the mean over mirror images."""
+        return "best" in self.train
+
 
 SLOW = (pytest.mark.slow,)
 BEST = ("--recipe", "best")
 PATCH = (("patch", 16),)
 LEVERS = (
     ("ema", 0.9), ("clean_weight", 0.2), ("negatives_per_positive", 2), ("elastic", 1), ("gamma", 1), ("blur", 1),
-    ("low_resolution", 1), ("test_time_flip", 1),
+    ("low_resolution", 1),
 )  # fmt: skip
 WAYS = [
     Way("bfloat16", ("--precision", "mixed_bfloat16")),
@@ -155,6 +163,11 @@ def test_compared_and_tested(trained: Trained) -> None:
     scores = pd.read_csv(folder / "slices.csv")["score"]
     assert scores.between(0, 1).all()
     assert np.ptp(scores) > 0
+    (run,) = folds.gather(trained.root / "runs", trained.protocol)
+    config = settings.Tests(data=trained.root / "data", protocol=trained.protocol)
+    slices = read_split(config, "kfold", test=True).slices
+    expected = prediction.predict_mean(run.members(0), "last", slices, flip=trained.way.flips)
+    np.testing.assert_allclose(scores, expected.max((1, 2)), atol=1e-5)
     for mask in (folder / "masks").iterdir():
         assert png_shape(mask) == png_shape(trained.root / "data" / "image" / mask.name)
     assert "not for diagnosis" in (reports / "report.html").read_text(encoding="utf-8")
@@ -176,7 +189,7 @@ def test_exported_folder_predicts_without_the_run(trained: Trained, scan: Path) 
     flags = ["--runs", str(trained.root / "runs"), *trained.way.predict, "--quiet"]
     predict.main(["--export", str(folder), *flags])
     said = "mirrored slices" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert said == (("test_time_flip", 1) in trained.way.levers)
+    assert said == trained.way.flips
     out = ["--out", str(trained.root / "from_export"), "--threshold", "0.5", "--quiet"]
     predict.main([str(scan), "--model", str(folder), *out])
     found = nib.load(trained.root / "from_export" / "scan" / "mask.nii.gz").get_fdata()
@@ -186,9 +199,8 @@ def test_exported_folder_predicts_without_the_run(trained: Trained, scan: Path) 
 def test_predicts_with_the_mirror_where_it_was_scored_with_it(trained: Trained, scan: Path) -> None:
     found = trained.predict(scan, "as_trained", what="probabilities")
     flipped = trained.predict(scan, "flipped", "--flip", what="probabilities")
-    on = ("test_time_flip", 1) in trained.way.levers
-    assert np.array_equal(found, flipped) == on
-    assert read_json(trained.root / "as_trained" / "scan" / "run.json")["inputs"]["flip"] == on
+    assert np.array_equal(found, flipped) == trained.way.flips
+    assert read_json(trained.root / "as_trained" / "scan" / "run.json")["inputs"]["flip"] == trained.way.flips
 
 
 @pytest.mark.slow

@@ -158,7 +158,7 @@ def foretold(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str]]:
     """The networks say the truth, at probability 0.8; what was asked of them."""
     asked: list[tuple[list[str], str]] = []
 
-    def say(trainings: list, weights: str, slices: object) -> np.ndarray:
+    def say(trainings: list, weights: str, slices: object, flip: bool) -> np.ndarray:
         asked.append(([each.folder.name for each in trainings], weights))
         return slices.masks.astype(np.float32) * np.float32(0.8)
 
@@ -238,7 +238,7 @@ SPECK = 0.9  # probability of what is not blood
 def specks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The networks say the truth, and see a speck of one pixel in the corner of every fourth slice."""
 
-    def say(trainings: list, weights: str, slices: object) -> np.ndarray:
+    def say(trainings: list, weights: str, slices: object, flip: bool) -> np.ndarray:
         prob = slices.masks.astype(np.float32) * np.float32(0.8)
         prob[slices.table["slice"] % 4 == 0, 0, 0] = SPECK
         return prob
