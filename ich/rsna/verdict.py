@@ -52,11 +52,8 @@ def _judged(row: Any, no_answer: Mapping[str, str], seeds: pd.Series) -> tuple[s
     if against := int(((seeds > 0) != better).sum()):
         doubts.append(f"{against} of {len(seeds)} seeds say otherwise")
     is_sure = not doubts and len(seeds) > 1
-    return (
-        (YES if better else WORSE) if is_sure else (PROBABLY if better else PROBABLY_WORSE),
-        difference,
-        "; ".join(doubts),
-    )
+    higher, lower = (YES, WORSE) if is_sure else (PROBABLY, PROBABLY_WORSE)
+    return higher if better else lower, difference, "; ".join(doubts)
 
 
 def answers(found: Sequence[Verdict], patients: int, repeats: int) -> list[str]:
