@@ -3,7 +3,7 @@ set -euo pipefail
 HELP="Runs every step, from scans to tables, plots and predicted masks.
 
   bash demo.sh                  on invented scans (phantoms), with small networks:
-                                about thirteen minutes on two CPU cores, 0.7 GB in demo/
+                                ten to thirteen minutes on two CPU cores, 0.7 GB in demo/
   bash demo.sh PATH_TO_CT_ICH   on the real data set, with the settings of config.py:
                                 hours on a GPU, days on a CPU; writes data/, runs/ and reports/
   bash demo.sh PATH_TO_CT_ICH laptop   the same with smaller networks, patches and five folds:
