@@ -6,8 +6,8 @@
 reads   <data>/<protocol>/kfold.csv (fold = test), <runs>/<protocol>/*/fold_*/
 writes  <reports>/<protocol>/test_<run>/: slices.csv patients.csv summary.csv by_type.csv by_size.csv
         patients.png run.json masks/NNN_SSS.png overlays/NNN_SSS.png nifti/NNN_mask.nii.gz
-Threshold and smallest lesion are those chosen on the out-of-fold predictions (docs/evaluation.md); scores at 0.5 with
-nothing removed stand beside them, if they are others.
+Threshold and smallest lesion are those chosen on the out-of-fold predictions (docs/evaluation.md); where these are not
+0.5 and none, the scores at 0.5 with nothing removed are given too.
 """
 
 import shutil
@@ -61,8 +61,7 @@ def _write(config: settings.Tests, found: list[folds.Run]) -> None:
             from ich.train import prediction
         for run in todo:
             _refuse_size(config, split, _choice(config, run).point)
-            members, flip = run.members(config.fold), run.recipe.get("test_time_flip", False)
-            prob = prediction.predict_mean(members, config.weights, split.slices, flip)
+            prob = prediction.predict_mean(run.members(config.fold), config.weights, split.slices, run.flips)
             _test(config, run, split, prob)
     origin.tell(origin.read(config.data))
 

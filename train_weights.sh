@@ -6,7 +6,8 @@ HELP="Trains the shipped network on phantom heads alone, and writes it to weight
                                                     HEADS: 800, EPOCHS: 30
 
 With the defaults about two hours on two CPU cores with bfloat16, 9 GB in FOLDER, no patient data. weights/ is replaced
-at the end, when the new network is exported and measured. Rerun after an interruption, it skips what is finished and resumes what is not."
+at the end, when the new network is exported and measured. Rerun after an interruption: it skips what is finished and
+resumes what is not."
 case "${1:-}" in
     -h | --help) echo "$HELP"; exit ;;
     -*) echo "error: $1: unknown flag; \`bash train_weights.sh --help\` says what there is" >&2; exit 2 ;;

@@ -20,6 +20,7 @@ import pandas as pd
 import config as settings
 from benchmarks import common
 from ich.base import backend, script
+from ich.data import identity
 from ich.data.split import read_split
 from ich.report import folds
 from ich.score import evaluation, metrics, statistics, summary
@@ -55,7 +56,7 @@ def scored(flags: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     tables: tuple[list[pd.DataFrame], list[pd.DataFrame]] = [], []
     for training in run.trainings:
         network = prediction.load(training, "last")
-        slices = split.slices.part(split.table["part"] == training.fold.removeprefix("fold_").lstrip("0"))
+        slices = split.validation(identity.read(training.run)["part"])
         prob = prediction.predict(network, slices)
         both = prediction.predict(network, slices, flip=True)
         for found, each in zip(tables, (prob, both), strict=True):

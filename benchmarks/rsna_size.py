@@ -9,7 +9,6 @@ it is found when step R1 is run again. `finding` reads the table and lists the f
 set beyond that of the imports.
 """
 
-import json
 import resource
 import sys
 import tempfile
@@ -27,7 +26,6 @@ import numpy as np
 
 from benchmarks import common
 from ich.base import script
-from ich.base.files import as_json
 from ich.rsna import layouts, preprocessing, variants
 from ich.rsna.journal import Journal, Note
 from ich.scans.window import Window
@@ -53,15 +51,15 @@ def write(root: Path, number: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     names = [f"ID_{value:09x}" for value in rng.choice(16**9, number, replace=False)]
     (root / FOLDER).mkdir()
-    how = as_json(how_of(root).key())
-    with (root / f"{FOLDER}.csv").open("w") as table, (root / "journal.jsonl").open("w") as notes:
+    notes = opened(root)
+    with (root / f"{FOLDER}.csv").open("w") as table:
         table.write("ID,Label\n")
-        notes.write(f"{json.dumps(how)}\n")
         for row, name in enumerate(names):
             path = root / FOLDER / f"{name}.dcm"
             path.touch()
             table.writelines(f"{name}_{label},0\n" for label in layouts.LABELS)
-            notes.write(f"{json.dumps(note(path, root, row))}\n")
+            notes.add(note(path, root, row))
+    notes.flush()
 
 
 def note(path: Path, root: Path, row: int) -> Note:
@@ -77,17 +75,20 @@ def how_of(root: Path) -> preprocessing.How:
     return preprocessing.How(root, root / "made", Window(40, 120), tuple(variants.VARIANTS))
 
 
+def opened(root: Path) -> Journal:
+    return Journal(root / "journal.jsonl", how_of(root).key())
+
+
 def finding(root: Path) -> int:
     return len(layouts.find(root).table)
 
 
 def journal(root: Path) -> int:
-    return len(Journal(root / "journal.jsonl", how_of(root).key()).notes)
+    return len(opened(root).notes)
 
 
 def resuming(root: Path) -> int:
-    how = how_of(root)
-    return len(preprocessing.missing(layouts.find(root).table, Journal(root / "journal.jsonl", how.key()), how))
+    return len(preprocessing.missing(layouts.find(root).table, opened(root), how_of(root)))
 
 
 def measured(work: Callable[[Path], int], root: Path) -> dict[str, float]:

@@ -8,7 +8,7 @@ import pytest
 from conftest import Project
 
 import models
-from benchmarks import levers
+from benchmarks import levers, mirror
 from ich.base.files import read_json
 
 
@@ -62,4 +62,22 @@ def test_lengths_of_best_are_compared_with_best(
     table = pd.read_csv(tmp_path / "runs" / "levers.csv").set_index("lever")
     assert dict(table["epochs"]) == {"best": 4, "best_half": 2}
     assert table.loc["best", "difference"] == 0
+    keras.config.set_dtype_policy("float32")
+
+
+def test_mirror_is_measured_on_the_same_networks(
+    call: list[str], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [*call[: call.index("--levers")], "--levers", "fast"])
+    levers.main()
+    folders = ["--data", str(project.data), "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["mirror.py", *folders, "--run", "fast"])
+    mirror.main()
+    (plain, mirrored), test = (read_json(tmp_path / "mirror.json")["result"][name] for name in ("rows", "test"))
+    table = pd.read_csv(tmp_path / "runs" / "levers.csv").iloc[0]
+    assert plain["dice"] == pytest.approx(table["dice"], abs=1e-6)
+    assert (plain["n"], plain["clean_n"]) == (table["n"], table["clean_n"])
+    assert plain["clean_false_ml"] == pytest.approx(table["clean_false_ml"], rel=1e-5)  # the CSV has six digits
+    assert test["mean_difference"] == pytest.approx(mirrored["dice"] - plain["dice"], abs=1e-6)
+    assert mirrored["clean_false_ml"] != plain["clean_false_ml"]
     keras.config.set_dtype_policy("float32")

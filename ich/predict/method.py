@@ -81,8 +81,8 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
         **run.about(),
         "threshold_is": chosen.threshold_is, "min_lesion_is": chosen.size_is,
     }  # fmt: skip
-    levers = run.recipe.get("neighbours", 0), run.recipe.get("test_time_flip", False)
-    return Method(identity["image_size"], windows, chosen.point, facts, *levers), members
+    neighbours = run.recipe.get("neighbours", 0)
+    return Method(identity["image_size"], windows, chosen.point, facts, neighbours, run.flips), members
 
 
 def parsed(texts: tuple[str, ...]) -> tuple[Window, ...]:

@@ -144,10 +144,8 @@ def _export(config: "settings.Predict", folder: Path, trained: Trained) -> None:
         from ich.predict import export, model_card, quantize
     slices = None
     if config.precision == "int8":
-        of_phantoms = shipped.is_packed(trained.trainings[0])
-        slices = (
-            quantize.phantom_slices(trained.method) if of_phantoms else quantize.read_slices(config, trained.method)
-        )
+        packed = shipped.is_packed(trained.trainings[0])
+        slices = quantize.phantom_slices(trained.method) if packed else quantize.read_slices(config, trained.method)
     export.write(folder, trained.method, trained.trainings, model_card.scores_of(trained.run), slices)
     if slices is not None:
         quantize.report(read_json(folder / method.CARD)["int8_dice_with_float32"])

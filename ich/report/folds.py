@@ -62,6 +62,11 @@ class Run:
         return self.identity()["recipe"]
 
     @property
+    def flips(self) -> bool:
+        """Whether it is scored and predicts with the mean over mirror images (`test_time_flip`)."""
+        return bool(self.recipe.get("test_time_flip"))
+
+    @property
     def given(self) -> str:
         """`masks` or `probabilities` where another method gave them (score_masks.py); empty for networks."""
         return str(self.identity().get("given", ""))

@@ -21,7 +21,7 @@ SCORES = {"patients with blood": 6, "mean Dice over patients with blood": 0.6123
 
 
 def parsed(page: str) -> dict:
-    """The YAML between the first two lines of dashes; the page goes on with its title."""
+    """The YAML between the first two lines of dashes; the title of the page follows."""
     nothing, head, rest = page.split("---\n", 2)
     assert nothing == ""
     assert rest.startswith("# ")

@@ -1,4 +1,4 @@
-"""Which networks predict, with which windows, from which files: what is asked for, or an error."""
+"""Which networks predict, with which windows, from which files: the requested ones, or an error."""
 
 import errno
 import html

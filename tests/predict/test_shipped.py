@@ -196,11 +196,8 @@ case "$*" in *"$FAILS"*) exit 2 ;; *trained/weights*) mkdir -p trained/weights; 
 
 @pytest.mark.parametrize("fails", ["--export", "benchmarks/weights.py", "shipped_card", "nothing"])
 def test_weights_are_replaced_as_a_whole_and_last(fails: str, tmp_path: Path):
-    for path in (
-        *paths.ROOT.glob("requirements*.txt"),
-        *map(paths.ROOT.joinpath, ("train_weights.sh", "environment.sh")),
-    ):
-        shutil.copy(path, tmp_path)
+    for name in ("train_weights.sh", "environment.sh", *(path.name for path in paths.ROOT.glob("requirements*.txt"))):
+        shutil.copy(paths.ROOT / name, tmp_path)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(NEW_FILE_EACH_STEP, encoding="utf-8")

@@ -37,12 +37,8 @@ def row(low: float, high: float, p: float = 0.001, this: int = 20, other: int = 
         (row(0.02, 0.1), (0.06,), PROBABLY, ""),  # one training: chance in training is not counted
         (row(0.02, 0.1), (0.14, -0.02), PROBABLY, "1 of 2 seeds say otherwise"),
         (row(0.02, 0.1, p=0.2), (0.05, 0.07), PROBABLY, "does not confirm it (p = 0.2 by Holm)"),
-        (
-            row(0.02, 0.1, this=5, other=20),
-            (0.06,),
-            PROBABLY,
-            "does not confirm it",
-        ),  # McNemar's is the other way round
+        # McNemar's is the other way round
+        (row(0.02, 0.1, this=5, other=20), (0.06,), PROBABLY, "does not confirm it"),
         (row(-0.02, 0.1), (0.03, 0.05), NOT_SHOWN, ""),
         (row(0.0, 0.1), (0.04, 0.06), NOT_SHOWN, ""),
         (row(float("nan"), float("nan")), (float("nan"),), NOT_SHOWN, ""),

@@ -1,4 +1,4 @@
-"""Augmentation: image and mask move together, and nothing moves that was not asked for."""
+"""Augmentation: image and mask move together, and only what is switched on changes anything."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -74,7 +74,7 @@ def test_image_and_mask_move_together(recipe: str, square: tuple[np.ndarray, np.
 
 
 def test_known_turn_and_shift() -> None:
-    """A shift of 3 columns and 2 rows down, by a generator that gives what is asked."""
+    """A shift of 3 columns and 2 rows down, by a generator that returns them."""
     given = SimpleNamespace(uniform=lambda low, high, n=None: high if n is None else np.array([3, 2]) / SIZE)
     given.random = lambda: 1.0
     np.testing.assert_allclose(random_affine(SIZE, strength(), given), [[1, 0, 3], [0, 1, 2]])
@@ -114,7 +114,7 @@ def test_types_and_values_stay_what_they_were(recipe: str) -> None:
 
 def test_a_patch_holds_a_lesion_pixel_and_is_cut_out_unchanged() -> None:
     image = np.arange(SIZE * SIZE, dtype=np.uint16).reshape(SIZE, SIZE)
-    image = np.dstack([image // 256, image % 256]).astype(np.uint8)  # each pixel can be told from all others
+    image = np.dstack([image // 256, image % 256]).astype(np.uint8)  # no two pixels are equal
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[14, 18] = mask[29, 2] = 1
     corners = set()
