@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 class Common:
     """Flags that every script understands."""
 
-    seed: int = 0  # random seed for splits, initial weights and augmentation
+    seed: int = 0  # random seed of phantoms, splits, weights, augmentation and bootstrap, where the script draws any
     quiet: bool = False  # print results and problems only
     debug: bool = False  # show the traceback of an error (as a flag only)
 
@@ -103,7 +103,7 @@ class CreateDataSet(Split, SplitRawData):
     """create_data_set.py (runs split_raw_data.py when data/slices.csv is missing)"""
 
     folds: int = 10  # parts of the cross-validation
-    test_share: float = 0.10  # of patients (or of slices) kept away from all training
+    test_share: float = 0.10  # share of the patients (or slices) that is kept for the test
     negatives_per_positive: float = 1.0  # lesion-free slices used in training for each lesion slice
     export_nnunet: Path | None = None  # write scans, masks and folds for nnU-Net too, such as nnUNet_raw/Dataset001_ICH
 
@@ -128,7 +128,7 @@ class Recipe:
     brightness: float  # grey levels of 255
     contrast: float  # 0.1: factors 0.9 to 1.1 about mid-grey
     noise: float  # largest standard deviation, grey levels of 255
-    # Levers beyond the two published recipes; 0: off. What each is worth on phantoms: docs/recipes.md.
+    # Levers, off (0) in `fast` and `paper`. What each is worth: docs/recipes.md.
     neighbours: int = 0  # 1: the slices below and above are further channels; whole scans only (protocol patient)
     patch: int = 0  # pixels per side of random crops to train on; everything else sees whole slices
     ema: float = 0  # momentum of averaged weights, such as 0.999: kept, scored and predicted with instead of the last
@@ -183,10 +183,10 @@ class Train(Split, Runs):
     epochs: int | None = None  # passes over the training slices; none: the recipe's
     batch_size: int | None = None  # slices per step; none: the recipe's
     learning_rate: float | None = None  # none: the recipe's
-    validate_every: int | None = None  # epochs between validations; none: the recipe's. The last one always is
+    validate_every: int | None = None  # epochs between validations; none: the recipe's. The last is always validated
     run: str = ""  # folder name of the run; empty: the model's name
     init_weights: Path | None = None  # file to start from (.keras, .weights.h5), or `phantoms`, the shipped one
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: the latter where it is faster
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU or a CPU with AMX
     jit: Literal["auto", "on", "off"] = "auto"  # XLA compilation; auto: on a GPU
     deterministic: bool = False  # only computations that give the same bits each time; slower on a GPU
     workers: int = 0  # threads that augment batches; 0: one per CPU core, 8 at most
@@ -241,7 +241,7 @@ class Tests(Split, Reports, Runs):
 
     run: str = ""  # only this run; empty: all
     fold: int = 0  # only this fold's networks; 0: the mean over all folds, each with its repeats
-    weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data, so its scores there flatter
+    weights: Literal["last", "best"] = "last"  # best: chosen on its own validation data: scores there are too high
     threshold: float | None = None  # of the probability; none: the one chosen on out-of-fold predictions
     min_lesion_mm3: float | None = None  # smaller lesions are removed; 0: keep all; none: as chosen out of fold
 
@@ -253,8 +253,8 @@ class RsnaPreprocess(Engine, Data):
     raw: Path = Path("rsna")  # DICOM slices: folders named after the six classes, or the competition's folder
     window: str = "40/120"  # HU level/width for all slices, or `tag`: each file's own window tags
     variants: tuple[str, ...] = ()  # which to make, beside those that are there; empty: all seven
-    valid_share: float = 0.10  # of each class, by patient: chooses the weights
-    test_share: float = 0.10  # of each class, by patient: kept away from all training
+    valid_share: float = 0.10  # share of each class, by patient, that chooses the weights
+    test_share: float = 0.10  # share of each class, by patient, that is kept for the test
     workers: int = 0  # processes that read files; 0: one per CPU core
 
 
@@ -283,10 +283,12 @@ class RsnaTrain(Engine, Runs, Data):
     learning_rates: tuple[float, ...] = (6e-5, 3e-5, 1e-5, 8e-6, 1e-6)  # of Adam, one after another in equal shares
     batch_size: int = 8  # slices per step
     balance: float = 0.0  # 0: each slice once an epoch; 1: drawn so that all classes come equally often
-    batch_norm_momentum: float = 0.0  # 0: as published, for long trainings; 0.9 for some hundred steps
+    batch_norm_momentum: float = 0.0  # 0: the network's own, for long trainings; 0.9 for a few hundred steps
     rotation_deg: float = 20.0  # augmentation: angles from -x to +x
     shift_px: float = 2.0  # augmentation: shifts from -x to +x, pixels of the network's input
-    mirror: Literal["both", "sides"] = "both"  # augmentation: as published upside down too; or left and right only
+    mirror: Literal["both", "sides"] = (
+        "both"  # augmentation. both: left-right and upside down, as published; sides: left-right only
+    )
     repeats: int = 1  # trainings of each variant, with the seeds seed, seed + 1, ...
     at_once: int = 1  # trainings at the same time, each in a process of its own, by the local engine
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU

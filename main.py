@@ -5,7 +5,8 @@
 
 reads   <data>/<protocol>/holdout.csv and the PNGs
 writes  <runs>/<protocol>/<run>/holdout/: config.json run.json history.csv train.log last.keras best.keras
-        valid_slices.csv valid_patients.csv valid_thresholds.csv valid_operating.csv loss.png dice.png iou.png
+        valid_slices.csv valid_patients.csv valid_thresholds.csv valid_operating.csv valid_calibration.csv loss.png
+        dice.png iou.png
 If interrupted, rerun the same command to resume.
 """
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from ich.rsna import training
     slices = layouts.usable(table, config.task)
     if left_out := len(table) - len(slices):
-        print(f"{left_out} slices of several types are left out: {config.task} knows one class a slice")
+        print(f"{left_out} slices of several types are left out: {config.task} allows one class per slice")
     if absent := split.lacking(slices, config.task):
         print(f"note: {split.lacking_line(absent)}")
     if config.engine == "local" and config.at_once == 1:

@@ -84,7 +84,7 @@ def _is_done(config: settings.Tests, run: folds.Run) -> bool:
     path = _folder(config, run) / paths.RUN
     if not path.exists() or read_json(path).get("inputs") != _inputs(config, run):
         return False
-    print(f"{run.name}: tested before -> {path.parent}")
+    print(f"{run.name}: already tested -> {path.parent}")
     return True
 
 

@@ -114,7 +114,7 @@ def _missing(found: list[folds.Run], config: settings.Trials) -> list[str]:
     k = kfold["part"].nunique() - int((kfold["part"] == "test").any())
     lacking = {run.name: missing for run in found if (missing := folds.missing_folds(run, k))}
     return [
-        f"{run} lacks {', '.join(names)} of {k} folds; its numbers are of the others" for run, names in lacking.items()
+        f"{run} lacks {', '.join(names)} of {k} folds; its numbers cover the others" for run, names in lacking.items()
     ]
 
 

@@ -288,7 +288,7 @@ def test_main_killed_in_an_epoch(work: Work, reference: Work, project: Project) 
         time.sleep(random.Random(number).uniform(0, 0.3))
         process.kill()
         process.communicate()
-    assert re.search("resuming after epoch|finished before", work.finish(command))
+    assert re.search("resuming after epoch|already finished", work.finish(command))
     assert_same(folder, wait_for(reference, "holdout") / "runs/patient/dunet/holdout")
 
 
@@ -299,7 +299,7 @@ def test_main_kfold(work: Work, reference: Work, project: Project) -> None:
     assert (folder / "fold_01" / "run.json").exists()
     work.crash(command, "renamed:1:fold_02/run.json$")
     assert (folder / "fold_02" / "checkpoint").exists()  # of no use any more
-    assert "fold_02: finished before" in work.finish(command)
+    assert "fold_02: already finished" in work.finish(command)
     there = wait_for(reference, "kfold") / "runs" / "patient" / "dunet"
     for fold in ("fold_01", "fold_02"):
         (folder / fold / ".lock").unlink(missing_ok=True)  # of the killed process; a finished fold is not written
@@ -333,7 +333,7 @@ def test_predict(work: Work, reference: Work) -> None:
     there = wait_for(reference, "predict")
     copied(work, there, "data", "runs")
     work.crash(command, "half:1:mask.nii.gz$", "renamed:2:dicom/run.json$")
-    assert "predicted before" in work.finish(command)
+    assert "already predicted" in work.finish(command)
     assert_same(work.folder / "predicted", there / "predicted")
 
 

@@ -329,4 +329,4 @@ def test_a_checkpoint_of_a_finished_training_is_removed(tmp_path: Path, capsys: 
     files.checkpoint.touch()
     jobs.tell_finished("dunet/fold_01", files)
     assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().out == "dunet/fold_01: finished before\n"
+    assert capsys.readouterr().out == "dunet/fold_01: already finished\n"

@@ -116,5 +116,5 @@ def test_a_second_call_has_nothing_to_do_and_fewer_repeats_are_noted(
     main_kfold.main(repeated.training_flags("patient", *TINY))
     assert "fold_01/repeat_02: is beyond --repeats 1, so it is left as it is" in capsys.readouterr().out
     test_set.main(repeated.flags("patient"))
-    assert "dunet: tested before" in capsys.readouterr().out
+    assert "dunet: already tested" in capsys.readouterr().out
     assert content(repeated.root / "runs") == before

@@ -140,7 +140,7 @@ def test_one_half_is_written_once(done: Done, foretold: list, tmp_path: Path) ->
 def test_second_call_tests_nothing_again(done: Done, protocol: str, capsys: pytest.CaptureFixture) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.report(protocol).glob("test_*/**/*")}
     test_set.main(done.flags(protocol))
-    assert "dunet: tested before" in capsys.readouterr().out
+    assert "dunet: already tested" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in done.report(protocol).glob("test_*/**/*")}
 
 

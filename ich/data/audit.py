@@ -75,12 +75,12 @@ def sentence(found: dict[str, int], patients: Mapping[str, bool] | None = None) 
         return "not possible: patients are unknown"
     shared = {name: number for name, number in found.items() if number}
     if not shared:
-        assumed = ", if each scan is of another patient" * ("patients_assumed" in patients)
+        assumed = ", assuming that each scan is from a different patient" * ("patients_assumed" in patients)
         return f"no patient is in two parts{assumed}"
     worst = max(shared, key=shared.get)
     return (
-        f"{len(shared)} of {len(found)} parts share patients with what is trained on "
-        f"({worst}: {shared[worst]} patients); scores are too high for new patients"
+        f"{len(shared)} of {len(found)} parts share patients with their training data "
+        f"({worst}: {shared[worst]} patients); scores overestimate performance on new patients"
     )
 
 

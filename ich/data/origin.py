@@ -25,6 +25,11 @@ def is_phantom(raw: Path) -> bool:
     return any((folder / paths.PHANTOM_MARKER).exists() for folder in (raw, raw.parent))
 
 
+def unit(origin: str) -> str:
+    """What the patients of these data are, in the plural."""
+    return "phantom heads" if origin == PHANTOMS else "patients"
+
+
 def read(folder: Path) -> str:
     """The origin that the `run.json` in `folder` names; "" where an earlier version wrote it."""
     return str(read_json(folder / paths.RUN).get("origin", ""))

@@ -67,7 +67,7 @@ def _tested(folder: Path, runs: list[str], phantom: str) -> str:
         scores.append(f"{run} {blood['dice'].mean():.3f}")
         clean_right.append(f"{run} {(clean['volume_pred_ml'] == 0).sum()}")
     return (f"mean Dice over {_counted(len(blood), f'{phantom}patient')} with blood: {', '.join(scores)}; "
-            f"of {len(clean)} without blood called clean: {', '.join(clean_right)}.")  # fmt: skip
+            f"without blood and left unmarked, of {len(clean)}: {', '.join(clean_right)}.")  # fmt: skip
 
 
 def _unseen(demo: Path) -> str:
@@ -77,7 +77,7 @@ def _unseen(demo: Path) -> str:
     scan = Scan(demo / "unseen", nib.Nifti1Image(head.mask, head.affine), head.hu, head.affine)
     truth = measure.measures(head.mask > 0, scan)
     text = f"it has {truth['volume_ml']:.1f} ml of blood in {_counted(truth['lesions'], 'lesion')}; "
-    text += f"predicted are {_amount(demo / 'predicted', 'dicom')}"
+    text += f"the prediction is {_amount(demo / 'predicted', 'dicom')}"
     if (shipped := demo / SHIPPED).exists():
         text += f", and by the shipped network, trained on other phantoms, {_amount(shipped, 'scan')}"
     return f"{text}."

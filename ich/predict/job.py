@@ -62,7 +62,7 @@ def predict_once(job: Job, item: Input) -> None:
     before = results.read(folder)
     if job.is_done(item, before):
         _update_path(item, before)
-        print(f"{item.shown}: predicted before -> {folder}")
+        print(f"{item.shown}: already predicted -> {folder}")
         return
     started, reasons = time.perf_counter(), _why_again(item, before)
     try:
@@ -99,7 +99,7 @@ def _why_again(item: Input, before: Result | None) -> list[str]:
 def _remove_stale(item: Input, before: Result | None) -> None:
     """Remove earlier results of a refused scan's path; they would be mistaken for results of its present content."""
     if before and not before.source:
-        print(f"{item.name}: note: earlier results in {before.folder} stay; they do not say which scan they are of")
+        print(f"{item.name}: note: earlier results in {before.folder} are kept; they do not say of which scan")
     elif before and before.content != item.content:
         before.remove()
         print(f"{item.name}: note: the content of its path has changed, so the earlier results are removed")

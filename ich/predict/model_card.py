@@ -79,7 +79,7 @@ SEES = {
 NOTES = {
     "patient": "no patient is in two parts, so scores are of unseen patients.",
     "unknown": "which slices are of one patient is unknown, so scores may be too high for new patients.",
-    "slice": "slices of one patient are on both sides of the split, so scores flatter; kept to repeat a publication.",
+    "slice": "slices of one patient are on both sides of the split: scores are too high; only to repeat a publication.",
 }
 FLIP = (
     "\n  It is for the mean with the probability of the left-right mirrored slices, mirrored back, which "

@@ -170,7 +170,7 @@ def _check_keras_can(config: "settings.Predict", name: str, run: folds.Run) -> N
 
 
 def _report(config: "settings.Predict", name: str, used: Method, chosen: Choice) -> None:
-    why = "the fastest that is installed" if config.engine == "auto" else "asked for"
+    why = "the first installed of openvino, onnx, keras" if config.engine == "auto" else "asked for"
     members = used.facts["folds"]
     networks = f"the mean of {len(members)} networks" if len(members) > 1 else members[0]
     print(f"{used.facts['run']}, {networks}; engine {name} ({why})")

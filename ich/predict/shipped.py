@@ -53,7 +53,7 @@ def describe() -> str:
     """What it is, in one sentence."""
     heads = read_json(paths.shipped().run)["phantoms"]["patients"]
     return (
-        f"shipped network, trained on {heads} phantom heads and never on a patient's ({paths.SHIPPED.name}/README.md)"
+        f"shipped network, trained on {heads} phantom heads, never on a patient's scan ({paths.SHIPPED.name}/README.md)"
     )
 
 

@@ -22,7 +22,7 @@ TEMPLATE = """{head}# The shipped network
   {windows} HU, {size} px.
 * Trained on {heads} phantom heads of style `{style}`, seed {seed}, {size} px, {training} slices in training and {valid}
   in validation (fold 1 of 10, by head): recipe `{recipe}`, {epochs} epochs, {minutes:.0f} minutes in {precision}.
-* Command `{command}`, code of commit `{commit}`, {keras}.
+* Command `{command}`, phantoms and training as of commit `{commit}`, {keras}.
 * `last.keras` is stored with 14 bits of fraction, and packed: probabilities of phantom slices change by
   {difference:.1e} at most.
 * License: that of the project. No patient data went into it.
@@ -36,7 +36,7 @@ Phantom heads of another seed ({check_seed}), predicted by `predict.py` at thres
 It learned from the style `calibrated`, as it was at the commit above; it has seen no `plain` head. Phantoms are not
 patients: only a test on real scans says how it does there. **On CT-ICH this network has not been measured.** Earlier
 ones, trained on plain phantoms alone and tested on all slices of its 36 patients with blood: mean Dice 0.20 (n = 8,
-96 px, 20 heads) and 0.29 (n = 16, 128 px, 400 heads; of every five clean slices one had a false positive). Expect it to
+96 px, 20 heads) and 0.29 (n = 16, 128 px, 400 heads; one clean slice in five had a false positive). Expect it to
 miss small and thin bleeds and to mark bone edges, sinuses and calcium in some heads.
 
 Training on your own scans goes on from it: [docs/recipes.md](../docs/recipes.md#fine-tuning).

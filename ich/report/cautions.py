@@ -30,14 +30,14 @@ def _false_alarms(scores: Mapping[str, float], name: str, kind: str, count: str)
     alarms = round((1 - specificity) * number)
     many = "every" if specificity == 0 else f"{alarms:.0f} of {number:.0f}"
     plural = "" if specificity == 0 else "s"
-    return f"{name} calls {many} {kind}{plural} without blood bleeding: that it marks something does not mean blood."
+    return f"{name} marks blood in {many} {kind}{plural} without any: a mark alone does not mean blood."
 
 
 def _invented(scores: Mapping[str, float], name: str) -> str:
     invented, found = scores.get("lesions_invented", math.nan), scores.get("lesions_found", math.nan)
     if not invented > found:
         return ""
-    return f"{name} invents more lesions than it finds: {invented:.0f} invented, {found:.0f} found."
+    return f"{name} marks more false lesions than it finds true ones: {invented:.0f} false, {found:.0f} found."
 
 
 def of_report(comparison: pd.DataFrame, folds: pd.DataFrame) -> list[str]:

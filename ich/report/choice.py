@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ich.base.files import read_json
+from ich.data import origin
 from ich.report.folds import Run
 from ich.score import metrics
 from ich.score.bootstrap import FEWEST_PAIRS, is_above_zero
@@ -46,7 +47,7 @@ class Choice(NamedTuple):
             text = f"{threshold}: {self.threshold_is}; {size}: {self.size_is}"
         chosen = any(OUT_OF_FOLD in each for each in self[1:])
         return (
-            f"{text}, where one network predicted; the mean of {networks} is softer"
+            f"{text}, for single networks; the mean of {networks} gives less extreme probabilities"
             if chosen and networks > 1
             else text
         )
@@ -56,7 +57,9 @@ def of_run(run: Run) -> Choice:
     """The operating point of a run; it is 0.5 for masks, and split by slice, where there are no scans to choose on."""
     if not run.has_probabilities:
         return Choice(FIXED, "masks were given", "masks were given")
-    return choose(_patients(run)) if run.identity()["protocol"] == "patient" else Choice(FIXED, "default", "default")
+    if run.identity()["protocol"] != "patient":
+        return Choice(FIXED, "default", "default")
+    return choose(_patients(run), origin.unit(run.about()["origin"]))
 
 
 def candidates_of(run: Run) -> pd.DataFrame:
@@ -100,8 +103,8 @@ def by_patient(counts: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["patient", "blood", *KEYS], as_index=False)[columns].mean()
 
 
-def choose(patients: pd.DataFrame) -> Choice:
-    """The operating point, from `by_patient`.
+def choose(patients: pd.DataFrame, unit: str = "patients") -> Choice:
+    """The operating point, from `by_patient`; `unit` is what the patients are called.
 
     Threshold: among those whose mean Dice over patients with blood is within TOLERANCE of the best, and that find
     LEAST_FOUND of the lesions that the best one finds, the one with the least false-positive volume in patients without
@@ -118,13 +121,13 @@ def choose(patients: pd.DataFrame) -> Choice:
     """
     bleeding = patients.loc[patients["blood"], "patient"].nunique()
     if bleeding < FEWEST_PAIRS:
-        few = f"default, since {bleeding} patients with blood are too few to choose on"
+        few = f"default, since {bleeding} {unit} with blood are too few to choose on"
         return Choice(FIXED, few, few)
-    of = f"{OUT_OF_FOLD} {patients['patient'].nunique()} patients, {bleeding} of them with blood"
+    of = f"{OUT_OF_FOLD} {patients['patient'].nunique()} {unit}, {bleeding} of them with blood"
     whole = patients[patients["min_lesion_mm3"] == 0]
     threshold, threshold_is = _threshold(_candidates(whole)), f"chosen {of}"
     if threshold != FIXED.threshold and not _is_better(whole, threshold):
-        threshold, threshold_is = FIXED.threshold, f"no other is better beyond noise, {of}"
+        threshold, threshold_is = FIXED.threshold, f"no other was clearly better, {of}"
     sized = patients[patients["threshold"] == threshold]
     no_size = _why_no_size(sized)
     point = Point(threshold, 0.0 if no_size else _size(sized))

@@ -46,7 +46,7 @@ def write(folder: Path, data: Path, facts: Mapping[str, Any], shown: Mapping[str
         "research_only": record.RESEARCH_ONLY, "phantoms": phantoms, "split": split,
         "runs": [run["run"] for run in facts["trained"]],
         "source": SOURCES.get(facts.get("origin", ""), "Scans of unknown origin"),
-        "data": _counted(slices, facts, phantoms), "fingerprint": facts["identity"]["data_fingerprint"],
+        "data": _counted(slices, facts), "fingerprint": facts["identity"]["data_fingerprint"],
         "windows": ", ".join(facts["identity"]["windows"]), "size": facts["identity"]["image_size"],
         "negatives": f"{split['negatives_per_positive']:g}", "missing": _missing(slices, summary),
         "spacing": _spacing(slices), "neighbours": _neighbours(recipes), "flipped": _flipped(recipes),
@@ -61,7 +61,7 @@ def write(folder: Path, data: Path, facts: Mapping[str, Any], shown: Mapping[str
     return path
 
 
-def _counted(slices: pd.DataFrame, facts: Mapping[str, Any], phantoms: bool) -> str:
+def _counted(slices: pd.DataFrame, facts: Mapping[str, Any]) -> str:
     """How many patients, scans and slices there are, as far as it is known whose they are."""
     blood = slices["lesion_pixels"] > 0
     counted = f"{len(slices)} slices, {blood.sum()} of them with blood"
@@ -69,9 +69,9 @@ def _counted(slices: pd.DataFrame, facts: Mapping[str, Any], phantoms: bool) -> 
     if not whose["patients_known"]:
         return f"{counted}, of an unknown number of patients"
     patients, bleeding = slices["patient"].nunique(), slices.loc[blood, "patient"].nunique()
-    unit = "phantom heads" if phantoms else "patients"
     scans = f" with {scan_of(slices).nunique()} scans" * (scan_of(slices).nunique() != patients)
-    assumed = ", if each scan is of another patient" * ("patients_assumed" in whose)
+    assumed = ", assuming that each scan is from a different patient" * ("patients_assumed" in whose)
+    unit = origin.unit(facts.get("origin", ""))
     return f"{patients} {unit}{scans}, {bleeding} of them with blood{assumed}; {counted}"
 
 
@@ -142,7 +142,7 @@ def _initial(trained: Sequence[Mapping[str, Any]], recipes: Mapping[str, Mapping
 
 def _given(trained: Sequence[Mapping[str, Any]]) -> str:
     names = ", ".join(run["run"] for run in trained if verdict.is_given(run))
-    return f"The masks of {names} were given: how they were made, this program does not know." if names else ""
+    return f"The masks of {names} were given: there is no record of how they were made." if names else ""
 
 
 def _software(facts: Mapping[str, Any]) -> str:
@@ -169,7 +169,7 @@ def _points(comparison: pd.DataFrame) -> list[str]:
 def _detection(comparison: pd.DataFrame, protocol: str) -> str:
     unit = "scan" if protocol == "patient" else "slice"
     areas = [f"{row['run']} {display.shown(row[f'{unit}_auroc'])}" for row in comparison.to_dict("records")]
-    return (f"Shares of {unit}s with blood found, and of those without called clean: in the tables above. AUROC over "
+    return (f"Shares of {unit}s with blood found, and of those without left unmarked: in the tables above. AUROC over "
             f"{unit}s, out of fold: {'; '.join(areas)}.")  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
 def _on_trust(trained: Sequence[Mapping[str, object]]) -> str:
     """What the program can't know of masks that were given."""
     names = ", ".join(str(run["run"]) for run in trained if verdict.is_given(run))
-    return f" That {names} never saw the patients either is taken on trust: its masks were given." if names else ""
+    return f" Whether {names} was trained on these patients is unknown here: its masks were given." if names else ""
 
 
 def _several_scans(data: Path) -> str:

@@ -28,7 +28,7 @@ def verdicts(tests: pd.DataFrame, trained: Sequence[Mapping[str, object]]) -> li
 
     `tests` is that of comparison.tests_between, `trained` has the settings of each run. By patient the answer is YES
     where the interval over patients excludes zero, the corrected p-value is below ALPHA, and the test over folds agrees
-    in sign and is below ALPHA too; PROBABLY where that test does not confirm it. By slice it is that of the folds.
+    in sign and is below ALPHA too; PROBABLY where it agrees in sign only. By slice the test over folds alone decides.
     """
     dice = tests[tests["metric"] == "dice"] if len(tests) else tests
     pairs = dict.fromkeys(zip(dice["a"], dice["b"], strict=True))
@@ -64,13 +64,15 @@ def _by_patient(patients: pd.Series, folds: pd.Series, pairs: int) -> tuple[str,
     difference = f"{_signed(patients)} over {unit}"
     if _note(patients):
         return f"{TOO_FEW} patients", difference
-    reason = f"{difference}{_p(patients, pairs)}; {_folds(folds)}"
     excludes_zero = patients["ci_low"] > 0 or patients["ci_high"] < 0
+    by_fold = folds["mean_difference"] * (-1 if patients["mean_difference"] < 0 else 1)
     if not excludes_zero or not patients["p_holm"] < ALPHA:
-        return NOT_SHOWN, reason
-    if patients["mean_difference"] * folds["mean_difference"] < 0:
-        return NOT_SHOWN, f"{reason}, the other way round"
-    return (YES if folds["p_holm"] < ALPHA else PROBABLY), reason
+        answer, says = NOT_SHOWN, ""
+    elif by_fold < 0:
+        answer, says = NOT_SHOWN, "point the other way"
+    else:
+        answer, says = (YES, "agree") if folds["p_holm"] < ALPHA else (PROBABLY, "do not confirm it")
+    return answer, f"{difference}{_p(patients, pairs)}; {_folds(folds, by_fold, says)}"
 
 
 def is_given(run: Mapping[str, object]) -> bool:
@@ -79,7 +81,7 @@ def is_given(run: Mapping[str, object]) -> bool:
 
 
 def _by_slice(folds: pd.Series, pairs: int) -> tuple[str, str]:
-    reason = _folds(folds, pairs)
+    reason = _folds(folds, abs(folds["mean_difference"]), "", pairs)
     if math.isnan(folds["p_holm"]):
         return f"{TOO_FEW} folds", reason
     return (YES if folds["p_holm"] < ALPHA and folds["mean_difference"] else NOT_SHOWN), reason
@@ -97,20 +99,23 @@ def _p(test: pd.Series, pairs: int) -> str:
     return f", p = {test['p_holm']:.2g}{corrected}"
 
 
-def _folds(folds: pd.Series, pairs: int = 1) -> str:
-    """What the folds say; their test is the stricter one, since each fold counts once."""
+def _folds(folds: pd.Series, difference: float, says: str, pairs: int = 1) -> str:
+    """`difference` over the folds, which `says` something of that over patients, or nothing where that shows none.
+
+    Their test is the stricter one, since each fold counts once.
+    """
     n = f"{folds['n']:.0f} fold{'' if folds['n'] == 1 else 's'}"
     if math.isnan(folds["p_holm"]):
         return f"{n}, too few for a test"
-    says = "agree" if folds["p_holm"] < ALPHA else "do not confirm it"
-    return f"the {n} {says} ({abs(folds['mean_difference']):.3f}{_p(folds, pairs)})"
+    found = f"{difference:+.3f}{_p(folds, pairs)}"
+    return f"the {n} {says} ({found})" if says else f"over the {n} {found}"
 
 
 def _seeds(runs: Mapping[str, Mapping[str, object]], a: str, b: str) -> str:
     fewest = min(int(str(runs.get(name, {}).get("repeats", 1))) for name in (a, b))
     if fewest > 1:
         return f"means over {fewest} trainings of each fold"
-    return "one training of each fold, so chance in training is not counted"
+    return "one training of each fold, so chance between trainings is not accounted for"
 
 
 def _note(test: pd.Series) -> str:

@@ -224,7 +224,7 @@ def confusion(results: Sequence[Result], task: str) -> dict[str, pd.DataFrame]:
         first = result.trainings[0]
         if first.multilabel:
             four = scores.counts(first.truth, first.decided, scores.once(len(first.truth)))
-            columns = ["found", "false alarm", "missed", "rightly none"]
+            columns = ["found", "false alarm", "missed", "correctly absent"]
             tables[result.name] = pd.DataFrame(np.vstack(four).T.astype(int), names, columns)
         else:
             tables[result.name] = pd.DataFrame(scores.confusion(first), names, names)

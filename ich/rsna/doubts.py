@@ -11,7 +11,7 @@ CHANCE = 0.5  # AUROC of a network that knows nothing
 
 
 def no_answer(results: Sequence[Result]) -> dict[str, str]:
-    """The variants whose difference to what they are compared with answers nothing, each with the reason."""
+    """The variants whose difference from what they are compared with answers nothing, each with the reason."""
     patients = len(set(results[0].trainings[0].patient))
     own = {result.name: learned_nothing(result) for result in results}
     few = f"{patients} test patients, fewer than {FEW_PATIENTS}" if patients < FEW_PATIENTS else ""

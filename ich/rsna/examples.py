@@ -1,4 +1,4 @@
-"""Test slices that were called rightly and wrongly, each under every variant, for the report page."""
+"""Test slices that were classified correctly and wrongly, each under every variant, for the report page."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ TILE = 128  # pixels
 
 
 def cases(results: Sequence[Result], task: str, files: Rsna) -> list[dict]:
-    """For each class a slice that the first variant calls rightly and one that it does not, under all variants.
+    """For each class a slice that the first variant classifies correctly and one that it does not, under all variants.
 
     Each is a dict of `title` and `tiles`; a tile has `source` (data URL), `text` and `right`. All by the first seed.
     """

@@ -78,10 +78,10 @@ def _unlike(files: paths.Rsna, runs: Path, task: str, results: Sequence[Result])
 
 def _reading(comparison: pd.DataFrame, compared: int) -> str:
     return (
-        f"Each patient is in one part only, and all {comparison['slices'].iloc[0]} test slices are called by networks "
-        "whose weights were chosen on the validation part. Intervals: 95 %, bootstrap over patients, each with all "
-        f"slices; not corrected for the {compared} comparisons. McNemar's test takes slices for independent: "
-        "a second opinion."
+        f"Each patient is in one part only, and all {comparison['slices'].iloc[0]} test slices are classified by "
+        "networks whose weights were chosen on the validation part. Intervals: 95 %, bootstrap over patients, each "
+        f"with all slices; not corrected for the {compared} comparisons. McNemar's test treats slices as independent, "
+        "which they are not: it supplements the interval."
     )
 
 

@@ -51,7 +51,7 @@ def answer(
     path: Path, table: pd.DataFrame, differences: pd.DataFrame, subtitle: str, no_answer: Mapping[str, str],
     by_seed: Mapping[str, pd.DataFrame],
 ) -> None:  # fmt: skip
-    """One panel per measure: each variant's difference to BASELINE with its interval, coloured by whether it helps.
+    """One panel per measure: each variant's difference from BASELINE with its interval, coloured by whether it helps.
 
     Grey: the variants in `no_answer`, which has the reasons. `by_seed`: of each variant one row per seed, small dots.
     """

@@ -59,7 +59,9 @@ def _judged(row: Any, no_answer: Mapping[str, str], seeds: pd.Series) -> tuple[s
 def answers(found: Sequence[Verdict], patients: int, repeats: int) -> list[str]:
     """A sentence for each question that was asked: `Does preprocessing help? Better: 1_roi (+0.081); worse: ...`."""
     sure = f"{patients} test patients, " + (
-        f"means over {repeats} trainings" if repeats > 1 else "one training each, so chance in training is not counted"
+        f"means over {repeats} trainings"
+        if repeats > 1
+        else "one training each, so chance between trainings is not accounted for"
     )
     sentences = []
     for is_neighbours, question in QUESTIONS.items():

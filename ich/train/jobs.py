@@ -121,7 +121,7 @@ def is_begun(files: paths.Training) -> bool:
 
 def tell_finished(name: str, files: paths.Training) -> None:
     """Print that there is nothing to do; remove the checkpoint, if a kill came just before that."""
-    print(f"{name}: finished before")
+    print(f"{name}: already finished")
     if files.checkpoint.exists():
         files.checkpoint.unlink()
 

@@ -233,7 +233,7 @@ def test_refusals_come_before_ray_starts(done: Done, no_ray: None, tmp_path: Pat
 def test_finished_trainings_need_no_ray(done: Done, no_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
     same = ["--models", "unet=2", "dunet=2", "--epochs", "1", "--batch-size", "16"]
     main_kfold.main([*done.training_flags("patient"), *same, *RAY])
-    assert capsys.readouterr().out.count(": finished before") == 2 * FOLDS
+    assert capsys.readouterr().out.count(": already finished") == 2 * FOLDS
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])

@@ -199,7 +199,7 @@ def test_leaks_by_hand() -> None:
     # fold 1 holds 1, 2, 3, fold 2 holds 1 and 3: two shared either way.
     expected = {"holdout valid": 2, "holdout test": 1, "fold 1": 2, "fold 2": 2, "kfold test": 1}
     assert audit.leaks(LEAKY) == expected
-    text = "5 of 5 parts share patients with what is trained on (holdout valid: 2 patients); scores are too high"
+    text = "5 of 5 parts share patients with their training data (holdout valid: 2 patients); scores overestimate"
     assert audit.sentence(expected).startswith(text)
     assert audit.sentence(dict.fromkeys(expected, 0)) == "no patient is in two parts"
 

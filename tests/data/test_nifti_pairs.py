@@ -193,7 +193,7 @@ def test_without_a_table_each_scan_is_a_patient_and_the_audit_says_so(
     create_data_set.main([*map(str, flags), "--test-share", "0"])
     printed = capsys.readouterr().out
     assert raw.ASSUMED in printed
-    assert "leak audit: no patient is in two parts, if each scan is of another patient" in printed
+    assert "leak audit: no patient is in two parts, assuming that each scan is from a different patient" in printed
 
 
 def test_another_table_of_patients_cuts_again(tmp_path: Path) -> None:

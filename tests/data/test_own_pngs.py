@@ -100,7 +100,7 @@ def test_ready_folders_that_share_a_patient_are_counted_as_a_leak(
     pairs(tmp_path / "test", NAMES[15:])
     create(tmp_path)
     assert read_json(tmp_path / "patient" / "run.json")["leak_audit"]["holdout valid"] == 1
-    assert "scores are too high for new patients" in capsys.readouterr().out
+    assert "scores overestimate performance on new patients" in capsys.readouterr().out
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:

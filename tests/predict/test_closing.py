@@ -29,7 +29,7 @@ def test_result_of_phantoms(done: Done, capsys: pytest.CaptureFixture[str]) -> N
     blood = patients[patients["tp"] + patients["fn"] > 0]
     assert f"mean Dice over {len(blood)} phantom patient{'s' if len(blood) > 1 else ''} with blood: " in lines[4]
     assert f"dunet {blood['dice'].mean():.3f}" in lines[4]
-    assert f"of {len(patients) - len(blood)} without blood called clean: " in lines[4]
+    assert f"without blood and left unmarked, of {len(patients) - len(blood)}: " in lines[4]
     assert lines[5:7] == ["Open these", f"  {done.report('patient') / 'report.html'}"]
     assert all(Path(line.strip()).exists() for line in lines[6:])
     assert len(lines[6:]) == 3
@@ -48,7 +48,7 @@ def test_the_unseen_head_has_its_true_volume_beside_the_predicted_one(
     ml = (head.mask > 0).sum() * abs(np.linalg.det(head.affine[:3, :3])) / 1000
     (line,) = [line for line in told(capsys, done.project.data, done.root / "reports", tmp_path) if "Unseen" in line]
     assert f"it has {ml:.1f} ml of blood in {lesions} lesion" in line
-    assert line.endswith("; predicted are 12.3 ml in 1 lesion.")
+    assert line.endswith("; the prediction is 12.3 ml in 1 lesion.")
     write_csv(tmp_path / closing.SHIPPED / "volumes.csv", pd.DataFrame(found))
     (line,) = [line for line in told(capsys, done.project.data, done.root / "reports", tmp_path) if "Unseen" in line]
     assert line.endswith("by the shipped network, trained on other phantoms, 9.0 ml in 7 lesions.")

@@ -253,7 +253,7 @@ def test_run_is_exported_once_for_the_fastest_engine(
         probabilities(tmp_path / out, scan, "--runs", str(trained))
         told = capsys.readouterr().out
         assert told.count("exporting") == expected
-        assert f"engine {fastest} (the fastest that is installed)" in told
+        assert f"engine {fastest} (the first installed of openvino, onnx, keras)" in told
 
 
 def test_engine_that_is_not_installed_is_refused(

@@ -206,7 +206,7 @@ def test_what_is_read_and_what_is_left_out(
     assert error in text
     assert place.voxels(out) == voxels
     if case in (out_inside, out_is_the_folder):
-        assert text.count("predicted before") == 2
+        assert text.count("already predicted") == 2
 
 
 def test_a_folder_that_cannot_be_read_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def test_results_and_exports_depend_on_the_windows(trained: Path, head: Path, ca
     for window in ("40/120", "80/200"):
         call(trained, head, "--windows", window)
         told = capsys.readouterr().out
-        assert "predicted before" not in told
+        assert "already predicted" not in told
         assert "exporting" in told or engines.lacks_for_export()
         masks.append(mask(trained))
     assert (masks[0] != masks[1]).any()

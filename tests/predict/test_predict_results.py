@@ -234,8 +234,8 @@ def names_of_other_case(place: Place) -> str:
         (two_calls, {"scan": 7, "B_scan": 3}, r"B_scan ({root}/B/scan.nii): "),
         (folders_of_one_name, {"CT": 7, "B_CT": 3}, r"B_CT ({root}/B/CT): "),
         (one_call, {"A_scan": 7, "B_scan": 3}, r"A_scan ({root}/A/scan.nii): "),
-        (a_third_is_added, {"0_scan": 5, "A_scan": 7, "B_scan": 3}, r"A_scan ({root}/A/scan.nii): predicted before"),
-        (a_second_is_added, {"0_scan": 5, "scan": 7}, r"scan ({root}/A/scan.nii): predicted before"),
+        (a_third_is_added, {"0_scan": 5, "A_scan": 7, "B_scan": 3}, r"A_scan ({root}/A/scan.nii): already predicted"),
+        (a_second_is_added, {"0_scan": 5, "scan": 7}, r"scan ({root}/A/scan.nii): already predicted"),
         (deeper, {"x_sub-01_ct": 1, "x_sub-02_ct": 1, "y_sub-01_ct": 2, "y_sub-02_ct": 2}, "-> "),
         (replaced, {"scan": 3}, "note: predicted again: the content of {root}/scan.nii has changed since the"),
         (replaced_by_a_damaged_one, {"other": 2}, "scan: note: the content of its path has changed, so the earlier "
@@ -250,20 +250,20 @@ def names_of_other_case(place: Place) -> str:
         (one_of_two_deleted, {"a": 7, "b": 3},
          "note: scans that are no longer where they were predicted keep their results: a\n"),
         (moved, {"scan": 7}, "scan: note: was {root}/scan.nii when it was predicted; now recorded where it is\n"
-                             "scan ({root}/head.nii): predicted before"),
+                             "scan ({root}/head.nii): already predicted"),
         (folder_moved, {"CT": 7}, "CT: note: was {root}/A/CT when it was predicted"),
         (copied, {"scan": 7, "head": 7}, "head: "),
         (swapped, {"a": 3, "b": 7}, "a: note: predicted again: the content of {root}/a.nii has changed since the"),
         (of_an_earlier_version, {"scan": 7}, "note: predicted again: the earlier results, of another version, did"),
-        (damaged_of_an_earlier_version, {"scan": 7}, "stay; they do not say which scan they are of\nnote: rows of"),
+        (damaged_of_an_earlier_version, {"scan": 7}, "are kept; they do not say of which scan\nnote: rows of"),
         (another_of_an_earlier_version, {"scan": 7, "other": 2},
          "of an earlier version, which did not record whose they are: scan; delete their folders"),
         (stopped, {"scan": 7, "other": 2}, "scan: "),
         (folder_of_somebody_else, {"A_scan": 7}, "A_scan ({root}/A/scan.nii): "),
         (run_of_a_training, {"A_scan": 7}, "A_scan ({root}/A/scan.nii): "),
         (run_that_is_damaged, {"A_scan": 7}, "A_scan ({root}/A/scan.nii): "),
-        (again, {"A_scan": 7, "B_scan": 3}, "B_scan ({root}/B/scan.nii): predicted before"),
-        (through_a_link, {"scan": 7}, "scan: predicted before"),
+        (again, {"A_scan": 7, "B_scan": 3}, "B_scan ({root}/B/scan.nii): already predicted"),
+        (through_a_link, {"scan": 7}, "scan: already predicted"),
         (names_of_other_case, {"Scan": 7, "B_scan": 3}, "B_scan ({root}/B/scan.nii): "),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -369,7 +369,7 @@ def test_two_series_of_one_folder_keep_their_results_apart(place: Place, monkeyp
         rows = place.table()
         assert rows["volume_ml"].to_dict()[rows.index[rows["series_number"] == number][0]] > 0
         assert voxels in place.voxels().values()
-    assert "predicted before" in text
+    assert "already predicted" in text
     assert [*place.voxels().values()] == [7, 3]
 
 

@@ -104,9 +104,9 @@ def test_second_call_skips_and_another_threshold_does_not(
     call(trained, tmp_path, head, "--view")
     capsys.readouterr()
     call(trained, tmp_path, head, "--view")
-    assert "head: predicted before" in capsys.readouterr().out
+    assert "head: already predicted" in capsys.readouterr().out
     call(trained, tmp_path, head, "--threshold", 0.9)
-    assert "predicted before" not in capsys.readouterr().out
+    assert "already predicted" not in capsys.readouterr().out
     assert not (tmp_path / "head" / "view.html").exists()  # of the earlier mask
 
 

@@ -205,7 +205,7 @@ def test_dicom_scan_as_nifti_on_request(tmp_path: Path, capsys: pytest.CaptureFi
     write_series(tmp_path / "head", phantom(), missing=(5,), scout=False)
     assert "scan.nii.gz" not in run(tmp_path / "head", tmp_path / "out")[0]
     assert "scan.nii.gz" in run(tmp_path / "head", tmp_path / "out", scan_nifti=True)[0]
-    assert "predicted before" not in capsys.readouterr().out
+    assert "already predicted" not in capsys.readouterr().out
     made, mask = (nib.load(tmp_path / "out" / "head" / name) for name in ("scan.nii.gz", "mask.nii.gz"))
     hu = np.asanyarray(made.dataobj)
     (found,) = find([tmp_path / "head"])
@@ -215,7 +215,7 @@ def test_dicom_scan_as_nifti_on_request(tmp_path: Path, capsys: pytest.CaptureFi
     np.testing.assert_array_equal(made.affine, mask.affine)
     assert [made.header[code] for code in ("qform_code", "sform_code")] == [1, 1]
     run(tmp_path / "head", tmp_path / "out", scan_nifti=True)
-    assert "predicted before" in capsys.readouterr().out
+    assert "already predicted" in capsys.readouterr().out
     assert "scan.nii.gz" not in run(tmp_path / "head", tmp_path / "out")[0]
 
 

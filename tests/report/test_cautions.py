@@ -7,23 +7,23 @@ import pytest
 
 from ich.report.cautions import cautions, failed_folds
 
-MARKS = "that it marks something does not mean blood."
+MARKS = "a mark alone does not mean blood."
 
 
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        ({"n_clean": 8, "scan_specificity": 0.0}, [f"net calls every scan without blood bleeding: {MARKS}"]),
-        ({"n_clean": 8, "scan_specificity": 0.375}, [f"net calls 5 of 8 scans without blood bleeding: {MARKS}"]),
+        ({"n_clean": 8, "scan_specificity": 0.0}, [f"net marks blood in every scan without any: {MARKS}"]),
+        ({"n_clean": 8, "scan_specificity": 0.375}, [f"net marks blood in 5 of 8 scans without any: {MARKS}"]),
         ({"n_clean": 8, "scan_specificity": 0.5}, []),  # 4 of 8
         ({"n_clean": 0, "scan_specificity": math.nan}, []),
         # by slice: 100 slices, 40 with blood, so 60 without; a fifth of them is called clean
         ({"n_slices": 100, "n_lesion_slices": 40, "slice_specificity": 0.2},
-         [f"net calls 48 of 60 slices without blood bleeding: {MARKS}"]),
+         [f"net marks blood in 48 of 60 slices without any: {MARKS}"]),
         # of whole scans the slices are not judged
         ({"n_clean": 2, "scan_specificity": 1.0, "n_slices": 9, "n_lesion_slices": 1, "slice_specificity": 0.2}, []),
         ({"lesions_invented": 34, "lesions_found": 5, "lesions_true": 6},
-         ["net invents more lesions than it finds: 34 invented, 5 found."]),
+         ["net marks more false lesions than it finds true ones: 34 false, 5 found."]),
         ({"lesions_invented": 5, "lesions_found": 5, "lesions_true": 6}, []),
         ({"slice_specificity": math.nan, "n_slices": math.nan}, []),  # a published row
         ({}, []),

@@ -98,7 +98,7 @@ def test_better_dice_must_be_so_in_enough_patients(better: int, expected: float)
     rows = [row(name, 0.25, 100) for name in BLOOD]
     rows += [row(name, 0.5, 90 if k < better else 100) for k, name in enumerate(BLOOD)]
     assert chosen(rows).point.threshold == expected
-    assert ("no other is better beyond noise" in chosen(rows).threshold_is) == (expected == 0.5)
+    assert ("no other was clearly better" in chosen(rows).threshold_is) == (expected == 0.5)
 
 
 def test_dice_that_gains_and_loses_is_noise() -> None:
@@ -232,12 +232,12 @@ CHOSEN = choice.Choice(Point(0.25, 30), "chosen out of fold on 9 patients", "cho
     ("threshold", "size", "point", "text"),
     [
         (None, None, (0.25, 30), "threshold 0.25, components below 30 mm3 removed: chosen out of fold on 9 patients, "
-         "where one network predicted; the mean of 3 is softer"),
+         "for single networks; the mean of 3 gives less extreme probabilities"),
         (0.25, None, (0.25, 30), "threshold 0.25: given; components below 30 mm3 removed: chosen out of fold on 9 "
-         "patients, where one network predicted; the mean of 3 is softer"),
+         "patients, for single networks; the mean of 3 gives less extreme probabilities"),
         (0.5, None, (0.5, 0), "threshold 0.50: given; nothing removed: the choice was for threshold 0.25"),
-        (None, 0.0, (0.25, 0), "threshold 0.25: chosen out of fold on 9 patients; nothing removed: given, where one "
-         "network predicted; the mean of 3 is softer"),
+        (None, 0.0, (0.25, 0), "threshold 0.25: chosen out of fold on 9 patients; nothing removed: given, for single "
+         "networks; the mean of 3 gives less extreme probabilities"),
         (0.5, 7.5, (0.5, 7.5), "threshold 0.50, components below 7.5 mm3 removed: given"),
     ],
 )  # fmt: skip

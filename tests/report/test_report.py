@@ -60,8 +60,9 @@ def test_page_shows_the_comparison_table(done: Done, page: Cells) -> None:
     table = pd.read_csv(done.report("patient") / "comparison.csv").set_index("run")
     cells = page.table_with("Dice, mean (95 % interval)", len(table)).set_index("Network")
     assert list(cells.columns) == [
-        "Dice, mean (95 % interval)", "Scans with blood found", "Scans without blood called clean", "HD95, median (mm)",
-        "Volume error, median (ml)", "Invented blood per scan without blood (ml)",
+        "Dice, mean (95 % interval)", "Scans with blood found", "Scans without blood left unmarked",
+        "HD95, median (mm)",
+        "Volume error, median (ml)", "False-positive blood per scan without blood (ml)",
     ]  # fmt: skip
     for run, row in table.iterrows():
         dice = f"{row['dice_mean']:.3f} ({row['dice_ci_low']:.3f} to {row['dice_ci_high']:.3f})"

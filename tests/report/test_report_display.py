@@ -19,9 +19,9 @@ def test_first_table_by_patient() -> None:
     table = display.first_table(pd.DataFrame([SCORES]), "patient", "title")
     assert dict(zip(table.columns, table.rows[0], strict=True)) == {
         "Network": "dunet", "Dice, mean (95 % interval)": "0.613 (0.500 to 0.700)",
-        "Scans with blood found": "92 % of 12", "Scans without blood called clean": "0 % of 8",
+        "Scans with blood found": "92 % of 12", "Scans without blood left unmarked": "0 % of 8",
         "HD95, median (mm)": "inf", "Volume error, median (ml)": "3.2",
-        "Invented blood per scan without blood (ml)": "0.0",
+        "False-positive blood per scan without blood (ml)": "0.0",
     }  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_patients_without_blood_have_a_dash_for_what_blood_defines() -> None:
     })  # fmt: skip
     table = display.patients(rows)
     assert table.columns[3:] == ["Dice", "Precision", "HD95 (mm)", "Volume, reference (ml)", "Volume, predicted (ml)",
-                                 "Invented blood (ml)", "Lesions invented"]  # fmt: skip
+                                 "False-positive blood (ml)", "False-positive lesions"]  # fmt: skip
     assert [row[2:] for row in table.rows] == [
         ["049", "0.500", "0.500", "3.0", "4.0", "4.5", "-", "0"],
         ["050", "-", "-", "-", "0.0", "2.5", "2.5", "3"],

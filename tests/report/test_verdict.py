@@ -50,13 +50,33 @@ def test_answer(patients: tuple | None, folds: tuple, answer: str) -> None:
     assert found.question == "Is dunet better than unet?"
 
 
-def test_the_reasons_are_named() -> None:
-    found = only(rows_of((12, 0.05, 0.02, 0.08, 0.001), (3, 0.04, 0.418)))
-    assert str(found) == (
-        "Is dunet better than unet? Probably: mean Dice +0.050 (95 % interval +0.020 to +0.080) over 12 patients with "
-        "blood, p = 0.001; the 3 folds do not confirm it (0.040, p = 0.42); one training of each fold, so chance in "
-        "training is not counted."
-    )
+DIFFERENCE = "mean Dice +0.050 (95 % interval +0.020 to +0.080) over 12 patients with blood, p = 0.001"
+UNSURE = "mean Dice +0.050 (95 % interval -0.010 to +0.080) over 12 patients with blood, p = 0.3"
+ONE_TRAINING = "one training of each fold, so chance between trainings is not accounted for."
+
+
+@pytest.mark.parametrize(
+    ("patients", "folds", "reason"),
+    [
+        ((12, 0.05, 0.02, 0.08, 0.001), (3, 0.04, 0.01), f"Yes: {DIFFERENCE}; the 3 folds agree (+0.040, p = 0.01)"),
+        ((12, 0.05, 0.02, 0.08, 0.001), (3, 0.04, 0.418),
+         f"Probably: {DIFFERENCE}; the 3 folds do not confirm it (+0.040, p = 0.42)"),
+        ((12, 0.05, 0.02, 0.08, 0.001), (3, -0.03, 0.01),
+         f"Not shown: {DIFFERENCE}; the 3 folds point the other way (-0.030, p = 0.01)"),
+        ((12, 0.05, -0.01, 0.08, 0.3), (3, 0.04, 0.01), f"Not shown: {UNSURE}; over the 3 folds +0.040, p = 0.01"),
+        ((12, 0.05, -0.01, 0.08, 0.3), (3, -0.04, 0.7), f"Not shown: {UNSURE}; over the 3 folds -0.040, p = 0.7"),
+        ((12, 0.05, 0.02, 0.08, 0.001), (1, 0.04, NAN), f"Probably: {DIFFERENCE}; 1 fold, too few for a test"),
+        (None, (10, 0.04, 0.2), "Not shown: over the 10 folds +0.040, p = 0.2"),
+    ],
+)  # fmt: skip
+def test_the_reasons_are_named(patients: tuple | None, folds: tuple, reason: str) -> None:
+    assert str(only(rows_of(patients, folds))) == f"Is dunet better than unet? {reason}; {ONE_TRAINING}"
+
+
+def test_the_folds_are_signed_as_the_network_that_is_asked_about() -> None:
+    found = only(rows_of((36, -0.05, -0.08, -0.02, 0.001), (10, 0.03, 0.01)))
+    assert found[:2] == ("Is unet better than dunet?", "Not shown")
+    assert "the 10 folds point the other way (-0.030, p = 0.01)" in found.reason
 
 
 def test_the_network_with_the_higher_mean_is_asked_about() -> None:

@@ -68,9 +68,9 @@ def test_the_answer_in_a_sentence() -> None:
     assert verdict.answers(found, 40, 1) == [
         "Does preprocessing help? Better: 4_roi_noblank (+0.080), 2_roi_clahe (+0.050); no difference shown: 1_roi "
         "(+0.010); no answer about 5_roi_noblank_clahe: calls every slice healthy. By balanced accuracy, 40 test "
-        "patients, one training each, so chance in training is not counted.",
+        "patients, one training each, so chance between trainings is not accounted for.",
         "Do neighbouring slices help? Worse: 1_roi_neighbours (-0.040). By balanced accuracy, 40 test patients, one "
-        "training each, so chance in training is not counted.",
+        "training each, so chance between trainings is not accounted for.",
     ]
     assert verdict.answers(found[-1:], 40, 3)[0].endswith("40 test patients, means over 3 trainings.")
     assert verdict.answers([], 40, 1) == []

@@ -202,7 +202,7 @@ def test_stopped_and_run_again_it_goes_on(
     a, b = (pd.read_csv(each.predictions).filter(like="prob_") for each in (whole, again))
     assert np.allclose(a, b, atol=1e-4)
     one.train(*flags, runs_folder="stopped")
-    assert "0_dicom2png: finished before" in capsys.readouterr().out
+    assert "0_dicom2png: already finished" in capsys.readouterr().out
 
 
 def test_another_configuration_or_missing_variant_is_refused(one: Work, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_finished_trainings_are_skipped(tmp_path: Path, calls: list[str], capsys
     calls.clear()
     runner.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == ["compile dunet", "train dunet/fold_02"]
-    assert capsys.readouterr().out.count("finished before") == 3
+    assert capsys.readouterr().out.count("already finished") == 3
     calls.clear()
     runner.run_all(two_networks(tmp_path), split_of(["1", "2"]), None)
     assert calls == []

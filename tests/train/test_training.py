@@ -177,7 +177,7 @@ def test_a_finished_training_is_not_run_again(
     monkeypatch.setattr(training, "run", lambda *_: pytest.fail("trained again"))
     before = {path: path.stat().st_mtime_ns for path in finished.files.folder.iterdir()}
     train(finished, split)
-    assert "finished before" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in finished.files.folder.iterdir()}
 
 
@@ -320,7 +320,7 @@ def test_a_repeat_that_is_stopped_goes_on_in_its_own_folder(
     assert [each.files.finished for each in stopped] == [True, False]
     runner.run_all(stopped, split, small)
     told = capsys.readouterr().out
-    assert "dunet/fold_01: finished before" in told
+    assert "dunet/fold_01: already finished" in told
     assert "dunet/fold_01/repeat_02: resuming after epoch 2" in told
     assert not stopped[1].files.checkpoint.exists()
     pd.testing.assert_frame_equal(history(stopped[1]), history(calm[1]), rtol=1e-5)
