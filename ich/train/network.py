@@ -44,7 +44,7 @@ class Exact:
 
     def _take_weights(self) -> None:
         if self._network is not self._bare:
-            self._network.set_weights(self._bare.get_weights())
+            prediction.take_weights(self._network, self._bare)
             self._model.optimizer.finalize_variable_values(self._network.trainable_variables)  # averages, if any
 
 

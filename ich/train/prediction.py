@@ -52,12 +52,22 @@ def as_float32(network: keras.Model) -> keras.Model:
     if all(layer.dtype_policy.name == "float32" for layer in flat_layers(network)):
         return network
 
-    def exact(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+    def exact(layer: keras.Operation) -> keras.Operation:
+        """Bare operations, such as the additions of a MobileNet, have no policy: they compute as their inputs."""
+        policy = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}
+        return layer.__class__.from_config({**layer.get_config(), **policy})
 
     twin = keras.models.clone_model(network, clone_function=exact, recursive=True)
-    twin.set_weights(network.get_weights())
+    take_weights(twin, network)
     return twin
+
+
+def take_weights(network: keras.Model, source: keras.Model) -> None:
+    """Give a network the weights of one like it, and what Keras derives from them only where it reads a file."""
+    network.set_weights(source.get_weights())
+    for layer in flat_layers(network):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def flat_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -180,3 +181,36 @@ def test_files_of_published_weights_are_those_that_keras_downloads(name: str, mo
     with pytest.raises(InputError, match="could not be downloaded"):
         classifier._downloaded(name)
     assert asked == [classifier.NETWORKS[name].url]
+
+
+@pytest.fixture
+def policy_after() -> Iterator[None]:
+    yield
+    keras.mixed_precision.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNetV3Small"])
+def test_trained_in_bfloat16_it_is_scored_and_kept_in_float32(name: str, policy_after: None, tmp_path: Path) -> None:
+    """With ImageNet's statistics at its input, as every published EfficientNet has them."""
+    config = settings.RsnaTrain(
+        network=name, image_size=SIZE, weights="none", batch_norm_momentum=0.01, precision="mixed_bfloat16"
+    )
+    made = classifier.Classifier(config, steps=1)
+    for layer in flat_layers(made.bare):
+        if isinstance(layer, layers.Normalization):
+            layer.adapt_mean.assign(classifier.IMAGENET_MEAN)
+            layer.adapt_variance.assign(classifier.IMAGENET_SD**2)
+            layer.finalize_state()
+    grey = np.random.default_rng(0).integers(0, 256, (16, SIZE, SIZE, 1)).astype(np.float32)
+    made.bare(grey, training=True)  # statistics of batch normalization, without which nothing comes through
+    made.exact.save(tmp_path / "best.keras")
+    kept = keras.models.load_model(tmp_path / "best.keras", compile=False)
+    assert {layer.compute_dtype for layer in flat_layers(kept) if layer.weights} == {"float32"}
+    scored = made.exact.predictor.predict(grey, verbose=0)
+    assert np.ptp(scored) > 1e-3  # it tells something
+    np.testing.assert_allclose(kept.predict(grey, verbose=0), scored, atol=1e-5)
+    made.bare.save_weights(tmp_path / "trained.weights.h5")
+    keras.mixed_precision.set_dtype_policy("float32")
+    exact = classifier.build(config)
+    exact.load_weights(tmp_path / "trained.weights.h5")
+    np.testing.assert_allclose(exact.predict(grey, verbose=0), scored, atol=1e-5)
