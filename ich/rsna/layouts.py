@@ -100,14 +100,18 @@ def _class_folders(raw: Path, folders: list[Path]) -> Found:
         notes.append(f"{raw}: no slices of {', '.join(empty)}; expected in folders of these names")
     for name in TYPES:
         table[name] = np.where(table["folder"] == TEST_FOLDER, np.nan, table["folder"] == name)
-    twice, rejected = table["id"].duplicated(keep=False), {}
-    for name, same in table[twice].groupby("id"):
-        if reason := _why_not_one(raw, same):
-            rejected[name] = reason
+    rejected = _ambiguous(raw, table)
     merged = table.groupby("id", as_index=False).agg({"source": "first", **dict.fromkeys(TYPES, "max")})
     merged.insert(2, "any", merged[list(TYPES)].max(axis=1))
     found = ", ".join(f"{name} {number}" for name, number in counts.items() if number)
     return _without(merged, rejected, f"{raw}: class folders with {len(table)} DICOM files ({found})", notes)
+
+
+def _ambiguous(raw: Path, table: pd.DataFrame) -> dict[str, str]:
+    """The slices with several files that are not one slice, each with the reason; `table`: `id`, `source`, `folder`."""
+    several = table[table["id"].duplicated(keep=False)]
+    reasons = {name: _why_not_one(raw, same) for name, same in several.groupby("id")}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
@@ -118,7 +122,7 @@ def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
     folders = ", ".join(same["folder"])
     if not all(filecmp.cmp(first, other, shallow=False) for other in others):
         return f"two different files of this name in {folders}; names must be unique"
-    if set(same["folder"]) & {"healthy", TEST_FOLDER}:
+    if same["folder"].nunique() > 1 and {*same["folder"]} & {"healthy", TEST_FOLDER}:
         return f"the same slice is in {folders}; which is right?"
     return ""
 
@@ -126,6 +130,10 @@ def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
 def _kaggle(raw: Path, stage: str) -> Found:
     labels, conflicts = _read_labels(raw / f"{stage}_train.csv")
     listed = [_listed(raw, f"{stage}_{part}") for part in ("train", "test")]
+    files = pd.concat(
+        [each.table.assign(folder=part) for each, part in zip(listed, ("train", TEST_FOLDER), strict=True)]
+    )
+    ambiguous = _ambiguous(raw, files)
     train, test = (each.table.drop_duplicates("id") for each in listed)
     if train.empty:
         raise InputError(_no_dicom(raw / f"{stage}_train", listed[:1]))
@@ -133,6 +141,7 @@ def _kaggle(raw: Path, stage: str) -> Found:
     odd = table.loc[table["any"] != table[list(TYPES)].max(axis=1), "id"]
     rejected = dict.fromkeys(odd, "label `any` disagrees with its types")
     rejected |= dict.fromkeys(table.loc[table["any"].isna(), "id"], f"has no row in {stage}_train.csv") | conflicts
+    rejected |= ambiguous
     summary = f"{raw}: the competition's layout, {stage}_train.csv, {len(train)} DICOM files"
     summary += f" and {len(test)} without labels" if len(test) else ""
     if absent := len(labels) - int(labels.index.isin(train["id"]).sum()):

@@ -99,6 +99,31 @@ def test_names_that_contradict_are_rejected(tmp_path: Path, other: str, content:
     assert reason in found.rejected.iloc[0]["reason"]
 
 
+@pytest.mark.parametrize(
+    ("second", "content", "reason"),
+    [
+        ("stage_2_test/ID_b.dcm", "", "the same slice is in train, test; which is right?"),
+        ("stage_2_test/ID_b.dcm", "other", "two different files of this name in train, test; names must be unique"),
+        ("stage_2_train/more/ID_b.dcm", "other", "two different files of this name in train, train"),
+        ("stage_2_train/more/ID_b.dcm", "", ""),  # a copy
+    ],
+)
+def test_two_files_of_one_slice_of_the_competition(tmp_path: Path, second: str, content: str, reason: str) -> None:
+    touch(tmp_path / second, content)
+    found = kaggle(tmp_path, labels("ID_a") | labels("ID_b", any=1, epidural=1), ("ID_a", "ID_b"))
+    assert found.table["id"].tolist() == (["ID_a"] if reason else ["ID_a", "ID_b"])
+    assert all(each.startswith(reason) for each in found.rejected["reason"])
+    assert found.rejected.empty == (not reason)
+
+
+def test_two_copies_in_one_class_are_one_slice(tmp_path: Path) -> None:
+    for name in ("healthy/a.dcm", "healthy/more/a.dcm", "test/t.dcm", "test/more/t.dcm"):
+        touch(tmp_path / name)
+    found = layouts.find(tmp_path)
+    assert found.table["id"].tolist() == ["a", "t"]
+    assert found.rejected.empty
+
+
 def test_the_competitions_layout(tmp_path: Path) -> None:
     rows = labels("ID_a") | labels("ID_b", any=1, epidural=1) | labels("ID_gone", any=1, subdural=1)
     touch(tmp_path / "stage_2_test" / "ID_t.dcm")
