@@ -23,9 +23,10 @@ from ich.base import flags, lock, paths, record, script
 from ich.base.files import write_csv, write_json
 from ich.data import origin
 from ich.draw.plots import label_all
-from ich.rsna import compare, doubts, page, per_scan, plots, split, verdict
-from ich.rsna.scores import MEASURES
-from ich.rsna.variants import BASELINE, RUN_NAMES
+from ich.report.words import heading
+from ich.rsna import by_class, compare, doubts, page, per_scan, plots, split, verdict
+from ich.rsna.scores import MAIN, MEASURES
+from ich.rsna.variants import RUN_NAMES
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,37 +44,38 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
         (folder / name).unlink(missing_ok=True)  # also of variants that are not compared any more
     tables = {
         "comparison": compare.comparison(results), "differences": compare.differences(results),
-        "per_class": compare.per_class(results, config.task), "per_scan": per_scan.table(results, config.seed),
+        "per_class": by_class.per_class(results, config.task), "per_scan": per_scan.table(results, config.seed),
     }  # fmt: skip
     for name, each in tables.items():
         write_csv(folder / f"{name}.csv", each)
     table, differences, scans = tables["comparison"], tables["differences"], tables["per_scan"]
     source = results[0].origin
     label_all(origin.banner(source))
-    matrices = compare.confusion(results, config.task)
+    matrices = by_class.confusion(results, config.task)
     for name, matrix in matrices.items():
         write_csv(folder / f"confusion_{name}.csv", matrix.rename_axis("truth").reset_index())
     first = table.iloc[0]
     about = f"{first['slices']} test slices of {first['patients']} patients, split by patient; {config.task}"
     if first["patients"] < doubts.FEW_PATIENTS:
         about += "; too few patients for an answer"
-    if (most := table["repeats"].max()) > 1:
-        about += f"; means over {most} trainings (small dots: each)"
-    else:
-        about += "; one training each"
+    plots.confusion(folder / "confusion.png", matrices, f"{about}; first training")
+    about += f"; {(trainings := verdict.trainings_of(table['repeats']))}"
     no_answer, by_seed = doubts.no_answer(results), compare.by_seed(results)
-    plots.confusion(folder / "confusion.png", matrices, about)
     if len(differences):
-        plots.answer(folder / "answer.png", table, differences, about, no_answer, by_seed)
+        dots = " (small dots: each)" * any(len(each) > 1 for each in by_seed.values())
+        plots.answer(folder / "answer.png", table, differences, about + dots, no_answer, by_seed)
     if len(scans):
-        plots.scans(folder / "per_scan.png", scans[scans["score"] == per_scan.HIGHEST], config.task)
-    found = verdict.verdicts(differences, no_answer, by_seed)
-    answers = verdict.answers(found, first["patients"], most)
-    if missing := page.write(folder, tables, results, found, answers, config.runs, config.task, config.data):
+        highest = scans[scans["score"] == per_scan.HIGHEST]
+        plots.scans(folder / "per_scan.png", highest, about, doubts.unsure(results))
+    found = verdict.verdicts(differences, no_answer, by_seed, config.task)
+    answers = verdict.answers(found, first["patients"], trainings, config.task)
+    if missing := page.write(folder, tables, results, found, answers, config.task, config.data):
         print(f"note: {paths.PAGE} shows no slices: {missing}")
     facts = {"variants": list(table["variant"]), "answers": answers, "no_answer": no_answer, "origin": source}
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
-    _tell(table, differences, no_answer, about)
+    _tell(table, differences, no_answer, about, MAIN[config.task])
+    if advice := compare.without_pair(results):
+        print(f"no differences for some variants: {advice}" if len(differences) else f"no differences: {advice}")
     for answer in answers:
         print(answer)
     print(f"-> {folder}: {paths.PAGE} {'answer.png ' if found else ''}confusion.png comparison.csv differences.csv "
@@ -84,23 +86,23 @@ def _write(config: settings.RsnaCompare, results: list[compare.Result]) -> None:
     origin.tell(source)
 
 
-def _tell(table: pd.DataFrame, differences: pd.DataFrame, no_answer: dict[str, str], about: str) -> None:
+def _tell(
+    table: pd.DataFrame, differences: pd.DataFrame, no_answer: dict[str, str], about: str, measure: str
+) -> None:  # fmt: skip
     print(f"\n{about}; 95 % intervals over patients are in the files:")
     print(table[["variant", "repeats", *MEASURES]].to_string(index=False, float_format="%.3f", na_rep="-"))
-    if differences.empty:
-        print(f"no differences to report: {BASELINE} and another variant are needed; run `python rsna_train.py`")
-    for row in differences[~differences["variant"].isin(no_answer)].itertuples():
-        interval = f"{row.balanced_accuracy_low:+.3f} to {row.balanced_accuracy_high:+.3f}"
-        print(f"{row.variant} - {row.minus}: balanced accuracy {row.balanced_accuracy:+.3f} (95 % interval {interval})"
-              f", McNemar p = {row.mcnemar_p:.2g}, by Holm {row.mcnemar_p_holm:.2g}")  # fmt: skip
+    for row in differences[~differences["variant"].isin(no_answer)].to_dict("records"):
+        value, low, high = (row[measure + end] for end in ("", "_low", "_high"))
+        print(f"{row['variant']} - {row['minus']}: {heading(measure).lower()} {value:+.3f} (95 % interval {low:+.3f} "
+              f"to {high:+.3f}), McNemar p = {row['mcnemar_p']:.2g}, by Holm {row['mcnemar_p_holm']:.2g}")  # fmt: skip
 
 
 def _tell_scans(scans: pd.DataFrame, folder: Path) -> None:
     """How well any blood in a whole scan is found, or why that is unknown."""
     rows = scans[(scans["type"] == "any") & (scans["score"] == per_scan.HIGHEST)]
     if rows.empty:
-        print("note: no scores of whole scans, since no training has recorded the series of its slices; run "
-              "rsna_preprocess.py and rsna_train.py again")  # fmt: skip
+        print("note: no scores of whole scans, since the series of the slices is unknown: their headers have no "
+              "SeriesInstanceUID, or an earlier version trained some of the variants")  # fmt: skip
         return
     first = rows.iloc[0]
     print(f"\n{first['scans']} whole scans, {first['with_it']} with blood; AUROC of any blood by the highest slice:")

@@ -123,7 +123,7 @@ def _tell(config: settings.RsnaPreprocess, table: pd.DataFrame, rejected: pd.Dat
             print(f"{number} slices {meaning}")
     print(*(f"{line}\n" for line in split.contradictions(table)), end="", sep="")
     if absent := split.lacking(table, "multiclass"):
-        print(f"note: {split.lacking_line(absent)}; a class of three patients or more is in every part")
+        print(f"note: {split.lacking_line(absent)}; slices of rare classes are dealt by patient, each as its rarest")
     print(f"split by patient, leak audit: {audit.sentence(leaks)}")
     if len(rejected):
         print(f"warning: {len(rejected)} files were rejected; see {files.rejected} for the reasons")

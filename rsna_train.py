@@ -35,9 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = split.read(paths.Rsna(config.data))
     with backend.starting():
         from ich.rsna import training
-    slices = layouts.usable(table, config.task)
-    if left_out := len(table) - len(slices):
-        print(f"{left_out} slices of several types are left out: {config.task} allows one class per slice")
+    slices = layouts.predicted(table, config.task)
+    if left_out := len(table) - len(layouts.usable(table, config.task)):
+        print(f"{left_out} slices of several types are left out: {config.task} allows one class per slice; those of "
+              "the test part count in whole scans only")  # fmt: skip
     if absent := split.lacking(slices, config.task):
         print(f"note: {split.lacking_line(absent)}")
     if config.engine == "local" and config.at_once == 1:
@@ -67,7 +68,7 @@ def train(which: Sequence[tuple[str, int]], config: settings.RsnaTrain) -> None:
     """Trainings (variant, repeat), on whatever machine this is called."""
     with backend.starting():
         from ich.rsna import training
-    slices = layouts.usable(split.read(paths.Rsna(config.data)), config.task)
+    slices = layouts.predicted(split.read(paths.Rsna(config.data)), config.task)
     training.run_apart(config, which, slices)
 
 

@@ -1,6 +1,6 @@
 """Which preprocessing is best? Tables over variants, with intervals over patients, from finished trainings."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from ich.base.files import read_csv, read_json
 from ich.data import origin
 from ich.rsna import scores, split
 from ich.rsna.identity import common
-from ich.rsna.layouts import LABELS, names_of, targets
+from ich.rsna.layouts import LABELS, names_of, targets, usable
 from ich.rsna.scores import MEASURES, Draws, Predicted
 from ich.rsna.variants import RUN_NAMES, compared_with
 from ich.score import statistics
@@ -28,8 +28,8 @@ TRUTH = ["id", "patient", "class", *LABELS]
 class Result(NamedTuple):
     """The finished trainings of a variant on the same test slices, one for each seed, and their scores.
 
-    `whole`: one row per training, its MEASURES. `drawn`: (draws, measures), means over trainings, of the same bootstrap
-    draws of patients for every variant, so that differences between variants are paired.
+    `whole`: one row per training, its MEASURES, by seed. `drawn`: (draws, measures), means over trainings, of the same
+    bootstrap draws of patients for every variant, so that differences between variants are paired.
     """
 
     name: str
@@ -38,8 +38,10 @@ class Result(NamedTuple):
     drawn: pd.DataFrame
     origin: str = ""  # see ich.data.origin
     lacking: Mapping[str, list[str]] = MappingProxyType({})  # by part the classes that it has no slices of
-    series: np.ndarray = np.array([], str)  # of each slice; "" where it is unknown
     ids: np.ndarray = np.array([], str)  # of each slice
+    files: Sequence[paths.Classification] = ()  # of each training
+    in_scans: Sequence[Predicted] = ()  # of each training LABELS of all test slices, those of several types too
+    series: np.ndarray = np.array([], str)  # of each of these; "" where it is unknown
 
 
 def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Result]:
@@ -53,21 +55,29 @@ def gather(folder: Path, task: str, seed: int, draws: int = DRAWS) -> list[Resul
     finished = {name: trainings for name in RUN_NAMES if (trainings := _finished(folder, task, name))}
     if not finished:
         raise InputError(f"{root}: no finished training; run `python rsna_train.py` first")
-    tables = {training: _read(training, task) for trainings in finished.values() for training in trainings}
+    every = {training: _read(training, task) for trainings in finished.values() for training in trainings}
+    tables = {training: usable(table, task).reset_index(drop=True) for training, table in every.items()}
     first = next(iter(tables))
     for training in tables:
         _refuse_mixture(training, first, tables)
     for training in tables:
         _refuse_copy(training)
     drawn = patient_draws(tables[first]["patient"].to_numpy(), draws, seed)
-    series = _series(tables.values())
+    series = _series([*every.values()])
     lacking = split.lacking(tables[first], task, ("test",)) | read_json(first.run).get("lacking", {})
     return [
-        _result(name, [_predicted(tables[training], task) for training in trainings], drawn)._replace(
+        _result(
+            name,
+            [_predicted(tables[training], task) for training in trainings],
+            drawn,
+            [_seed(training) for training in trainings],
+        )._replace(
             origin=origin.read(trainings[0].folder),
             lacking=lacking,
-            series=series,
             ids=tables[first]["id"].to_numpy(str),
+            files=trainings,
+            in_scans=[_in_scans(every[training], task) for training in trainings],
+            series=series,
         )
         for name, trainings in finished.items()
     ]
@@ -115,11 +125,21 @@ def _refuse_copy(training: paths.Classification) -> None:
             )
 
 
-def _series(tables: Collection[pd.DataFrame]) -> np.ndarray:
-    """The series of each test slice, from any training that has recorded it: they have the same slices."""
+def _seed(training: paths.Classification) -> int:
+    """That a training was begun with; its repeat, where an earlier version did not record it."""
+    return int(read_json(training.run).get("seed_used", training.repeat - 1))
+
+
+def _series(tables: Sequence[pd.DataFrame]) -> np.ndarray:
+    """The series of each test slice, from any training that has recorded it; unknown where their slices differ.
+
+    Earlier versions did not predict slices of several types.
+    """
+    first = tables[0]["id"]
     known = next((table["series"] for table in tables if "series" in table), None)
-    slices = len(next(iter(tables)))
-    return np.full(slices, "") if known is None else known.fillna("").to_numpy(str)
+    if known is None or not all(table["id"].equals(first) for table in tables):
+        return np.full(len(first), "")
+    return known.fillna("").to_numpy(str)
 
 
 def _columns(task: str) -> list[str]:
@@ -132,6 +152,14 @@ def _predicted(table: pd.DataFrame, task: str) -> Predicted:
     return Predicted(targets(table, task), prob, table["patient"].to_numpy(), task == "multilabel")
 
 
+def _in_scans(table: pd.DataFrame, task: str) -> Predicted:
+    """LABELS of the slices; of six classes `any` is what is not healthy."""
+    prob = table[_columns(task)].to_numpy(np.float64)
+    if task == "multiclass":
+        prob = np.column_stack([1 - prob[:, 0], prob[:, 1:]])
+    return Predicted(targets(table, "multilabel"), prob, table["patient"].to_numpy(), True)
+
+
 def patient_draws(patient: np.ndarray, draws: int, seed: int) -> Draws:
     """Patients are drawn with replacement, each with all its slices.
 
@@ -142,9 +170,9 @@ def patient_draws(patient: np.ndarray, draws: int, seed: int) -> Draws:
     return Draws(np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws), index)
 
 
-def _result(name: str, trainings: list[Predicted], draws: Draws) -> Result:
+def _result(name: str, trainings: list[Predicted], draws: Draws, seeds: Sequence[int]) -> Result:
     once = scores.once(len(draws.group))
-    whole = pd.concat([pd.DataFrame(scores.measures(one, once)) for one in trainings], ignore_index=True)
+    whole = pd.concat([pd.DataFrame(scores.measures(one, once)) for one in trainings]).set_axis([*seeds])
     drawn = sum(pd.DataFrame(scores.measures(one, draws)) for one in trainings) / len(trainings)
     return Result(name, trainings, whole, drawn)
 
@@ -170,11 +198,20 @@ def pairs(results: Sequence[Result]) -> list[tuple[Result, Result]]:
     return [(by_name[name], by_name[base]) for name, base in wanted if base in by_name and base != name]
 
 
+def without_pair(results: Sequence[Result]) -> str:
+    """What to train, so that each run has the one that it is compared with; empty where nothing lacks it."""
+    names = [result.name for result in results]
+    lacking = {compared_with(name) for name in names} - {*names}
+    if len(names) == 1 and not lacking:
+        lacking = {"another variant"}
+    return f"train {' and '.join(sorted(lacking))} too, with the flags of the others" if lacking else ""
+
+
 def differences(results: Sequence[Result]) -> pd.DataFrame:
     """Each of `pairs`: the difference in each measure with its 95 % interval over patients; McNemar's p, by Holm too.
 
-    McNemar's test (exact, of the first seed) takes slices for independent, which those of a patient are not: it is a
-    second opinion.
+    McNemar's test (exact, of the first seed of both) takes slices for independent, which those of a patient are not: it
+    is a second opinion.
     """
     if not (both := pairs(results)):  # the header alone, so that the file is still a valid table
         return pd.DataFrame(columns=["variant", "minus", *MEASURES, "mcnemar_p", "mcnemar_p_holm"])
@@ -184,9 +221,15 @@ def differences(results: Sequence[Result]) -> pd.DataFrame:
         for name in MEASURES:
             change = result.whole[name].mean() - base.whole[name].mean()
             row |= _with_interval(name, change, result.drawn[name] - base.drawn[name])
-        rows.append(row | mcnemar(result.trainings[0].right, base.trainings[0].right))
+        rows.append(row | mcnemar(*(one.right for one in _of_one_seed(result, base))))
     table = pd.DataFrame(rows)
     return table.assign(mcnemar_p_holm=statistics.holm(table["mcnemar_p"]))
+
+
+def _of_one_seed(*results: Result) -> list[Predicted]:
+    """A training of each: of the first seed that all were trained with, or else the first."""
+    shared = [seed for seed in results[0].whole.index if all(seed in each.whole.index for each in results)]
+    return [each.trainings[each.whole.index.get_loc(shared[0]) if shared else 0] for each in results]
 
 
 def by_seed(results: Sequence[Result]) -> dict[str, pd.DataFrame]:
@@ -205,27 +248,3 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     return {"only_this_right": only_a, "only_baseline_right": only_b, "mcnemar_p": float(p)}
-
-
-def per_class(results: Sequence[Result], task: str) -> pd.DataFrame:
-    """One row per variant and class; means over trainings."""
-    tables = {}
-    for result in results:
-        trainings = pd.concat([scores.per_class(training, names_of(task)) for training in result.trainings])
-        tables[result.name] = trainings.groupby("class", sort=False).mean()
-    return pd.concat(tables, names=["variant"]).reset_index().astype({"slices": int})
-
-
-def confusion(results: Sequence[Result], task: str) -> dict[str, pd.DataFrame]:
-    """By variant, slices of the first seed: true class by predicted class; in multilabel each label's four counts."""
-    names = list(names_of(task))
-    tables = {}
-    for result in results:
-        first = result.trainings[0]
-        if first.multilabel:
-            four = scores.counts(first.truth, first.decided, scores.once(len(first.truth)))
-            columns = ["found", "false alarm", "missed", "correctly absent"]
-            tables[result.name] = pd.DataFrame(np.vstack(four).T.astype(int), names, columns)
-        else:
-            tables[result.name] = pd.DataFrame(scores.confusion(first), names, names)
-    return tables

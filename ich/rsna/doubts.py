@@ -20,6 +20,12 @@ def no_answer(results: Sequence[Result]) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
+def unsure(results: Sequence[Result]) -> set[str]:
+    """The variants whose own scores say nothing: those that have learned nothing, or all of too few patients."""
+    few = len(set(results[0].trainings[0].patient)) < FEW_PATIENTS
+    return {result.name for result in results if few or learned_nothing(result)}
+
+
 def learned_nothing(result: Result) -> str:
     """Why the trainings of a variant have learned nothing; empty where they have learned something.
 

@@ -80,6 +80,11 @@ def usable(table: pd.DataFrame, task: str) -> pd.DataFrame:
     return table[table["class"] != SEVERAL] if task == "multiclass" else table
 
 
+def predicted(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Those, and the slices of several types in the test part: they are predicted, since whole scans are judged."""
+    return table[table.index.isin(usable(table, task).index) | (table["split"] == "test")]
+
+
 def _class_name(folder: Path) -> str:
     """What a folder's name says about its slices, whatever its case: `Epidural` is a class too."""
     return folder.name.strip().casefold()
@@ -122,7 +127,7 @@ def _why_not_one(raw: Path, same: pd.DataFrame) -> str:
     folders = ", ".join(same["folder"])
     if not all(filecmp.cmp(first, other, shallow=False) for other in others):
         return f"two different files of this name in {folders}; names must be unique"
-    if same["folder"].nunique() > 1 and {*same["folder"]} & {"healthy", TEST_FOLDER}:
+    if len({*same["folder"]}) > 1 and {*same["folder"]} & {"healthy", TEST_FOLDER}:
         return f"the same slice is in {folders}; which is right?"
     return ""
 

@@ -12,51 +12,52 @@ from ich.report import display, render
 from ich.report.display import Table
 from ich.report.words import heading, meanings
 from ich.rsna import examples, split
-from ich.rsna.compare import Result
+from ich.rsna.compare import Result, without_pair
 from ich.rsna.identity import common
-from ich.rsna.variants import MEANING
-from ich.rsna.verdict import MAIN, Verdict
+from ich.rsna.scores import MAIN, MEASURES
+from ich.rsna.variants import MEANING, of_run
+from ich.rsna.verdict import Verdict
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 PLOTS = {
-    "confusion.png": "Predicted against true classes of the test slices, under each variant",
+    "confusion.png": "Predicted against true classes of the test slices, under each variant, first training",
     "per_scan.png": "AUROC over whole scans, of each type and variant",
 }
-ANSWER = "Difference of each variant to what it is compared with, in five scores, with 95 % intervals over patients"
+ANSWER = "Difference of each variant from what it is compared with, in five scores, with 95 % intervals over patients"
 CURVES = "Loss and accuracy by epoch, training and validation: {}, first training"
 SCANS = ("variant", "type", "score", "scans", "with_it")
-FIRST = (MAIN, "auroc", "macro_f1", "accuracy", "log_loss")
-COMPARED = (MAIN, "auroc", "log_loss")
+COMPARED = ("balanced_accuracy", "auroc", "log_loss")
 
 
 def write(
     folder: Path, tables: Mapping[str, pd.DataFrame], results: Sequence[Result], found: Sequence[Verdict],
-    answers: Sequence[str], runs: Path, task: str, data: Path,
+    answers: Sequence[str], task: str, data: Path,
 ) -> str:  # fmt: skip
     """Write `report.html` into the folder of the tables and plots (by the names of their files).
 
     Returns why it shows no slices and no split; empty if it does.
     """
     files = paths.Rsna(data)
-    missing = _unlike(files, runs, task, results)
+    missing, columns = _unlike(files, results), _columns(task)
     comparison, differences = tables["comparison"], tables["differences"]
     patients = comparison["patients"].iloc[0]
-    first = {result.name: read_json(paths.Classification(runs, task, result.name).run) for result in results}
+    first = {result.name: read_json(result.files[0].run) for result in results}
     render.write(
         folder / paths.PAGE, TEMPLATE, title="ICH Detector: comparison of preprocessings",
         banner=origin.banner(results[0].origin),
-        answers=answers or ["Only one variant is trained: train another to compare."],
-        reading=_reading(comparison, len(differences)), steps=MEANING,
+        answers=answers or [f"Nothing to compare yet: {without_pair(results)}."],
+        reading=_reading(comparison, len(differences), results[0]), steps=MEANING,
         figure=render.figure(folder / "answer.png", ANSWER),
-        first=_scores(comparison, f"Test slices: {comparison['slices'].iloc[0]} of {patients} patients, {task}"),
-        meanings=meanings(FIRST), comparison=Table.turned(comparison, "All columns of comparison.csv", "variant"),
+        first=_scores(comparison, f"Test slices: {comparison['slices'].iloc[0]} of {patients} patients, {task}",
+                      columns),
+        meanings=meanings(columns), comparison=Table.turned(comparison, "All columns of comparison.csv", "variant"),
         differences=_differences(differences, found) if found else None,
         all_differences=Table.turned(differences, "All columns of differences.csv", "variant") if found else None,
         per_class=_recalls(tables["per_class"]), all_classes=Table.of(tables["per_class"], "per_class.csv"),
         scans=_scans(tables["per_scan"]) if len(tables["per_scan"]) else None,
         plots=[plot for name, text in PLOTS.items() if (plot := render.figure(folder / name, text))],
-        curves=[plot for name in first if (plot := render.figure(
-            paths.Classification(runs, task, name).curves, CURVES.format(name)))],
+        curves=[plot for result in results if (plot := render.figure(
+            result.files[0].curves, CURVES.format(result.name)))],
         cases=[] if missing else examples.cases(results, task, files),
         cautions=[f"{split.lacking_line(results[0].lacking)}; means over classes leave them out"]
         if results[0].lacking else [],
@@ -66,32 +67,42 @@ def write(
     return missing
 
 
-def _unlike(files: paths.Rsna, runs: Path, task: str, results: Sequence[Result]) -> str:
+def _columns(task: str) -> tuple[str, ...]:
+    """The scores that are shown, the one that answers first."""
+    return tuple(sorted(MEASURES, key=lambda name: name != MAIN[task]))
+
+
+def _unlike(files: paths.Rsna, results: Sequence[Result]) -> str:
     """Why the slices in the data folder can't be shown: they are not there, or not those that were trained on."""
     if not files.slices.exists() or not files.run.exists():
         return f"{files.folder} has no slices.csv; name the folder with --data"
-    identity = read_json(paths.Classification(runs, task, results[0].name).run, ("identity",))["identity"]
+    identity = read_json(results[0].files[0].run, ("identity",))["identity"]
     if identity.get("data_fingerprint") != record.fingerprint(files.slices):
         return f"{files.slices} is not what was trained on; name the folder with --data"
-    return ""
+    variants = dict.fromkeys(of_run(result.name) for result in results)
+    gone = [path for name in variants for one in results[0].ids if not (path := files.png(name, one)).exists()]
+    return f"{len(gone)} of their PNGs are missing, such as {gone[0]}; run rsna_preprocess.py again" if gone else ""
 
 
-def _reading(comparison: pd.DataFrame, compared: int) -> str:
+def _reading(comparison: pd.DataFrame, compared: int, result: Result) -> str:
+    several = len(result.series) - len(result.ids)
     return (
         f"Each patient is in one part only, and all {comparison['slices'].iloc[0]} test slices are classified by "
         "networks whose weights were chosen on the validation part. Intervals: 95 %, bootstrap over patients, each "
         f"with all slices; not corrected for the {compared} comparisons. McNemar's test treats slices as independent, "
         "which they are not: it supplements the interval."
+        + f" {several} test slices of several types are left out, except in the scores of whole scans."
+        * bool(several)
     )
 
 
-def _scores(comparison: pd.DataFrame, title: str) -> Table:
+def _scores(comparison: pd.DataFrame, title: str, columns: Sequence[str]) -> Table:
     """One row per variant: each score with its interval."""
     rows = [
-        [str(row["variant"]), str(row["repeats"]), *(_interval(row, name) for name in FIRST)]
+        [str(row["variant"]), str(row["repeats"]), *(_interval(row, name) for name in columns)]
         for row in comparison.to_dict("records")
     ]
-    return Table(title, ["Variant", "Trainings", *map(heading, FIRST)], rows)
+    return Table(title, ["Variant", "Trainings", *map(heading, columns)], rows)
 
 
 def _interval(row: Mapping, name: str, sign: str = "") -> str:
@@ -120,7 +131,11 @@ def _recalls(per_class: pd.DataFrame) -> Table:
 
 def _scans(table: pd.DataFrame) -> Table:
     rows = [[*(str(row[name]) for name in SCANS), _interval(row, "auroc")] for row in table.to_dict("records")]
-    return Table("Whole scans: AUROC (95 % interval over patients)", [*map(heading, SCANS), heading("auroc")], rows)
+    return Table(
+        "Whole scans: AUROC (95 % interval over patients)",
+        [*map(heading, SCANS[:2]), "Score of a scan", *map(heading, SCANS[3:]), heading("auroc")],
+        rows,
+    )
 
 
 def _data(files: paths.Rsna) -> dict:

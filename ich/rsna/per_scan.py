@@ -8,7 +8,6 @@ import pandas as pd
 from ich.rsna import scores
 from ich.rsna.compare import DRAWS, PERCENTILES, Result, patient_draws
 from ich.rsna.layouts import LABELS
-from ich.rsna.scores import Predicted
 
 TOP = 3  # slices whose mean is the second score
 HIGHEST, TOP_MEAN = "highest slice", f"mean of the {TOP} highest"
@@ -28,11 +27,10 @@ def table(results: Sequence[Result], seed: int, draws: int = DRAWS) -> pd.DataFr
             continue
         series, index = np.unique(result.series[known], return_inverse=True)
         first = np.unique(index, return_index=True)[1]
-        drawn = patient_draws(result.trainings[0].patient[known][first], draws, seed)
-        truth, _ = by_type(result.trainings[0])
-        has_it = by_scan(truth[known], index, 1)
+        drawn = patient_draws(result.in_scans[0].patient[known][first], draws, seed)
+        has_it = by_scan(result.in_scans[0].truth[known], index, 1)
         for name, number in ((HIGHEST, 1), (TOP_MEAN, TOP)):
-            scored = [by_scan(by_type(each)[1][known], index, number) for each in result.trainings]
+            scored = [by_scan(each.prob[known], index, number) for each in result.in_scans]
             for k, label in enumerate(LABELS):
                 once = [scores.aurocs(has_it[:, k], each[:, k], scores.once(len(series)))[0] for each in scored]
                 several = [scores.aurocs(has_it[:, k], each[:, k], drawn) for each in scored]
@@ -40,14 +38,6 @@ def table(results: Sequence[Result], seed: int, draws: int = DRAWS) -> pd.DataFr
                 counts = (len(series), int(has_it[:, k].sum()))
                 rows.append((result.name, label, name, *counts, float(np.mean(once)), low, high))
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def by_type(predicted: Predicted) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and probability (n, 6) of LABELS; of six classes `any` is what is not healthy."""
-    if predicted.multilabel:
-        return predicted.truth, predicted.prob
-    truth, prob = (np.column_stack([1 - each[:, 0], each[:, 1:]]) for each in (predicted.truth, predicted.prob))
-    return truth, prob
 
 
 def by_scan(values: np.ndarray, index: np.ndarray, number: int) -> np.ndarray:

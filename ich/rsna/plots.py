@@ -1,6 +1,6 @@
 """Pictures of the preprocessing, training curves, confusion matrices, and the one plot that answers the question."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from ich.draw.colours import BLACK, GREY, HIT, MISS, css
 from ich.draw.pictures import TILE, contact_sheet
 from ich.draw.plots import TRAINING, VALIDATION, layout, new_figure, save, whole_epochs
 from ich.rsna.layouts import CLASSES
-from ich.rsna.variants import BASELINE, MEANING
+from ich.rsna.scores import LOWER_IS_BETTER
+from ich.rsna.variants import BASELINE, MEANING, NEIGHBOURS
+from ich.rsna.verdict import QUESTIONS
 from ich.scans.png import read_image
 
-LOWER_IS_BETTER = "log_loss"
 SHOWN = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC",
          "log_loss": "log loss"}  # fmt: skip
 BETTER, WORSE, UNCLEAR = css(HIT), css(MISS), BLACK  # right and wrong
@@ -80,7 +81,11 @@ def answer(
     handles = [panels[0].plot([], [], color=colour, marker="o", label=label)[0] for label, colour in verdicts.items()]
     meaning = "; ".join(f"{step}: {text}" for step, text in MEANING.items())
     figure.legend(handles=handles, loc="outside lower center", ncols=4, title=meaning, title_fontsize=9)
-    figure.suptitle(f"Does the preprocessing help? Difference to {BASELINE}, 95 % interval over patients\n{subtitle}")
+    asked = {name.endswith(NEIGHBOURS) for name in differences["variant"]}
+    questions = " ".join(text for is_neighbours, text in QUESTIONS.items() if is_neighbours in asked)
+    base = "the same variant without neighbours" if asked == {True} else BASELINE
+    base += ", or from what is named" * (len(asked) > 1)
+    figure.suptitle(f"{questions} Difference from {base}, 95 % interval over patients\n{subtitle}")
     save(figure, path)
 
 
@@ -90,23 +95,27 @@ def _verdict(low: float, high: float, measure: str) -> str:
     return BETTER if (low > 0) != (measure == LOWER_IS_BETTER) else WORSE
 
 
-def scans(path: Path, table: pd.DataFrame, task: str) -> None:
-    """One panel per type: AUROC over whole scans of each variant with its interval; `table` as of per_scan.table."""
+def scans(path: Path, table: pd.DataFrame, subtitle: str, unsure: Collection[str]) -> None:
+    """One panel per type: AUROC over whole scans of each variant with its interval; `table` as of per_scan.table.
+
+    Grey: the variants that are `unsure`.
+    """
     types, names = list(dict.fromkeys(table["type"])), list(dict.fromkeys(table["variant"]))
     figure, panels = new_figure(15, 0.4 * len(names) + 2, len(types))
     for axes, kind in zip(panels, types, strict=True):
         axes.axvline(0.5, color=GREY, linestyle=":")
         rows = table[table["type"] == kind].reset_index(drop=True)
         for line, row in rows.iterrows():
-            axes.plot([row["auroc_low"], row["auroc_high"]], [line, line], color=BLACK, linewidth=2)
-            axes.plot(row["auroc"], line, "o", color=BLACK)
+            colour = VOID if row["variant"] in unsure else BLACK
+            axes.plot([row["auroc_low"], row["auroc_high"]], [line, line], color=colour, linewidth=2)
+            axes.plot(row["auroc"], line, "o", color=colour)
         counts = f"{rows['with_it'].iloc[0]} of {rows['scans'].iloc[0]} scans"
         axes.set(title=f"{kind}\n{counts}", xlabel="AUROC", xlim=(0, 1))
         axes.set_yticks(range(len(names)), names if axes is panels[0] else [""] * len(names))
         axes.set_ylim(len(names) - 0.5, -0.5)
-    figure.suptitle(
-        f"Is it in the scan? The highest probability of its slices, {task}; 95 % interval over patients; 0.5 is chance"
-    )
+    grey = "; grey: no answer" * bool(unsure)
+    figure.suptitle("Is it in the scan? The highest probability of its slices; 95 % interval over patients; 0.5 is "
+                    f"chance{grey}\n{subtitle}")  # fmt: skip
     save(figure, path)
 
 
@@ -131,5 +140,7 @@ def confusion(path: Path, tables: dict[str, pd.DataFrame], subtitle: str) -> Non
         axes.set_yticks(range(table.shape[0]), table.index, fontsize=8)
         axes.grid(visible=False)
     layout(figure).set(h_pad=0.12)  # inches
-    figure.suptitle(f"Rows: truth; columns: prediction; numbers of slices, colour: share of the row\n{subtitle}")
+    square = all(list(table.index) == list(table.columns) for table in tables.values())
+    axes_are = "Rows: truth; columns: prediction" if square else "Rows: labels; columns: decisions at 0.5"
+    figure.suptitle(f"{axes_are}; numbers of slices, colour: share of the row\n{subtitle}")
     save(figure, path)

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss")
+MAIN = {"multiclass": "balanced_accuracy", "multilabel": "log_loss"}  # the one that answers; the competition's
+LOWER_IS_BETTER = "log_loss"
 LOWEST = 1e-15  # probabilities are clipped here before the logarithm, as the competition does
 ANY_WEIGHT = 2.0  # of the label `any` against 1 of each type, in the competition's log loss
 

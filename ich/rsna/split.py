@@ -18,8 +18,8 @@ def by_patient(table: pd.DataFrame, valid_share: float, test_share: float, seed:
     """The part of each slice: train, valid, test, or PREDICT where the class is unknown.
 
     A patient belongs to the rarest type it has. Within a type patients come in order of their slices with it (ties by
-    seed), and each goes to the part that lacks most of its share of those slices; a type of three patients or more is
-    in all parts. Raises InputError when a part stays empty.
+    seed), and each goes to the part that lacks most of its share of those slices; a type that is the rarest of three
+    patients or more is in all parts. Raises InputError when a part stays empty.
     """
     shares = dict(zip(PARTS, (1 - valid_share - test_share, test_share, valid_share), strict=True))
     known = table[table["any"].notna()]

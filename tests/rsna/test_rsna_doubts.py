@@ -108,7 +108,52 @@ def test_repeats_are_shown_together(tmp_path: Path, drawn: dict[str, Figure]) ->
     figure = drawn["answer.png"]
     dots = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
     assert [sorted(line.get_xdata()) for line in dots] == [sorted(seeds["1_roi"]["accuracy"])]
-    assert "means over 3 trainings" in figure.get_suptitle()
+    assert "means over 1 to 3 trainings (small dots: each)" in figure.get_suptitle()
+    assert drawn["confusion.png"].get_suptitle().endswith("; first training")
+
+
+def test_trainings_are_paired_by_their_seed(tmp_path: Path) -> None:
+    """The first of 1_roi is still running, or was stopped; the second of both began with the same weights."""
+    for repeat in (1, 2):
+        trained(tmp_path, "0_dicom2png", guesses(0.1 * repeat, seed=repeat), repeat)
+    trained(tmp_path, "1_roi", guesses(0.5, seed=3), 2)
+    folder = compared(tmp_path)
+    base, roi = compare.gather(tmp_path, "multiclass", 0)
+    assert [list(each.whole.index) for each in (base, roi)] == [[0, 1], [1]]
+    (difference,) = compare.by_seed([base, roi])["1_roi"]["auroc"]
+    assert difference == pytest.approx(roi.whole["auroc"].iloc[0] - base.whole["auroc"].iloc[1])
+    row = read_csv(folder / "differences.csv", (), "").iloc[0]
+    second = compare.mcnemar(roi.trainings[0].right, base.trainings[1].right)
+    assert {name: row[name] for name in ("only_this_right", "only_baseline_right")} == {
+        name: second[name] for name in ("only_this_right", "only_baseline_right")
+    }
+    assert (folder / "report.html").exists()
+
+
+def test_neighbours_alone_are_asked_about_alone(
+    tmp_path: Path, drawn: dict[str, Figure], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(tmp_path, "1_roi", guesses(0.2))
+    trained(tmp_path, "1_roi_neighbours", guesses(0.5), neighbours=1)
+    compared(tmp_path)
+    title = drawn["answer.png"].get_suptitle()
+    assert title.startswith("Do neighbouring slices help? Difference from the same variant without neighbours, 95 %")
+    assert "no differences for some variants: train 0_dicom2png too, with the flags" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("names", "needed"),
+    [(("1_roi",), "0_dicom2png"), (("1_roi", "2_roi_clahe"), "0_dicom2png"), (("1_roi_neighbours",), "1_roi"),
+     (("0_dicom2png",), "another variant")],
+)  # fmt: skip
+def test_what_is_lacking_for_a_comparison_is_named(
+    tmp_path: Path, names: tuple[str, ...], needed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in names:
+        trained(tmp_path, name, guesses(0.2))
+    folder = compared(tmp_path)
+    assert f"no differences: train {needed} too, with the flags of the others" in capsys.readouterr().out
+    assert f"Nothing to compare yet: train {needed} too" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_one_collapsed_repeat_spoils_the_mean(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The page that answers which preprocessing is best, and the words of the answer."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,31 @@ def row(low: float, high: float, p: float = 0.001, this: int = 20, other: int = 
     return {"variant": "1_roi", "minus": "0_dicom2png", "balanced_accuracy": (low + high) / 2,
             "balanced_accuracy_low": low, "balanced_accuracy_high": high, "mcnemar_p_holm": p,
             "only_this_right": this, "only_baseline_right": other}  # fmt: skip
+
+
+def test_of_labels_the_competitions_loss_answers() -> None:
+    """Rare types never reach one half, so that balanced accuracy is the same whatever was learned."""
+    one = {**row(0, 0), "log_loss": -0.1, "log_loss_low": -0.12, "log_loss_high": -0.09}
+    by_seed = {"1_roi": pd.DataFrame({"balanced_accuracy": [0.0, 0.0], "log_loss": [-0.11, -0.09]})}
+    (judged,) = verdict.verdicts(pd.DataFrame([one]), {}, by_seed, "multilabel")
+    assert (judged.answer, judged.difference) == (YES, -0.1)
+    assert verdict.answers([judged], 40, "means over 2 trainings", "multilabel") == [
+        "Does preprocessing help? Better: 1_roi (-0.100). By log loss (lower is better), 40 test patients, means over "
+        "2 trainings."
+    ]
+    worse = {**one, "log_loss": 0.1, "log_loss_low": 0.09, "log_loss_high": 0.12}
+    worse |= {"only_this_right": 5, "only_baseline_right": 20}
+    seeds = {"1_roi": pd.DataFrame({"log_loss": [0.11, -0.09]})}
+    (judged,) = verdict.verdicts(pd.DataFrame([worse]), {}, seeds, "multilabel")
+    assert (judged.answer, judged.note) == (PROBABLY_WORSE, "1 of 2 seeds say otherwise")
+
+
+@pytest.mark.parametrize(
+    ("repeats", "text"),
+    [([1, 1], verdict.ONE_EACH), ([3, 3], "means over 3 trainings"), ([1, 3], "means over 1 to 3 trainings")],
+)
+def test_the_trainings_behind_the_numbers_are_counted(repeats: list[int], text: str) -> None:
+    assert verdict.trainings_of(pd.Series(repeats)) == text
 
 
 @pytest.mark.parametrize(
@@ -65,15 +91,17 @@ def test_the_answer_in_a_sentence() -> None:
     found = [one("1_roi", NOT_SHOWN, 0.01), one("2_roi_clahe", YES, 0.05), one("4_roi_noblank", YES, 0.08),
              one("5_roi_noblank_clahe", NO_ANSWER, 0.3, "calls every slice healthy"),
              one("1_roi_neighbours", WORSE, -0.04)]  # fmt: skip
-    assert verdict.answers(found, 40, 1) == [
+    assert verdict.answers(found, 40, verdict.ONE_EACH) == [
         "Does preprocessing help? Better: 4_roi_noblank (+0.080), 2_roi_clahe (+0.050); no difference shown: 1_roi "
         "(+0.010); no answer about 5_roi_noblank_clahe: calls every slice healthy. By balanced accuracy, 40 test "
         "patients, one training each, so chance between trainings is not accounted for.",
         "Do neighbouring slices help? Worse: 1_roi_neighbours (-0.040). By balanced accuracy, 40 test patients, one "
         "training each, so chance between trainings is not accounted for.",
     ]
-    assert verdict.answers(found[-1:], 40, 3)[0].endswith("40 test patients, means over 3 trainings.")
-    assert verdict.answers([], 40, 1) == []
+    assert verdict.answers(found[-1:], 40, "means over 3 trainings")[0].endswith(
+        "40 test patients, means over 3 trainings."
+    )
+    assert verdict.answers([], 40, verdict.ONE_EACH) == []
 
 
 def test_which_slices_are_shown() -> None:
@@ -163,3 +191,14 @@ def test_names_on_the_page_are_escaped(runs: Path) -> None:
     page = compared(runs, "--data", str(runs / "data"))
     assert "&lt;b&gt;s0" in page
     assert "<b>" not in page
+
+
+def test_page_of_slices_that_were_deleted_shows_none(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Preprocessing takes much disk, and is removed when the trainings are done."""
+    shutil.rmtree(Rsna(runs / "data").folder / "1_roi")
+    page = compared(runs, "--data", str(runs / "data"))
+    assert re.search(
+        r"shows no slices: 180 of their PNGs are missing, such as .*1_roi.s0000\.png", capsys.readouterr().out
+    )
+    assert 'class="answer"' in page
+    assert 'class="case"' not in page

@@ -124,7 +124,8 @@ def test_mcnemar_by_hand() -> None:
 
 
 def result(name: str, *trainings: Predicted) -> compare.Result:
-    return compare._result(name, list(trainings), compare.patient_draws(trainings[0].patient, 300, 0))
+    seeds = range(len(trainings))
+    return compare._result(name, list(trainings), compare.patient_draws(trainings[0].patient, 300, 0), seeds)
 
 
 def test_differences_are_paired_and_means_are_over_seeds() -> None:

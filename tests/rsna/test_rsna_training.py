@@ -77,7 +77,7 @@ def work(
 
 
 def test_each_variant_has_its_files_and_the_same_test_slices(work: Work) -> None:
-    table = layouts.usable(read_csv(work.data.slices, (), ""), work.task)
+    table = layouts.predicted(read_csv(work.data.slices, (), ""), work.task)
     wanted = set(table.loc[table["split"].isin(["test", "predict"]), "id"])
     for name in variants.VARIANTS:
         files = paths.Classification(work.root / "runs", work.task, name)
