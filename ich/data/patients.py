@@ -10,9 +10,9 @@ import pandas as pd
 from ich.base import paths
 from ich.base.errors import InputError
 from ich.base.files import read_csv
+from ich.data.table import NUMBERED
 
 _FILE = re.compile(r"\.(png|nii|nii\.gz)$")
-_NAME = re.compile(r"(?P<patient>.+)_(?P<slice>\d+)")
 UNKNOWN = (
     "warning: patients are unknown: names are not PATIENT_SLICE.png and no --patients-csv was given. Each image counts "
     "as a patient of its own, so slices of one person may be in two parts and scores may be too high"
@@ -25,19 +25,24 @@ def assign(table: pd.DataFrame, patients_csv: Path | None) -> tuple[pd.DataFrame
     Returns notes and whether patients are known, too. Raises InputError for ids without a patient, and for names of
     patients that may be two spellings of one.
     """
-    named = [_NAME.fullmatch(name) for name in table["id"]]
+    named = [NUMBERED.fullmatch(name) for name in table["id"]]
     number = [int(match["slice"]) if match else row for row, match in enumerate(named, 1)]
     if patients_csv is not None:
         written = _from_csv(patients_csv, table["id"])
     elif all(named):
-        written = [match["patient"] for match in named if match]
+        written = [match["scan"] for match in named if match]
     else:
         return table.assign(patient=table["id"], slice=1), [UNKNOWN], False
     names = [plain(name) for name in written]
     refuse_spellings(names, "the names of the files or in --patients-csv")
     changed = sorted({f"'{old}'" for old, new in zip(written, names, strict=True) if old != new})
     notes = [f"note: names of patients are read without spaces around them and without .0: {', '.join(changed[:5])}"]
-    return table.assign(patient=names, slice=number), notes * bool(changed), True
+    notes = notes * bool(changed)
+    if unnumbered := named.count(None):
+        notes.append(f"note: {unnumbered} of {len(table)} names have no slice number at their end (PATIENT_SLICE.png), "
+                     "so the order of these slices is unknown: their lesions are counted slice by slice, and recipes "
+                     "with neighbours see no neighbours of them")  # fmt: skip
+    return table.assign(patient=names, slice=number), notes, True
 
 
 def of_scans(path: Path, scans: list[str], others: Iterable[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """slices.csv and the split tables: their columns, and strict reading."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ COLUMNS = (
     "id", "patient", "slice", "image", "label", "lesion_pixels", *FLAGS,
     "spacing_row_mm", "spacing_column_mm", "spacing_slice_mm", "source",
 )  # fmt: skip
+NUMBERED = re.compile(r"^(?P<scan>.+)_(?P<slice>\d+)$")  # the name of a slice: 049_012
 CRC = "crc32"  # of image and label as read; not needed, so that older tables stay readable
 
 
@@ -62,10 +64,21 @@ def _is_inside(path: object) -> bool:
 
 
 def scan_of(table: pd.DataFrame) -> pd.Series:
-    """Which scan a slice is of: its volume. Own PNGs have none; theirs count as one scan a patient."""
+    """Which scan a slice is of: its volume, or of own PNGs the patient and the name before the slice's number.
+
+    A PNG whose name has no number is a scan of its own: nobody knows what lies above and below.
+    """
     if "source" not in table:
         return table["patient"]
-    return table["source"].astype(object).where(table["source"].notna(), table["patient"])
+    name = table["id"].astype(object).str.extract(NUMBERED)["scan"].fillna(table["id"])
+    of_pngs = table["patient"].astype(object) + "/" + name
+    return table["source"].astype(object).where(table["source"].notna(), of_pngs)
+
+
+def scans_line(table: pd.DataFrame, text: str) -> str:
+    """`text` with the number of scans, where patients have several; "" where it is as many, or unknown."""
+    scans = scan_of(table).nunique()
+    return text.format(scans) if scans not in (table["patient"].nunique(), len(table)) else ""
 
 
 def scan_name(slice_id: str) -> str:

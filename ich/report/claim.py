@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ich.base import paths, record
 from ich.base.files import read_csv, read_json, write_text
 from ich.data import audit, origin
-from ich.data.table import TYPES, read_slices, scan_of
+from ich.data.table import TYPES, read_slices, scans_line
 from ich.report import display, verdict
 from ich.report.display import Table
 from ich.score.metrics import with_blood
@@ -69,7 +69,7 @@ def _counted(slices: pd.DataFrame, facts: Mapping[str, Any]) -> str:
     if not whose["patients_known"]:
         return f"{counted}, of an unknown number of patients"
     patients, bleeding = slices["patient"].nunique(), slices.loc[blood, "patient"].nunique()
-    scans = f" with {scan_of(slices).nunique()} scans" * (scan_of(slices).nunique() != patients)
+    scans = scans_line(slices, " with {} scans")
     assumed = ", assuming that each scan is from a different patient" * ("patients_assumed" in whose)
     unit = origin.unit(facts.get("origin", ""))
     return f"{patients} {unit}{scans}, {bleeding} of them with blood{assumed}; {counted}"

@@ -8,7 +8,7 @@ import pandas as pd
 from ich.base import paths
 from ich.base.files import read_csv, read_json
 from ich.data import audit, origin
-from ich.data.table import read_slices, scan_of
+from ich.data.table import read_slices, scans_line
 from ich.report import cautions, claim, display, gallery, published, render, verdict
 from ich.report.display import Table
 from ich.report.words import meanings
@@ -91,11 +91,8 @@ def _on_trust(trained: Sequence[Mapping[str, object]]) -> str:
 def _several_scans(data: Path) -> str:
     """What a score means where patients have several scans."""
     slices = read_slices(data)
-    scans, patients = scan_of(slices).nunique(), slices["patient"].nunique()
-    if scans == patients:
-        return ""
-    return (f" The {patients} patients have {scans} scans: those of a patient count together, and a patient is called "
-            "bleeding where any of them is.")  # fmt: skip
+    return scans_line(slices, f" The {slices['patient'].nunique()} patients have {{}} scans: those of a patient count "
+                      "together, and a patient is called bleeding where any of them is.")  # fmt: skip
 
 
 def _published() -> Table:

@@ -10,6 +10,7 @@ from ich.base.errors import InputError
 from ich.base.files import as_json, read_csv, write_json
 from ich.data import identity
 from ich.data.split import Split
+from ich.data.table import scan_of
 
 if TYPE_CHECKING:
     import config as settings
@@ -156,6 +157,12 @@ def _check_recipe(config: "settings.Train", split: Split) -> None:
         reason = "patients are unknown" if split.whole_scans else "a split by slice puts them into other parts"
         raise InputError(f"{flag}: takes the slices above and below, but {reason}; use --recipe fast, or --protocol "
                          "patient with known patients")  # fmt: skip
+    if recipe.neighbours and scan_of(split.table).is_unique:
+        raise InputError(f"{flag}: takes the slices above and below, but no slice has another of its scan beside it; "
+                         "name them PATIENT_SLICE.png, or use --recipe fast")  # fmt: skip
+    if recipe.neighbours and (split.table.groupby("patient")["part"].nunique() > 1).any():
+        raise InputError(f"{flag}: takes the slices above and below, but patients are in two parts, so they would be "
+                         "seen in training; use --recipe fast, or folders with whole patients")  # fmt: skip
 
 
 def _check_shipped(networks: dict[str, int], recipe: "settings.Recipe", channels: int) -> None:

@@ -1,9 +1,12 @@
 """Patients with several scans: neighbours, lesions and distances stay within a scan, the patient is one row."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from ich.data import patients
 from ich.data.pixels import Slices, near_rows
 from ich.score import breakdown, evaluation
 from ich.score.operating import Point
@@ -85,9 +88,22 @@ def test_voxels_of_two_sizes_count_by_their_mean() -> None:
     assert breakdown.voxel_ml(table).to_dict() == pytest.approx({"A": 0.004, "B": 0.005})
 
 
-def test_without_volumes_a_patient_is_one_scan() -> None:
-    slices = made(("A", "a"), ("A", "b"))
-    own = Slices(slices.table.assign(source=np.nan, slice=[1, 2, 3, 4]), slices.images, slices.masks)
-    assert near_rows(own.table).tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
+@pytest.mark.parametrize(
+    ("names", "near", "lesions"),
+    [
+        (("A_1", "A_2", "A_3", "A_4"), [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]], 1),
+        (("x_1", "x_2", "y_1", "y_2"), [[0, 0, 1], [0, 1, 1], [2, 2, 3], [2, 3, 3]], 2),  # two scans of a patient
+        (("4f", "a0", "b7", "c9"), [[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3]], 2),  # in no order that is known
+    ],
+)
+def test_without_volumes_a_scan_is_what_names_and_numbers_say(
+    names: tuple[str, ...], near: list[list[int]], lesions: int, tmp_path: Path
+) -> None:
+    slices, table = made(("A", "a"), ("A", "b")), tmp_path / "patients.csv"
+    table.write_text("id,patient\n" + "".join(f"{name},A\n" for name in names))
+    known, notes, _ = patients.assign(pd.DataFrame({"id": names}), table)
+    assert ("4 of 4 names have no slice number" in "".join(notes)) == ("4f" in names)
+    own = Slices(slices.table.assign(source=np.nan, **known), slices.images, slices.masks)
+    assert near_rows(own.table).tolist() == near
     own.masks[1:3, 2, 2] = 1
-    assert evaluation.patient_scores(own, own.masks.astype(np.float32))["lesions_true"].tolist() == [1]
+    assert evaluation.patient_scores(own, own.masks.astype(np.float32))["lesions_true"].tolist() == [lesions]

@@ -216,6 +216,14 @@ def test_a_network_of_patches_is_kept_for_whole_slices(split: Split, tmp_path: P
     assert training.estimate_seconds(job(split, tmp_path, patch=16), net, split.slices, split.slices) > 0
 
 
+def unnumbered(table: pd.DataFrame) -> list[str]:
+    return [f"slice{chr(97 + row % 26)}{row}x" for row in range(len(table))]
+
+
+def alternating(table: pd.DataFrame) -> list[str]:
+    return [str(1 + row % 2) for row in range(len(table))]
+
+
 @pytest.mark.parametrize(
     ("levers", "facts", "told"),
     [
@@ -223,6 +231,8 @@ def test_a_network_of_patches_is_kept_for_whole_slices(split: Split, tmp_path: P
         ({"patch": 24}, {}, "patches of 24 pixels"),
         ({"neighbours": 1}, {"whole_scans": False}, "a split by slice puts them into other parts"),
         ({"neighbours": 1}, {"about": {"patients_known": False}}, "patients are unknown"),
+        ({"neighbours": 1}, {"table": {"slice": 1, "id": unnumbered, "source": np.nan}}, "no slice has another of its"),
+        ({"neighbours": 1}, {"table": {"part": alternating}}, "patients are in two parts"),
         ({"neighbours": 1, "patch": 16}, {}, ""),
         ({}, {"whole_scans": False}, ""),
     ],
@@ -232,6 +242,8 @@ def test_recipes_that_a_split_does_not_allow(
 ) -> None:
     config = settings.MainKfold(runs=tmp_path, models={"dunet": 2})
     config.resolved_recipe = lambda: replace(FAST, **levers)
+    if "table" in facts:
+        facts = {"table": split.table.assign(**facts["table"])}
     if not told:
         assert jobs.trainings(config, replace(split, **facts), ["1"])
         return
