@@ -69,7 +69,7 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     split = read_json(config.data / config.protocol / paths.RUN, ("leak_audit",))
     trained = [_trained(run) for run in found]
     facts = {
-        "trained": trained, "trainings": folds.prints(found),
+        "trained": trained, "trainings": folds.prints(found), "networks": folds.network_prints(found),
         "recipes": {run.name: _recipe(run) for run in found if not run.given},
         "identity": found[0].identity(), "warnings": warnings, "origin": source,
         "leak_audit": split["leak_audit"], **audit.whose(split),

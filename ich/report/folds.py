@@ -181,6 +181,15 @@ def prints(found: list[Run]) -> dict[str, str]:
     return {f"{run.name}/{each.label}": record.fingerprint(each.run) for run in found for each in run.trainings}
 
 
+def network_prints(found: list[Run]) -> dict[str, list[str]]:
+    """Fingerprints of the kept networks of each run, last and best; not of given masks."""
+    return {
+        run.name: [record.result_fingerprint(each.run, path)
+                   for each in run.trainings for path in (each.last, each.best) if path.exists()]
+        for run in found if not run.given
+    }  # fmt: skip
+
+
 def _refuse_other_method(training: paths.Training, run: Run) -> None:
     if pairs := identity.differences(identity.read(training.run), run.identity()):
         changes = "; ".join(f"{key} {here}, there {there}" for key, here, there in pairs)

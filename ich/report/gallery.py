@@ -1,6 +1,7 @@
 """Pictures of test cases for the report: best, median, worst and missed patients, each slice plain and tinted."""
 
 import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -20,19 +21,34 @@ MISSED = 2  # at most so many of the patients without a single true-positive vox
 TILE = 256  # pixels
 
 
-def test_sets(folder: Path, data: Path) -> list[dict]:
-    """Name, summary (the table of summary.csv), cases, operating point in words: each finished `test_<run>` folder."""
+def test_sets(folder: Path, data: Path, networks: Mapping[str, Sequence[str]] | None) -> list[dict]:
+    """Name, run, summary (table of summary.csv), cases, operating point in words: each finished `test_<run>` folder.
+
+    Only those whose networks are among `networks` (run -> fingerprints); None, of an earlier version: all.
+    """
     found = []
     for test in sorted(path.parent for path in folder.glob(f"test_*/{paths.RUN}")):
         if (own := read_json(test / paths.RUN).get("folder", test.name)) != test.name:
             print(f"note: {test}: left out of the report page, since it is a copy of {own}")
             continue
+        run = _run_of(read_json(test / paths.RUN), networks)
+        if run is None:
+            print(f"note: {test}: left out of the report page, since its networks are none of those compared")
+            continue
         summary = read_csv(test / "summary.csv", ("measure",), "tests.py")
         found.append({
-            "name": test.name.removeprefix("test_"), "summary": summary, "cases": cases(test, data),
+            "name": test.name.removeprefix("test_"), "run": run, "summary": summary, "cases": cases(test, data),
             "operating_point": read_json(test / paths.RUN).get("operating_point", ""),
         })  # fmt: skip
     return found
+
+
+def _run_of(facts: Mapping, networks: Mapping[str, Sequence[str]] | None) -> str | None:
+    """The run that a test set was predicted by; "" where one of the two records is of an earlier version."""
+    tested = facts.get("inputs", {}).get("networks")
+    if networks is None or tested is None:
+        return ""
+    return next((name for name, known in networks.items() if {*tested} <= {*known}), None)
 
 
 def legend() -> list[tuple[str, str]]:

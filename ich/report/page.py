@@ -53,7 +53,8 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     patients, statistics = _read(folder, "patients"), _read(folder, "statistics")
     seeds = display.seeds(_read(folder, "repeats"))
     answers = [str(each) for each in verdict.verdicts(statistics, facts["trained"])]
-    tests = gallery.test_sets(folder, data)
+    networks = facts.get("networks")
+    tests = gallery.test_sets(folder, data, networks)
     shown = {
         "protocol": protocol, "answers": answers or ["Only one run is finished: train another to compare."],
         "reading": "".join([READING[protocol], _on_trust(facts["trained"]), _several_scans(data), seeds]),
@@ -66,7 +67,7 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
         "published": _published() if is_ct_ich else None,
         "comparable": published.NOT_COMPARABLE if protocol == "patient" else published.COMPARABLE,
         "audit": audit.sentence(facts["leak_audit"], audit.whose(facts)),
-        "warnings": [*facts["warnings"], *warnings],
+        "warnings": [*facts["warnings"], *warnings, *_not_tested(networks, tests)],
         "trained": display.settings(facts["trained"]), "settings": render.as_text(facts),
         "how_tested": HOW_TESTED[protocol] + BY_FOLD,
         "statistics": display.statistics(statistics),
@@ -80,6 +81,14 @@ def build(folder: Path, data: Path, protocol: str, warnings: Sequence[str] = ())
     render.write(path, TEMPLATE, title="ICH Detector: comparison of networks", **shown)
     claim.write(folder, data, facts, {**shown, "scores": comparison, "every_patient": patients, "seeds": seeds})
     return path
+
+
+def _not_tested(networks: Mapping[str, object] | None, tests: Sequence[Mapping[str, object]]) -> list[str]:
+    """A warning where some of the runs have no results on the test set, or only those of earlier networks."""
+    lacking = {*(networks or {})} - {test["run"] for test in tests}
+    if not tests or not lacking:
+        return []
+    return [f"no scores of {', '.join(sorted(lacking))} on the test set since it was trained; run tests.py"]
 
 
 def _on_trust(trained: Sequence[Mapping[str, object]]) -> str:

@@ -185,3 +185,31 @@ def test_files_of_the_report_are_named_once(done: Done) -> None:
     assert {"comparison.csv", "statistics.csv", "patients.csv", "by_type.csv", "by_size.csv", "operating.csv",
             "calibration.csv", "calibration_error.csv", "agreement.csv", "roc.csv"} <= names  # fmt: skip
     assert (done.report("patient") / paths.RUN).exists()
+
+
+def test_test_scores_of_other_networks_are_left_out(
+    done: Done, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was trained again since, and one that is not compared now."""
+    folder = Path(shutil.copytree(done.report("patient"), tmp_path / "patient"))
+    names = sorted(path.parent.name for path in folder.glob(f"test_*/{paths.RUN}"))
+    assert {"test_dunet", "test_unet"} <= {*names}
+    run = folder / "test_unet" / paths.RUN
+    facts = read_json(run)
+    write_json(run, facts | {"inputs": facts["inputs"] | {"networks": ["of an earlier training"]}})
+    made = Cells(report_page.build(folder, done.project.data, "patient").read_text(encoding="utf-8"))
+    assert f"note: {run.parent}: left out of the report page" in capsys.readouterr().out
+    assert "no scores of unet on the test set since it was trained; run tests.py" in "".join(made.text)
+    assert "no scores of" not in (done.report("patient") / "report.html").read_text(encoding="utf-8")
+    for text in ("".join(made.text), (folder / "claim.md").read_text(encoding="utf-8")):
+        assert "dunet, threshold 0.50" in text
+        assert "unet, threshold 0.50" not in text.replace("dunet", "")
+
+
+def test_test_scores_of_runs_that_are_not_compared_are_left_out(done: Done, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(done.report("patient"), tmp_path / "patient"))
+    facts = read_json(folder / paths.RUN)
+    write_json(folder / paths.RUN, facts | {"networks": {"dunet": facts["networks"]["dunet"]}})
+    text = report_page.build(folder, done.project.data, "patient").read_text(encoding="utf-8")
+    assert "no scores of" not in text
+    assert "unet, threshold 0.50" not in text.replace("dunet", "")
