@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with writing(config.reports / config.protocol):
         _write(config, found)
     if config.protocol == "patient":
-        steps.tell_next("predict.py SCAN --view", config, "runs")
+        steps.tell_next("predict.py SCAN --view", config, "runs", "run")
 
 
 def _write(config: settings.Tests, found: list[folds.Run]) -> None:

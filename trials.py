@@ -25,7 +25,7 @@ import pandas as pd
 import config as settings
 from ich.base import flags, lock, paths, record, script, steps
 from ich.base.files import read_json, write_csv, write_json
-from ich.data import audit, origin
+from ich.data import audit, identity, origin
 from ich.data.split import split_fingerprints
 from ich.data.table import read_parts, read_slices
 from ich.draw import colours, plots
@@ -33,7 +33,8 @@ from ich.report import analysis, cautions, comparison, folds, page, published, v
 
 # What _trained says, in this order.
 TRAINED = ("run", "network", "filters", "parameters", "image", "windows HU", "recipe", "levers", "epochs", "batch",
-           "learning rate", "seed", "folds", "repeats", "device", "backend", "precision", "hours")  # fmt: skip
+           "learning rate", "starts from", "seed", "folds", "repeats", "device", "backend", "precision",
+           "hours")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,14 +77,14 @@ def _write(config: settings.Trials, found: list[folds.Run]) -> None:
     }  # fmt: skip
     write_json(folder / paths.RUN, record.manifest(config, started, **facts))
     page.build(folder, config.data, config.protocol)
-    _tell(found, table, tests, trained, source, folder)
+    _tell(found, table, tests, trained, source, folder, is_all=not config.compare)
 
 
 def _trained(run: folds.Run) -> dict:
     """What the report says of a run: network, recipe, device, time; None where masks were given."""
     made_of = run.identity()
     if run.given:
-        about = {"run": run.name, "network": f"given {run.given}", "folds": len(run.folds), "repeats": 1}
+        about = {"run": run.name, "network": f"given {run.given}", "folds": len(run.folds)}
         return {**dict.fromkeys(TRAINED), **about}
     needed = ("identity", "parameters", "device", "backend", "training_seconds")
     manifests = [read_json(training.run, needed) for training in run.trainings]
@@ -92,14 +93,21 @@ def _trained(run: folds.Run) -> dict:
         "run": run.name, "network": made_of["model"], "filters": made_of["n_filters"],
         "parameters": manifests[0]["parameters"], "image": f"{made_of['image_size']} px",
         "windows HU": ", ".join(made_of["windows"]) or "unknown", "recipe": made_of["recipe_name"],
-        "levers": ", ".join(f"{name} {recipe[name]:g}" for name in settings.LEVERS if recipe.get(name)) or "none",
+        "levers": ", ".join(f"{name} {recipe[name]:g}" for name in settings.LEVERS if _has_effect(name, made_of))
+        or "none",
         "epochs": recipe["epochs"],
-        "batch": recipe["batch_size"], "learning rate": recipe["learning_rate"], "seed": made_of["seed"],
+        "batch": recipe["batch_size"], "learning rate": recipe["learning_rate"],
+        "starts from": identity.starts_from(made_of), "seed": made_of["seed"],
         "folds": len(run.folds), "repeats": len(run.repeats),
         "device": manifests[0]["device"], "backend": manifests[0]["backend"],
         "precision": ", ".join(sorted({manifest.get("precision", "unknown") for manifest in manifests})),
         "hours": round(sum(manifest["training_seconds"] for manifest in manifests) / 3600, 2),
     }  # fmt: skip
+
+
+def _has_effect(lever: str, made_of: dict) -> bool:
+    """Whether a lever is on; the learning rate of fine-tuning only where a training starts from weights."""
+    return bool(made_of["recipe"].get(lever)) and (lever != "fine_tune_rate" or bool(made_of.get("init_weights")))
 
 
 def _recipe(run: folds.Run) -> dict:
@@ -136,8 +144,9 @@ def _plot(found: list[folds.Run], folder: Path, protocol: str, colour_of: dict[s
 
 
 def _tell(
-    found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, trained: list[dict], source: str, folder: Path
-) -> None:
+    found: list[folds.Run], table: pd.DataFrame, tests: pd.DataFrame, trained: list[dict], source: str, folder: Path,
+    is_all: bool,
+) -> None:  # fmt: skip
     protocol = folder.name
     columns = {
         "patient": ["run", "folds", "n_with_blood", "dice_mean", "dice_sd", "iou_mean", "sensitivity_mean",
@@ -154,7 +163,10 @@ def _tell(
         if len(found) > 1:
             own = [run for run in found if not run.given]
             if own:
-                print(f"highest mean Dice: {folds.best(own).name}; predict.py takes it unless --run names another")
+                takes = "; predict.py takes it unless --run names another" * is_all
+                among = " of the networks" * (len(own) < len(found))
+                among += " with most folds" * (len({len(run.folds) for run in own}) > 1)
+                print(f"highest mean Dice{among}: {folds.best(own).name}{takes}")
         if source == origin.CT_ICH:
             print(published.NOT_COMPARABLE)
     for caution in cautions.of_report(table, analysis.fold_means(found, protocol)):

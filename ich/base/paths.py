@@ -109,7 +109,7 @@ def shipped() -> Training:
 
 def starting_weights(given: Path) -> Path:
     """The file that --init-weights names: a path, or `phantoms` for the shipped network."""
-    return shipped().last if given == Path(SHIPPED_RUN) and not given.exists() else given
+    return shipped().last if given == Path(SHIPPED_RUN) and not given.is_file() else given
 
 
 def fold_trainings(runs: Path, protocol: str) -> dict[str, list[Training]]:

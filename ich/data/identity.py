@@ -69,6 +69,15 @@ def windows(path: Path, stored: object, channels: int | None) -> list[str]:
                      "is it of another version? Delete it and run its step again")  # fmt: skip
 
 
+def starts_from(made_of: dict) -> str:
+    """What a training of this identity began with, in words."""
+    start = made_of.get("init_weights")
+    if not start:
+        return "random weights"
+    is_shipped = paths.shipped().last.exists() and start == record.fingerprint(paths.shipped().last)
+    return "the shipped network" if is_shipped else f"weights {start}"
+
+
 def differences(found: dict, wanted: dict) -> list[tuple[str, object, object]]:
     """As `record.differences`, leaving out part and repeat, and the network's code where one of the two lacks it.
 

@@ -35,7 +35,9 @@ def main(data: Path, reports: Path, demo: Path | None = None) -> None:
     answers = [str(each) for each in verdict.verdicts(tables["statistics"], facts["trained"])]
     for answer in answers or [_only(tables["comparison"])]:
         print(f"* Cross-validation{' on phantoms' * bool(phantom)}: {answer}")
-    print(f"* Test set: {_tested(folder, [run['run'] for run in facts['trained']], phantom)}")
+    networks = [str(run["run"]) for run in facts["trained"] if not verdict.is_given(run)]
+    if networks:
+        print(f"* Test set: {_tested(folder, networks, phantom)}")
     if source == origin.CT_ICH:
         print(f"* {NOT_COMPARABLE}")
     if demo:
@@ -44,8 +46,9 @@ def main(data: Path, reports: Path, demo: Path | None = None) -> None:
     if (slices / paths.RUN).exists():
         for answer in read_json(slices / paths.RUN).get("answers", []):
             print(f"* Single slices: {answer}")
-    best = tables["comparison"].sort_values("dice_mean", ascending=False)["run"].iloc[0]
-    files = [folder / paths.PAGE, slices / paths.PAGE, folder / f"test_{best}" / "patients.png"]
+    by_dice = tables["comparison"].sort_values("dice_mean", ascending=False)["run"]
+    best = by_dice[by_dice.isin(networks)].head(1)
+    files = [folder / paths.PAGE, slices / paths.PAGE, *(folder / f"test_{run}" / "patients.png" for run in best)]
     files.append(demo / "predicted" / "dicom" / "view.html" if demo else data / PROTOCOL / "preview.png")
     print("Open these", *(f"  {path}" for path in files if path.exists()), sep="\n")
 

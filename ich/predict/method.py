@@ -10,6 +10,7 @@ import numpy as np
 from ich.base import paths, record
 from ich.base.errors import InputError
 from ich.base.files import as_json, read_json
+from ich.data import identity as identities
 from ich.data import origin
 from ich.report import choice, folds
 from ich.scans.window import Window, square
@@ -78,7 +79,7 @@ def of_run(run: folds.Run, fold: int, weights: str, asked: tuple[str, ...] = ())
         "networks": [record.fingerprint(getattr(training, weights)) for training in members],
         "windows": _text(windows).split(),
         "windows_are": "those of the training" if identity["windows"] else "given with --windows",
-        **run.about(),
+        **run.about(), **({"starts_from": identities.starts_from(identity)} if identity.get("init_weights") else {}),
         "threshold_is": chosen.threshold_is, "min_lesion_is": chosen.size_is,
     }  # fmt: skip
     neighbours = run.recipe.get("neighbours", 0)

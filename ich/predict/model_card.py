@@ -1,7 +1,9 @@
 """The page that goes with exported networks: what they learnt from, how well they do, what they are not for."""
 
 import math
+from collections.abc import Sequence
 
+from ich.base import paths
 from ich.data import origin
 from ich.predict import hub_head
 from ich.predict.engines import INPUT, OUTPUT
@@ -47,7 +49,8 @@ Without the hint OpenVINO computes in bfloat16 where the CPU can: faster, and th
 
 ## Training
 
-* Network {model}, {filters} filters in the first level, recipe `{recipe}`, {epochs} epochs, `{weights}` weights.
+* Network {model}, {filters} filters in the first level, recipe `{recipe}`, {epochs} epochs, `{weights}` weights;
+  started from {starts_from}.
 * Data: {origin}, fingerprint `{data}`, {slices} training slices in the first fold.
 * Split by **{protocol}**: {protocol_note}
 
@@ -78,6 +81,7 @@ SEES = {
 }
 NOTES = {
     "patient": "no patient is in two parts, so scores are of unseen patients.",
+    "assumed": "no patient is in two parts, assuming that each scan is from a different patient.",
     "unknown": "which slices are of one patient is unknown, so scores may be too high for new patients.",
     "slice": "slices of one patient are on both sides of the split: scores are too high; only to repeat a publication.",
 }
@@ -91,10 +95,16 @@ SCORES_NOTE = (
     "The mean of several networks was not scored here; `tests.py` scores it on the held-out test set."
 )
 
+BEST_NOTE = " Scores, threshold and smallest lesion are those of the last weights, not of these, which were not scored."
 
-def scores_of(run: folds.Run) -> dict[str, float]:
-    """Out-of-fold scores of a run: patients with blood when split by patient, slices with blood otherwise."""
+
+def scores_of(run: folds.Run, members: Sequence[paths.Training]) -> dict[str, float]:
+    """Out-of-fold scores of these trainings of a run: patients with blood when split by patient, otherwise slices.
+
+    They are those of the last weights.
+    """
     table = metrics.with_blood(run.table("patients" if run.identity()["protocol"] == "patient" else "slices"))
+    table = table[table["fold"].isin([each.fold for each in members])]
     which = "patients" if "hd95_mm" in table else "slices"
     names = {"dice": "Dice", "iou": "IoU", "precision": "precision", "sensitivity": "sensitivity"}
     return {
@@ -104,8 +114,9 @@ def scores_of(run: folds.Run) -> dict[str, float]:
 
 
 def _protocol_note(facts: dict) -> str:
-    by_patient = facts["protocol"] == "patient"
-    return NOTES["unknown" if by_patient and not facts.get("patients_known", True) else facts["protocol"]]
+    if facts["protocol"] == "patient" and not facts.get("patients_known", True):
+        return NOTES["unknown"]
+    return NOTES["assumed" if "patients_assumed" in facts else facts["protocol"]]
 
 
 def _results(card: dict) -> list[hub_head.Result]:
@@ -134,10 +145,12 @@ def page(card: dict, choice: Choice) -> str:
         removal=REMOVAL * (choice.point.min_lesion_mm3 > 0), size=card["image_size"],
         windows=", ".join(f"{level:g}/{width:g}" for level, width in card["windows"]),
         windows_are=facts.get("windows_are", "those of the training"), filters=facts["n_filters"],
-        recipe=facts["recipe"], epochs=facts["epochs"], weights=facts["weights"], data=facts["data"],
+        recipe=facts["recipe"], epochs=facts["epochs"],
+        starts_from=facts.get("starts_from", "random weights"), weights=facts["weights"], data=facts["data"],
         slices=facts["training_slices"], protocol=facts["protocol"], protocol_note=_protocol_note(facts),
         banner=f"\n\n**{banner}.**" if banner else "", origin=source or "of unknown origin",
-        scores="\n".join(f"* {name}: {value:.3g}" for name, value in card["scores"].items()), scores_note=SCORES_NOTE,
+        scores="\n".join(f"* {name}: {value:.3g}" for name, value in card["scores"].items()),
+        scores_note=SCORES_NOTE + BEST_NOTE * (facts["weights"] == "best"),
         agreement=", ".join(f"{name} {value:.1e}" for name, value in card["largest_difference_from_keras"].items()),
         int8="not written" if int8 is None else f"masks of training slices have Dice {int8:.3f} with those of float32",
     )  # fmt: skip

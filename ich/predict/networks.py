@@ -56,7 +56,7 @@ class Trained(NamedTuple):
 def _trained(config: "settings.Predict") -> Trained:
     if shipped.predicts(config):
         run = shipped.run()
-        none = "" if config.run else f"no network is trained in {config.runs} yet: using the "
+        none = "" if config.run else f"no fold of a network is trained in {config.runs} (main_kfold.py): using the "
         print(f"note: {none}{shipped.describe()}")
     else:
         run = method.choose_run(config.runs, config.protocol, config.run)
@@ -146,7 +146,9 @@ def _export(config: "settings.Predict", folder: Path, trained: Trained) -> None:
     if config.precision == "int8":
         packed = shipped.is_packed(trained.trainings[0])
         slices = quantize.phantom_slices(trained.method) if packed else quantize.read_slices(config, trained.method)
-    export.write(folder, trained.method, trained.trainings, model_card.scores_of(trained.run), slices)
+    export.write(
+        folder, trained.method, trained.trainings, model_card.scores_of(trained.run, trained.trainings), slices
+    )
     if slices is not None:
         quantize.report(read_json(folder / method.CARD)["int8_dice_with_float32"])
 
@@ -175,5 +177,8 @@ def _report(config: "settings.Predict", name: str, used: Method, chosen: Choice)
     networks = f"the mean of {len(members)} networks" if len(members) > 1 else members[0]
     print(f"{used.facts['run']}, {networks}; engine {name} ({why})")
     print(chosen.text(len(members)))
+    if used.flip or config.flip:
+        print("mean over each slice and its mirror image"
+              + (" (--flip); threshold and smallest lesion were chosen without" * (not used.flip)))  # fmt: skip
     if notice := origin.networks_notice(used.facts.get("origin", "")):
         print(f"note: {notice}")

@@ -80,7 +80,9 @@ def draw_paired(
         )
         ends = comparison.set_index("run")[["dice_mean", "dice_ci_low", "dice_ci_high"]]
         means = {run: Mean(*row) for run, *row in ends.itertuples()}
-        title = f"{len(values)} patients with blood{origin}: one line each\ndiamond: mean and its 95 % interval"
+        title = (
+            f"{len(values.dropna())} patients with blood{origin}: one line each\ndiamond: mean and its 95 % interval"
+        )
         paired(path, values, means, title, "Dice, out of fold", colours)
         return
     values = pd.DataFrame({run.name: per_fold(run, "slices", "dice") for run in found})

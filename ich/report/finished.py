@@ -27,8 +27,8 @@ def note_left_out(runs: Path, protocol: str, name: str) -> None:
     run = runs / protocol / name
     for repeat, folds in _lacking([each for each in paths.of_folds(run) if each.finished]).items():
         print(
-            f"note: {run}: repeat {repeat} is left out until {', '.join(folds)} of it is finished; "
-            f"run main_kfold.py --protocol {protocol} --repeats {repeat}"
+            f"note: {run}: repeat {repeat} is left out until {', '.join(folds)} of it is finished; run the command "
+            f"that trained it (in its run.json) again, with --repeats {repeat}"
         )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from ich.base import paths, record, tables
 from ich.base.errors import InputError
 from ich.base.files import read_csv, read_json
-from ich.data import given_masks, identity
+from ich.data import audit, given_masks, identity
 from ich.report import finished, repeats
 from ich.score import metrics
 
@@ -77,9 +77,9 @@ class Run:
         return self.given != given_masks.MASKS
 
     def about(self) -> dict:
-        """`origin` of the data ("" if unknown) and `patients_known`, as recorded by the first fold."""
+        """`origin` of the data ("" if unknown) and what audit.whose says of patients, as recorded by the first fold."""
         facts = read_json(self.trainings[0].run)
-        return {"origin": facts.get("origin", ""), "patients_known": facts.get("patients_known", True)}
+        return {"origin": facts.get("origin", ""), **audit.whose(facts)}
 
     def table(self, kind: str) -> pd.DataFrame:
         """`patients`, `slices`, `thresholds`, `operating`, `calibration` or `history` of all folds, with column `fold`.
@@ -172,7 +172,8 @@ def refuse_mixture(what: Path, found: dict, wanted: dict, beside: Path) -> None:
     for key in SAME:
         if found.get(key) != wanted.get(key):
             raise InputError(
-                f"{what}: {key} is {found.get(key)}, that of {beside} is {wanted.get(key)}; they can't be compared"
+                f"{what}: {key} is {found.get(key)}, that of {beside} is {wanted.get(key)}; they can't be compared; "
+                "name those of one data set by --compare or --run, or give --runs another folder"
             )
 
 
@@ -213,8 +214,13 @@ def mean_dice(run: Run) -> float:
 
 
 def best(found: list[Run]) -> Run:
-    """The run with the highest `mean_dice`; the first among ties."""
-    return max(found, key=lambda run: np.nan_to_num(mean_dice(run), nan=-1))
+    """The run with the highest `mean_dice`, of those with the most folds; the first among ties.
+
+    A run of one fold has been judged on other patients, and fewer.
+    """
+    most = max(len(run.folds) for run in found)
+    whole = [run for run in found if len(run.folds) == most]
+    return max(whole, key=lambda run: np.nan_to_num(mean_dice(run), nan=-1))
 
 
 def _common(training: paths.Training) -> dict:

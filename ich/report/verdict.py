@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 ALPHA = 0.05
+LEAST_P = 0.001  # smaller ones are not told apart
 YES, PROBABLY, NOT_SHOWN, TOO_FEW = "Yes", "Probably", "Not shown", "Too few"
 # Of what `trained` says of each run: these differ between runs without making them unlike.
 OF_ITS_OWN = ("run", "network", "parameters", "folds", "hours")
@@ -46,7 +47,8 @@ def verdicts(tests: pd.DataFrame, trained: Sequence[Mapping[str, object]]) -> li
         if unlike := differences(runs.get(a, {}), runs.get(b, {})):
             reason += f"; not trained alike ({unlike})"
         reason += "".join(f"; masks of {name} were given" for name in (a, b) if is_given(runs.get(name, {})))
-        found.append(Verdict(f"Is {a} better than {b}?", answer, f"{reason}; {_seeds(runs, a, b)}"))
+        seeds = _seeds([runs.get(name, {}) for name in (a, b)])
+        found.append(Verdict(f"Is {a} better than {b}?", answer, reason + f"; {seeds}" * bool(seeds)))
     return found
 
 
@@ -96,7 +98,8 @@ def _signed(test: pd.Series) -> str:
 
 def _p(test: pd.Series, pairs: int) -> str:
     corrected = f", corrected for {pairs} comparisons" if pairs > 1 else ""
-    return f", p = {test['p_holm']:.2g}{corrected}"
+    p = test["p_holm"]
+    return f", p {f'= {p:.2g}' if p >= LEAST_P else f'< {LEAST_P}'}{corrected}"
 
 
 def _folds(folds: pd.Series, difference: float, says: str, pairs: int = 1) -> str:
@@ -111,8 +114,12 @@ def _folds(folds: pd.Series, difference: float, says: str, pairs: int = 1) -> st
     return f"the {n} {says} ({found})" if says else f"over the {n} {found}"
 
 
-def _seeds(runs: Mapping[str, Mapping[str, object]], a: str, b: str) -> str:
-    fewest = min(int(str(runs.get(name, {}).get("repeats", 1))) for name in (a, b))
+def _seeds(pair: Sequence[Mapping[str, object]]) -> str:
+    """How many trainings the numbers are of; nothing where both masks were given."""
+    repeats = [int(str(run.get("repeats", 1))) for run in pair if not is_given(run)]
+    if not repeats:
+        return ""
+    fewest = min(repeats)
     if fewest > 1:
         return f"means over {fewest} trainings of each fold"
     return "one training of each fold, so chance between trainings is not accounted for"

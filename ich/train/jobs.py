@@ -87,7 +87,7 @@ class Job:
 def job(config: "settings.Train", split: Split, name: str, n_filters: int, part: str, repeat: int = 1) -> Job:
     """The training of network `name` that is validated on `part` (`valid`, or the number of a fold)."""
     recipe = config.resolved_recipe()
-    n_filters = recipe.n_filters or n_filters
+    n_filters = _filters(config, recipe, n_filters)
     folder = "holdout" if part == "valid" else paths.fold_name(int(part))
     return Job(
         paths.Training(paths.repeat_folder(config.runs / config.protocol / (config.run or name) / folder, repeat)),
@@ -97,6 +97,11 @@ def job(config: "settings.Train", split: Split, name: str, n_filters: int, part:
         config,
         split.about,
     )
+
+
+def _filters(config: "settings.Train", recipe: "settings.Recipe", n_filters: int) -> int:
+    """Of the first level: those of the recipe, if it names any, unless `--models` asks for others."""
+    return n_filters if config.models != type(config)().models else recipe.n_filters or n_filters
 
 
 def begin(job: AnyJob) -> None:
@@ -136,14 +141,30 @@ def trainings(
     """
     _check_recipe(config, split)
     networks, repeats = chosen(config, find), range(1, getattr(config, "repeats", 1) + 1)
-    if config.init_weights and paths.starting_weights(config.init_weights) == paths.shipped().last:
-        _check_shipped(networks, config.resolved_recipe(), split.prints["channels"])
-    return [
+    if find is not str and config.init_weights and paths.starting_weights(config.init_weights) == paths.shipped().last:
+        _check_shipped(config, networks, split.prints)
+    planned = [
         job(config, split, name, filters, part, repeat)
         for name, filters in networks.items()
         for repeat in repeats
         for part in parts
     ]
+    if config.init_weights:
+        _refuse_start(paths.starting_weights(config.init_weights), planned)
+    return planned
+
+
+def _refuse_start(start: Path, planned: Sequence[Job]) -> None:
+    """Raise InputError for starting weights that were trained on what a training is scored on."""
+    if not (run := start.parent / paths.RUN).exists():
+        return
+    made = identity.read(run)
+    for each in planned:
+        if made.get("data_fingerprint") != each.identity["data_fingerprint"]:
+            return
+        if any(made.get(name) != each.identity[name] for name in ("part", "split_fingerprint")):
+            raise InputError(f"--init-weights {start}: was trained on patients that {each.name} is scored on, so its "
+                             "scores would be too high; take weights of other data, or of the same fold")  # fmt: skip
 
 
 def _check_recipe(config: "settings.Train", split: Split) -> None:
@@ -165,14 +186,18 @@ def _check_recipe(config: "settings.Train", split: Split) -> None:
                          "seen in training; use --recipe fast, or folders with whole patients")  # fmt: skip
 
 
-def _check_shipped(networks: dict[str, int], recipe: "settings.Recipe", channels: int) -> None:
-    """Raise InputError for `--init-weights phantoms` with a network that the shipped weights do not fit."""
-    made = identity.read(paths.shipped().run)
-    wanted = (made["model"], made["n_filters"], made["recipe"]["neighbours"], made["channels"])
+def _check_shipped(config: "settings.Train", networks: dict[str, int], prints: dict) -> None:
+    """Raise InputError for `--init-weights phantoms` with a network or slices that the shipped weights do not fit.
+
+    The windows of own PNGs are unknown.
+    """
+    made, recipe = identity.read(paths.shipped().run), config.resolved_recipe()
+    windows = prints["windows"] or made["windows"] * (prints["channels"] == made["channels"])
+    wanted = (made["model"], made["n_filters"], made["recipe"]["neighbours"], " ".join(made["windows"]))
     for name, filters in networks.items():
-        found = (name, recipe.n_filters or filters, recipe.neighbours, channels)
+        found = (name, _filters(config, recipe, filters), recipe.neighbours, " ".join(windows) or "unknown")
         if found != wanted:
-            said = "{} with {} filters, neighbours {}, {} window(s)"
+            said = "{} with {} filters, neighbours {}, windows {}"
             raise InputError(f"--init-weights phantoms: the shipped network is {said.format(*wanted)}, this one "
                              f"{said.format(*found)}; use --model {wanted[0]} --recipe laptop")  # fmt: skip
 
@@ -235,7 +260,8 @@ def summary_line(job: Job) -> str:
     path, unit = (job.files.patients, "patient") if whole else (job.files.slices, "slice")
     table = read_csv(path, ("dice", "tp", "fn"), "main_kfold.py")
     dice = table.loc[table["tp"] + table["fn"] > 0, "dice"]
-    return f"validation Dice {dice.mean():.3f} over {len(dice)} {unit}s with blood -> {job.files.folder}"
+    several = unit if len(dice) == 1 else f"{unit}s"
+    return f"validation Dice {dice.mean():.3f} over {len(dice)} {several} with blood -> {job.files.folder}"
 
 
 def check_folds(split: Split, fold: int) -> list[str]:

@@ -18,6 +18,8 @@ FASTER = (
     "--folds 5); `--models unet=16 dunet=16` alone needs about a third of the time, a GPU a hundredth"
 )
 
+FEWER = "fewer --epochs or folds take less, and a GPU needs about a hundredth"
+
 
 def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model]) -> None:
     """Run the trainings that are not finished, one after another; print first how long it will take."""
@@ -27,7 +29,8 @@ def run_all(trainings: list[Job], split: Split, build: Callable[..., keras.Model
     for same in networks.values():  # before the first trains for hours
         _check(same[0], split, build)
     if sum(_guess_seconds(each, split) for each in todo) > WORTH_MEASURING_S:
-        loop.tell_duration(len(todo), lambda: _estimate_seconds(networks, split, build), FASTER)
+        faster = FEWER if todo[0].config.recipe == "laptop" else FASTER
+        loop.tell_duration(len(todo), lambda: _estimate_seconds(networks, split, build), faster)
     with shown(todo, split):
         for same in networks.values():
             keras.backend.clear_session()  # what Keras kept of an earlier network; never within all_devices

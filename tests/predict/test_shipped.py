@@ -95,7 +95,8 @@ def test_the_packed_run_names_no_folder_of_this_machine(weights: Path, tmp_path:
 def test_it_predicts_where_no_network_is_trained(weights: Path, scan: Path, capsys: pytest.CaptureFixture):
     predict.main([str(scan), "--engine", "keras"])
     printed = capsys.readouterr().out
-    assert "note: no network is trained in runs yet: using the shipped network, trained on 7 phantom heads" in printed
+    assert "note: no fold of a network is trained in runs (main_kfold.py): using the shipped network" in printed
+    assert "trained on 7 phantom heads, never on a patient's scan" in printed
     assert "note: phantom-trained network" in printed
     facts = read_json(Path("predicted/head/run.json"))
     assert facts["inputs"]["method"]["run"] == paths.SHIPPED_RUN
@@ -120,7 +121,10 @@ def test_masks_of_another_method_are_no_network_trained_here(weights: Path, scan
     facts = read_json(run)
     write_json(run, {**facts, "identity": {**facts["identity"], "given": "masks"}})
     predict.main([str(scan), "--engine", "keras"])
-    assert "note: no network is trained in runs yet: using the shipped network" in capsys.readouterr().out
+    assert (
+        "note: no fold of a network is trained in runs (main_kfold.py): using the shipped network"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,8 +157,15 @@ def test_training_starts_from_it_where_it_fits(done: Done, tmp_path: Path, monke
         tmp_path / "runs/patient/dunet/fold_01/last.keras", source.last))  # fmt: skip
     for ours, theirs in zip(begun.trainable_variables, start.trainable_variables, strict=True):
         assert np.abs(np.asarray(ours) - np.asarray(theirs)).max() < 1e-5
-    with pytest.raises(InputError, match="the shipped network is dunet with 2 filters, neighbours 0, 1 window"):
+    with pytest.raises(InputError, match="the shipped network is dunet with 2 filters, neighbours 0, windows 40/120"):
         main_kfold.main([*flags, "--models", "dunet=3", "--model", "dunet", "--run", "other"])
+    main_kfold.main([*flags, "--models", "UNet1=2", "--run", "published_name"])
+    facts = read_json(target.run)
+    write_json(target.run, facts | {"identity": facts["identity"] | {"windows": ["600/2800"]}})
+    with pytest.raises(
+        InputError, match="windows 600/2800, this one dunet with 2 filters, neighbours 0, windows 40/120"
+    ):
+        main_kfold.main([*flags, "--models", "dunet=2", "--model", "dunet", "--run", "another"])
 
 
 def test_its_integers_are_measured_on_phantoms(weights: Path):

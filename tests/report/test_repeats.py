@@ -61,7 +61,7 @@ def test_scores_are_means_over_repeats(run: folds.Run) -> None:
     assert row["pooled_dice"] == pytest.approx((38 / 73 + 86 / 120) / 2, abs=1e-6)
     assert row["dice_ci_low"] <= row["dice_mean"] <= row["dice_ci_high"]
     assert folds.mean_dice(run) == pytest.approx(row["dice_mean"])
-    card = model_card.scores_of(run)
+    card = model_card.scores_of(run, run.trainings)
     assert (card["patients with blood"], card["mean Dice over patients with blood"]) == (
         3,
         pytest.approx(np.mean(means)),
@@ -170,7 +170,7 @@ def test_a_repeat_that_lacks_a_fold_is_left_out_and_named(tmp_path: Path, capsys
     assert [one.trainings[0].repeat for one in run.repeats] == [1, 2]
     assert capsys.readouterr().out == (
         f"note: {tmp_path}/patient/unet: repeat 3 is left out until fold_01 of it is finished; "
-        "run main_kfold.py --protocol patient --repeats 3\n"
+        "run the command that trained it (in its run.json) again, with --repeats 3\n"
     )
     assert finished.by_run(tmp_path, "patient")["unet"][-1].label == "fold_02/repeat_02"
 

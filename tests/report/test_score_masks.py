@@ -161,7 +161,7 @@ def test_a_second_reader_stands_in_every_table_and_on_the_page(
     assert "Whether reader2 was trained on these patients is unknown here" in page
     assert "; masks of reader2 were given" in page
     assert "not trained alike" not in page
-    assert "highest mean Dice: dunet; predict.py takes it" in capsys.readouterr().out
+    assert "highest mean Dice of the networks: dunet\n" in capsys.readouterr().out
     assert undocumented(report.glob("*.csv")) == set()
 
 

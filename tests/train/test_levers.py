@@ -10,6 +10,7 @@ import pytest
 
 import config as settings
 from ich.base.errors import InputError
+from ich.base.files import write_json
 from ich.data import identity
 from ich.data.pixels import Slices, near_rows
 from ich.data.split import Split, epoch_slices
@@ -251,11 +252,37 @@ def test_recipes_that_a_split_does_not_allow(
         jobs.trainings(config, replace(split, **facts), ["1"])
 
 
-def test_a_recipe_may_name_the_filters(split: Split, tmp_path: Path) -> None:
-    config = settings.MainKfold(runs=tmp_path, models={"dunet": 32}, recipe="laptop")
+@pytest.mark.parametrize(("given", "filters"), [({}, 16), ({"models": {"dunet": 4}}, 4)])
+def test_a_recipe_may_name_the_filters_unless_models_do(
+    split: Split, tmp_path: Path, given: dict, filters: int
+) -> None:
+    config = settings.MainKfold(runs=tmp_path, model="dunet", recipe="laptop", **given)
     config.resolved_recipe = lambda: replace(settings.RECIPES["laptop"], patch=16)
     (each,) = jobs.trainings(config, split, ["1"])
-    assert each.identity["n_filters"] == 16
+    assert each.identity["n_filters"] == filters
+
+
+@pytest.mark.parametrize(
+    ("made", "is_refused"),
+    [({}, False), ({"part": "2"}, True), ({"part": "valid"}, True), ({"split_fingerprint": "another"}, True),
+     ({"part": "2", "data_fingerprint": "other data"}, False)],
+)  # fmt: skip
+def test_weights_that_have_seen_the_patients_of_a_fold_are_no_start(
+    split: Split, tmp_path: Path, made: dict, is_refused: bool
+) -> None:
+    config = settings.MainKfold(runs=tmp_path, model="dunet", models={"dunet": 2})
+    (plain,) = jobs.trainings(config, split, ["1"])
+    start = tmp_path / "other" / "last.keras"
+    start.parent.mkdir()
+    start.write_bytes(b"weights")
+    config.init_weights = start
+    assert jobs.trainings(config, split, ["1"])  # whose they are is not known
+    write_json(start.parent / "run.json", {"identity": plain.identity | made})
+    if not is_refused:
+        assert jobs.trainings(config, split, ["1"])
+        return
+    with pytest.raises(InputError, match="was trained on patients that dunet/fold_01 is scored on"):
+        jobs.trainings(config, split, ["1"])
 
 
 @pytest.mark.parametrize(
