@@ -188,7 +188,7 @@ def test_exported_folder_predicts_without_the_run(trained: Trained, scan: Path) 
     folder = trained.root / "exported"
     flags = ["--runs", str(trained.root / "runs"), *trained.way.predict, "--quiet"]
     predict.main(["--export", str(folder), *flags])
-    said = "mirrored slices" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    said = "mirror image, which the network takes inside" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert said == trained.way.flips
     out = ["--out", str(trained.root / "from_export"), "--threshold", "0.5", "--quiet"]
     predict.main([str(scan), "--model", str(folder), *out])

@@ -115,6 +115,13 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
         prediction.load_weights(network, training, weights)
         members.append(network.get_weights())
 
+    def answers(grey: np.ndarray) -> np.ndarray:
+        prob = network.predict(grey, prediction.BATCH_SIZE, verbose=0)[..., 0]
+        if not method.flip:
+            return prob
+        mirrored = np.ascontiguousarray(grey[:, :, ::-1])
+        return (prob + network.predict(mirrored, prediction.BATCH_SIZE, verbose=0)[:, :, ::-1, 0]) / 2
+
     def predict(hu: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of upright HU, the mean of the folds."""
         grey, total = method.grey(hu), np.zeros((len(hu), method.size, method.size), np.float32)
@@ -122,7 +129,7 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
             grey = stacked(grey, near)
         for member in members:
             network.set_weights(member)
-            total += network.predict(grey, prediction.BATCH_SIZE, verbose=0)[..., 0]
+            total += answers(grey)
         return np.stack([unsquare(plane, *hu.shape[1:]) for plane in total / len(members)])
 
     return predict

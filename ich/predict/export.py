@@ -23,6 +23,12 @@ from ich.scans.window import Window
 from ich.train import prediction
 
 MOST_DIFFERENCE = 1e-3  # between the probabilities of an exported file and of Keras
+# Of the operation Slice: columns (axis 2) from the last to the first. And one half.
+MIRRORING = [
+    onnx.numpy_helper.from_array(np.array([value], np.int64), f"mirroring/{name}")
+    for name, value in (("start", -1), ("end", np.iinfo(np.int64).min), ("axis", 2), ("step", -1))
+]
+HALF = onnx.numpy_helper.from_array(np.float32(0.5), "mirroring/half")
 PROBED = 8  # phantom slices that both predict
 
 
@@ -38,7 +44,7 @@ def write(
         (folder / name).unlink(missing_ok=True)
     networks = [_network(training, method) for training in trainings]
     with atomic(folder / engines.NETWORK) as temporary:
-        onnx.save(joined(networks, method.size, method.windows, method.neighbours), temporary)
+        onnx.save(joined(networks, method.size, method.windows, method.neighbours, method.flip), temporary)
     agreement = _agreement(folder, method, trainings)
     int8 = None if measured is None else quantize.write(folder, measured, method.point.threshold)
     card = {
@@ -53,9 +59,12 @@ def write(
 
 
 def joined(
-    networks: Sequence[onnx.ModelProto], size: int, windows: Sequence[Window], neighbours: int = 0
-) -> onnx.ModelProto:
+    networks: Sequence[onnx.ModelProto], size: int, windows: Sequence[Window], neighbours: int = 0,
+    flip: bool = False,
+) -> onnx.ModelProto:  # fmt: skip
     """One model of `networks`, which take grey levels (n, size, size, windows), and of the layers around them.
+
+    With `flip` each answers to the slices and to their left-right mirror images, and the mean counts.
 
     Input `hu`: float32 (slices, rows, columns), upright HU. Output `probability`: the same shape, 0 to 1; where the
     networks see neighbours, (slices - 2, rows, columns), since the outermost slices are nothing but neighbours.
@@ -75,7 +84,13 @@ def joined(
 
     before = _as_onnx(layers.before(size, windows, neighbours), slices=3 if neighbours else 1)
     pictures = add(before, "before", INPUT)
+    if flip:
+        constants.extend([*MIRRORING, HALF])
+        nodes.append(_mirrored(pictures, "mirrored"))
+        nodes.append(helper.make_node("Concat", [pictures, "mirrored"], [pictures := "both"], axis=0))
     found = [add(network, f"network_{k}", pictures) for k, network in enumerate(networks, start=1)]
+    if flip:
+        found = [_mean_with_mirrored(nodes, prob) for prob in found]
     result = add(_as_onnx(layers.after(size, len(found))), "after", INPUT, *found)
     nodes.append(helper.make_node("Identity", [result], [OUTPUT]))
     lengths = {INPUT: "slices", OUTPUT: "predicted" if neighbours else "slices"}
@@ -87,6 +102,23 @@ def joined(
     model = helper.make_model(graph, opset_imports=before.opset_import, ir_version=before.ir_version)
     onnx.checker.check_model(model)
     return model
+
+
+def _mirrored(tensor: str, name: str) -> onnx.NodeProto:
+    """The node that mirrors pictures (n, rows, columns, channels) left to right; it takes the constants MIRRORING."""
+    return helper.make_node("Slice", [tensor, *(each.name for each in MIRRORING)], [name])
+
+
+def _mean_with_mirrored(nodes: list[onnx.NodeProto], prob: str) -> str:
+    """Append the mean of a network's answers: of the first half, and of the second half mirrored back."""
+    plain, other, back, total, mean = (f"{prob}/{name}" for name in ("plain", "other", "back", "total", "mean"))
+    nodes += [
+        helper.make_node("Split", [prob], [plain, other], axis=0),
+        _mirrored(other, back),
+        helper.make_node("Add", [plain, back], [total]),
+        helper.make_node("Mul", [total, "mirroring/half"], [mean]),
+    ]
+    return mean
 
 
 def _network(training: paths.Training, method: Method) -> onnx.ModelProto:

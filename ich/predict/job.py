@@ -36,12 +36,12 @@ class Job:
 
     @property
     def flip(self) -> bool:
-        """Whether the mean is taken with the mirrored slices: asked for, or part of the method."""
+        """Whether the mean is taken with the mirrored slices: asked for, or part of the method and so of its engine."""
         return self.config.flip or self.method.flip
 
     def probabilities(self, read: scan.Scan, planes: np.ndarray) -> np.ndarray:
         """Of blood, float32, the shape of `planes`: upright HU (slices, rows, columns) of the scan `read`."""
-        engine = with_flip(self.engine) if self.flip else self.engine
+        engine = with_flip(self.engine) if self.flip and not self.method.flip else self.engine
         return engine(planes, read.near) if self.method.neighbours else engine(planes)
 
     def inputs(self, item: Input) -> dict:

@@ -85,10 +85,7 @@ NOTES = {
     "unknown": "which slices are of one patient is unknown, so scores may be too high for new patients.",
     "slice": "slices of one patient are on both sides of the split: scores are too high; only to repeat a publication.",
 }
-FLIP = (
-    "\n  It is for the mean with the probability of the left-right mirrored slices, mirrored back, which "
-    "`predict.py` takes;\n  the network itself does not."
-)
+FLIP = "\n  It is for the mean over each slice and its left-right mirror image, which the network takes inside."
 REMOVAL = "\n  `predict.py` removes the components (3-D, 26-connected); the network itself does not."
 SCORES_NOTE = (
     "Out-of-fold, at threshold 0.5: each slice is scored by a network that did not learn from it. "

@@ -49,8 +49,8 @@ def last_channel(share: float = 1 / 255) -> onnx.ModelProto:
 Answer = Callable[[np.ndarray], np.ndarray]
 
 
-def answers(*networks: onnx.ModelProto, windows: tuple[Window, ...] = (Window(40, 120),)) -> Answer:
-    model = export.joined(networks, SIZE, windows).SerializeToString()
+def answers(*networks: onnx.ModelProto, windows: tuple[Window, ...] = (Window(40, 120),), flip: bool = False) -> Answer:
+    model = export.joined(networks, SIZE, windows, flip=flip).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return lambda hu: session.run(None, {engines.INPUT: hu.astype(np.float32)})[0]
 
@@ -90,6 +90,20 @@ def test_each_window_is_a_channel_and_members_are_averaged() -> None:
     windows = (Window(40, 120), Window(80, 200))  # 100 HU is grey 255 and 153
     found = answers(last_channel(1 / 255), last_channel(3 / 255), windows=windows)(hu)
     np.testing.assert_allclose(found, 2 * 153 / 255, atol=1e-5)
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_the_mean_with_mirror_images_is_inside(slices: int) -> None:
+    """Of networks whose probability grows from 0 on the patient's right to 1 on the left: with its mirror, one half."""
+    ramp = np.linspace(0, 1, SIZE, dtype=np.float32).reshape(1, 1, SIZE, 1)
+    network = last_channel()
+    network.graph.initializer.pop()
+    network.graph.initializer.append(onnx.numpy_helper.from_array(ramp / 255, "share"))
+    hu = np.random.default_rng(0).integers(-20, 100, (slices, SIZE, SIZE)).astype(np.int16)
+    hu = np.round(hu / 8) * 8
+    grey = Method(SIZE, (Window(40, 120),), FIXED, {}).grey(hu)[..., 0] / 255
+    np.testing.assert_allclose(answers(network)(hu), grey * ramp[..., 0], atol=1e-5)
+    np.testing.assert_allclose(answers(network, network, flip=True)(hu), grey / 2, atol=1e-5)
 
 
 def soft(middle: float) -> keras.Model:
