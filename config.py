@@ -286,9 +286,7 @@ class RsnaTrain(Engine, Runs, Data):
     batch_norm_momentum: float = 0.0  # 0: the network's own, for long trainings; 0.9 for a few hundred steps
     rotation_deg: float = 20.0  # augmentation: angles from -x to +x
     shift_px: float = 2.0  # augmentation: shifts from -x to +x, pixels of the network's input
-    mirror: Literal["both", "sides"] = (
-        "both"  # augmentation. both: left-right and upside down, as published; sides: left-right only
-    )
+    mirror: Literal["both", "sides"] = "both"  # augmentation: upside down too, as published, or left-right only
     repeats: int = 1  # trainings of each variant, with the seeds seed, seed + 1, ...
     at_once: int = 1  # trainings at the same time, each in a process of its own, by the local engine
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: mixed_bfloat16 on a GPU
