@@ -115,12 +115,11 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
         prediction.load_weights(network, training, weights)
         members.append(network.get_weights())
 
-    def answers(grey: np.ndarray) -> np.ndarray:
-        prob = network.predict(grey, prediction.BATCH_SIZE, verbose=0)[..., 0]
-        if not method.flip:
-            return prob
-        mirrored = np.ascontiguousarray(grey[:, :, ::-1])
-        return (prob + network.predict(mirrored, prediction.BATCH_SIZE, verbose=0)[:, :, ::-1, 0]) / 2
+    def plain(grey: np.ndarray) -> np.ndarray:
+        """Probabilities (n, size, size) of grey levels (n, size, size, channels), by the weights of now."""
+        return network.predict(grey, prediction.BATCH_SIZE, verbose=0)[..., 0]
+
+    answers = with_flip(plain) if method.flip else plain
 
     def predict(hu: np.ndarray, near: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of upright HU, the mean of the folds."""
@@ -136,7 +135,7 @@ def keras(trainings: list[Training], weights: str, method: Method) -> Engine:
 
 
 def with_flip(engine: Engine) -> Engine:
-    """The mean of an engine's answers to the slices and to their left-right mirror images."""
+    """The mean of an engine's answers to the slices (n, rows, columns, ...) and to their left-right mirror images."""
     return lambda hu, *near: (engine(hu, *near) + engine(np.ascontiguousarray(hu[:, :, ::-1]), *near)[:, :, ::-1]) / 2
 
 

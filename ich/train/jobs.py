@@ -160,9 +160,9 @@ def _refuse_start(start: Path, planned: Sequence[Job]) -> None:
         return
     made = identity.read(run)
     for each in planned:
-        if made.get("data_fingerprint") != each.identity["data_fingerprint"]:
-            return
-        if any(made.get(name) != each.identity[name] for name in ("part", "split_fingerprint")):
+        if made.get("data_fingerprint") == each.identity["data_fingerprint"] and any(
+            made.get(name) != each.identity[name] for name in ("part", "split_fingerprint")
+        ):
             raise InputError(f"--init-weights {start}: was trained on patients that {each.name} is scored on, so its "
                              "scores would be too high; take weights of other data, or of the same fold")  # fmt: skip
 
